@@ -1,0 +1,2 @@
+//! Retry: how long to wait before each attempt.
+#![forbid(unsafe_code)]

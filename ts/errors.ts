@@ -1,0 +1,35 @@
+/**
+ * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
+ */
+export type RepriseErrorCode =
+  | 'ERR_REPRISE_INVALID_OPTION'
+  | 'ERR_REPRISE_UNKNOWN_OPTION'
+  | 'ERR_REPRISE_INVALID_ENVIRONMENT'
+  | 'ERR_REPRISE_INVALID_ARGUMENT'
+  | 'ERR_REPRISE_NATIVE_UNAVAILABLE'
+  | 'ERR_REPRISE_STORE_CLOSED'
+  | 'ERR_REPRISE_STORE_FULL'
+  | 'ERR_REPRISE_STORE_TIMEOUT';
+
+/** What every error thrown by reprise carries besides its message. */
+export interface RepriseError extends Error {
+  /** Stable, for programs. */
+  readonly code: RepriseErrorCode;
+}
+
+/** Puts a stable code on an error of any class, so that `instanceof TypeError` and `error.code` both work. */
+export function withCode<E extends Error>(error: E, code: RepriseErrorCode): E & RepriseError {
+  return Object.defineProperty(error, 'code', { value: code, enumerable: true }) as E & RepriseError;
+}
+
+/** Shows a value in a message: short, never throwing, whatever the value is. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value);
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'object' && value !== null) {
+    if (Array.isArray(value))
+      return value.length > 8 ? `an array of ${value.length}` : `[${value.map(show).join(', ')}]`;
+    return 'an object';
+  }
+  return String(value);
+}

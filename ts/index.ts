@@ -1,0 +1,1 @@
+export type { RepriseError, RepriseErrorCode } from './errors.js';

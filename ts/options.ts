@@ -1,0 +1,126 @@
+import { show, withCode } from './errors.js';
+
+/**
+ * What one option accepts. `type` failing is a `TypeError`, `range` failing a `RangeError`, as in Node itself;
+ * `allowed` completes the sentence "allowed: …".
+ */
+export interface OptionRule {
+  readonly allowed: string;
+  readonly type: (value: unknown) => boolean;
+  readonly range?: (value: never) => boolean;
+}
+
+/** One rule per known option: a name that is not here is unknown. */
+export type OptionRules<T> = { readonly [Name in keyof Required<T>]: OptionRule };
+
+/** A finite number between `min` and `max`, both included. */
+export function numberBetween(min: number, max: number, unit = ''): OptionRule {
+  return {
+    allowed: `a number${unit && ` of ${unit}`} from ${min} to ${max}`,
+    type: (value) => typeof value === 'number',
+    range: (value: number) => value >= min && value <= max,
+  };
+}
+
+/** A whole number between `min` and `max`, both included. */
+export function wholeNumberBetween(min: number, max: number, unit = ''): OptionRule {
+  return {
+    allowed: `a whole number${unit && ` of ${unit}`} from ${min} to ${max}`,
+    type: (value) => typeof value === 'number',
+    range: (value: number) => Number.isInteger(value) && value >= min && value <= max,
+  };
+}
+
+/** One of some fixed strings. */
+export function oneOf(...values: readonly string[]): OptionRule {
+  return {
+    allowed: values.map((value) => `'${value}'`).join(' | '),
+    type: (value) => typeof value === 'string',
+    range: (value: string) => values.includes(value),
+  };
+}
+
+/** true or false, nothing that only looks like it. */
+export const aBoolean: OptionRule = { allowed: 'true or false', type: (value) => typeof value === 'boolean' };
+
+/** A function; `signature` tells the reader which. */
+export function aFunction(signature: string): OptionRule {
+  return { allowed: `a function ${signature}`, type: (value) => typeof value === 'function' };
+}
+
+/** Accepted by either rule. */
+export function either(first: OptionRule, second: OptionRule): OptionRule {
+  const accepts = (rule: OptionRule, value: unknown) =>
+    rule.type(value) && (rule.range === undefined || rule.range(value as never));
+  return {
+    allowed: `${first.allowed}, or ${second.allowed}`,
+    type: (value) => first.type(value) || second.type(value),
+    range: (value: unknown) => accepts(first, value) || accepts(second, value),
+  };
+}
+
+/**
+ * Refuses what cannot be right, at start: an unknown name (with the nearest known one), a value of the wrong type or
+ * out of range. `undefined` counts as absent. `owner` is the public function that the caller used.
+ *
+ * @throws TypeError with code `ERR_REPRISE_UNKNOWN_OPTION`, TypeError or RangeError with `ERR_REPRISE_INVALID_OPTION`
+ */
+export function checkOptions<T extends object>(owner: string, options: T | undefined, rules: OptionRules<T>): void {
+  if (options === undefined) return;
+  if (typeof options !== 'object' || (options as unknown) === null || Array.isArray(options)) {
+    throw withCode(
+      new TypeError(`${owner}: options are ${show(options)}; allowed: an object`),
+      'ERR_REPRISE_INVALID_OPTION',
+    );
+  }
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(rules, name)) throw unknownOption(owner, name, Object.keys(rules));
+    if (value !== undefined) checkOption(owner, name, value, rules[name as keyof T]);
+  }
+}
+
+/** Checks one value against one rule; see {@link checkOptions}. */
+export function checkOption(owner: string, name: string, value: unknown, rule: OptionRule): void {
+  if (!rule.type(value)) throw invalidOption(TypeError, owner, name, value, rule.allowed);
+  if (rule.range !== undefined && !rule.range(value as never)) {
+    throw invalidOption(RangeError, owner, name, value, rule.allowed);
+  }
+}
+
+/** The one sentence for a bad option: its name, its value, what is allowed. */
+export function invalidOption(
+  ErrorClass: new (message: string) => Error,
+  owner: string,
+  name: string,
+  value: unknown,
+  allowed: string,
+): Error {
+  return withCode(
+    new ErrorClass(`${owner}: option "${name}" is ${show(value)}; allowed: ${allowed}`),
+    'ERR_REPRISE_INVALID_OPTION',
+  );
+}
+
+function unknownOption(owner: string, name: string, known: readonly string[]): Error {
+  const nearest = known
+    .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)[0];
+  const hint =
+    nearest !== undefined && nearest.distance <= Math.max(2, name.length / 3)
+      ? `did you mean "${nearest.candidate}"?`
+      : `known: ${known.join(', ')}`;
+  return withCode(new TypeError(`${owner}: unknown option "${name}"; ${hint}`), 'ERR_REPRISE_UNKNOWN_OPTION');
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
