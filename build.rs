@@ -1,3 +1,5 @@
+//! Links the cdylib as Node expects an addon.
+
 fn main() {
     napi_build::setup();
 }
