@@ -27,7 +27,7 @@ pub struct Claim {
 /// The answer to a [`Claim`].
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The claimant owns the key. The fence grows by one with every claim of it.
+    /// The claimant owns the key. The fence grows by one with every claim of it, as long as anything of it is kept.
     Claimed {
         /// Names this claim in every later write.
         fence: u64,

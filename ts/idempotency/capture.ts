@@ -197,7 +197,7 @@ export class Capture {
     return {
       statusCode,
       // Node's types promise a string where there is none before the head is written.
-      statusMessage: given ?? '',
+      statusMessage: given || '',
       headers: headersSince(this.#before, this.res, argument, this.#host.replaySetCookie),
       contentLength: length === undefined ? undefined : Number(length),
     };

@@ -8,7 +8,7 @@
 export function jsonText(value: unknown): string {
   let text;
   try {
-    text = JSON.stringify(value) as string | undefined;
+    text = stringify(value);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return slowJsonText(value);
@@ -49,5 +49,10 @@ function scalarText(value: unknown): string {
   // The canonical form knows no finite number that large: it keeps infinity apart from null.
   if (value === Infinity) return '1e999';
   if (value === -Infinity) return '-1e999';
-  return JSON.stringify(value) ?? 'null';
+  return stringify(value) ?? 'null';
+}
+
+/** Typed as it is: `undefined` for what JSON has no text for. */
+function stringify(value: unknown): string | undefined {
+  return JSON.stringify(value);
 }
