@@ -9,5 +9,13 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/**
+ * The delay in milliseconds before retry number `attempt` (0 is the first): `min(initial · base^attempt, max)`.
+ *
+ * # Errors
+ * `InvalidArg` when the three numbers make no schedule; the wrapper refuses those before it calls.
+ */
+export declare function computeDelay(attempt: number, initialDelayMs: number, maxDelayMs: number, exponentialBase: number): number
+
 /** The version of the crate that this binary was built from; the wrapper refuses a binary of another version. */
 export declare function version(): string
