@@ -31,7 +31,15 @@ function compile(outDir: string, settings: object) {
     tsconfig,
     JSON.stringify({
       compilerOptions: {
-        ...{ module: 'node20', target: 'es2022', strict: true, skipLibCheck: true, types: ['node'], rootDir: '.', outDir },
+        ...{
+          module: 'node20',
+          target: 'es2022',
+          strict: true,
+          skipLibCheck: true,
+          types: ['node'],
+          rootDir: '.',
+          outDir,
+        },
         ...settings,
       },
       files: ['decorators.ts'],
