@@ -39,6 +39,7 @@ export interface DeskCalls {
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+<<<<<<< HEAD
 /** The memory store, as JavaScript holds it. */
 export declare class NativeMemoryStore {
   /**
@@ -91,6 +92,15 @@ export interface NativeStoreStats {
   /** Settled records dropped to make room. */
   evicted: number
 }
+=======
+/**
+ * The delay in milliseconds before retry number `attempt` (0 is the first): `min(initial · base^attempt, max)`.
+ *
+ * # Errors
+ * `InvalidArg` when the three numbers make no schedule; the wrapper refuses those before it calls.
+ */
+export declare function computeDelay(attempt: number, initialDelayMs: number, maxDelayMs: number, exponentialBase: number): number
+>>>>>>> retry
 
 /** The version of the crate that this binary was built from; the wrapper refuses a binary of another version. */
 export declare function version(): string
