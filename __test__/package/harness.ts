@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
-import { cp, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { onTestFinished } from 'vitest';
+import { afterAll } from 'vitest';
 
 /** The checkout. */
 export const root = path.resolve(__dirname, '../..');
@@ -79,15 +79,19 @@ export function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   );
 }
 
-/** An empty folder outside of the checkout, so that nothing resolves into it. */
+const folders: string[] = [];
+afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, maxRetries: 3 }))));
+
+/** An empty folder outside of the checkout, so that nothing resolves into it; gone when the test file is done. */
 export async function emptyFolder(): Promise<string> {
-  return realpath(await mkdtemp(path.join(tmpdir(), 'reprise-')));
+  const folder = await realpath(await mkdtemp(path.join(tmpdir(), 'reprise-')));
+  folders.push(folder);
+  return folder;
 }
 
-/** An {@link emptyFolder} with copies of some files and folders of the checkout, gone when the test is over. */
+/** An {@link emptyFolder} with copies of some files and folders of the checkout. */
 export async function copyOfCheckout(...names: readonly string[]): Promise<string> {
   const folder = await emptyFolder();
-  onTestFinished(() => rm(folder, { recursive: true }));
   for (const name of names) {
     await mkdir(path.dirname(path.join(folder, name)), { recursive: true });
     await cp(path.join(root, name), path.join(folder, name), { recursive: true });
@@ -101,4 +105,12 @@ export function npm(args: readonly string[], options?: RunOptions): Promise<Ende
   return program !== undefined && path.basename(program) === 'npm-cli.js'
     ? node([program, ...args], options)
     : run('npm', args, options);
+}
+
+/** Writes a JavaScript program and returns its path. */
+export async function writeProgram(folder: string, name: string, source: string): Promise<string> {
+  const file = path.join(folder, name);
+  await mkdir(path.dirname(file), { recursive: true });
+  await writeFile(file, source);
+  return file;
 }
