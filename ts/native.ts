@@ -15,21 +15,24 @@ export const platforms: readonly string[] = [
 /** The binary. Only this module touches it: a second path to it would load a second copy of its state. */
 export const native: typeof Binding = load();
 
-/* eslint-disable @typescript-eslint/no-require-imports -- an import that fails could not be caught and explained */
 function load(): typeof Binding {
+  /* eslint-disable @typescript-eslint/no-require-imports -- an import that fails could not be caught and explained */
   const { version } = require('../package.json') as { version: string };
+  let failure: unknown;
   try {
     const binding = require('../native/binding.js') as typeof Binding;
     const found = binding.version();
+    /* eslint-enable @typescript-eslint/no-require-imports */
     if (found === version) return binding;
-    throw new Error(`The binary that was found is of reprise ${found}, not ${version}`);
-  } catch (cause) {
-    throw withCode(new Error(explain(version, cause), { cause }), 'ERR_REPRISE_NATIVE_UNAVAILABLE');
+    failure = new Error(`The binary that was found is of reprise ${found}, not ${version}`);
+  } catch (error) {
+    failure = error;
   }
+  // Not given as the cause: what matters of it is in the message, and its own advice would contradict ours.
+  throw withCode(new Error(explain(version, failure)), 'ERR_REPRISE_NATIVE_UNAVAILABLE');
 }
-/* eslint-enable @typescript-eslint/no-require-imports */
 
-function explain(version: string, cause: unknown): string {
+function explain(version: string, failure: unknown): string {
   const { platform, described } = thisSystem();
   const remedies = platforms.includes(platform)
     ? [
@@ -45,14 +48,14 @@ function explain(version: string, cause: unknown): string {
   const list = (items: string[]) => items.map((item) => `\n  - ${item}`).join('');
   return (
     `reprise ${version} has no usable native binary on ${described}, Node ${process.version}.` +
-    `\nTried:${list(attempts(cause))}\nWhat to do:${list(remedies)}`
+    `\nTried:${list(attempts(failure))}\nWhat to do:${list(remedies)}`
   );
 }
 
 /** What the generated loader tried, oldest first: it chains one error to the next by `cause`. */
-function attempts(cause: unknown): string[] {
+function attempts(failure: unknown): string[] {
   const messages: string[] = [];
-  for (let error = cause; error instanceof Error; error = error.cause) {
+  for (let error = failure; error instanceof Error; error = error.cause) {
     messages.unshift(error.message.split('\n', 1)[0] ?? '');
   }
   // Its headline tells people to delete their lockfile, and it looks for a WebAssembly build that does not exist.

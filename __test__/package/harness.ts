@@ -72,11 +72,12 @@ export async function succeed(ended: Promise<Ended>): Promise<string> {
   return output;
 }
 
-/** The environment of a user's own shell. */
+/** The environment of a user's own shell, without colours. */
 export function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(
-    Object.entries(env).filter(([name]) => !/^(npm_|VITEST|NODE_OPTIONS$|NODE_ENV$|FORCE_COLOR$)/i.test(name)),
+  const own = Object.entries(env).filter(
+    ([name]) => !/^(npm_|VITEST|NODE_OPTIONS$|NODE_ENV$|FORCE_COLOR$)/i.test(name),
   );
+  return { ...Object.fromEntries(own), NO_COLOR: '1' };
 }
 
 const folders: string[] = [];
@@ -99,7 +100,7 @@ export async function copyOfCheckout(...names: readonly string[]): Promise<strin
   return folder;
 }
 
-/** The path of npm's own program, so that it runs on every platform without a shell. */
+/** Runs npm: its own program where that is known, so that no shell is needed. */
 export function npm(args: readonly string[], options?: RunOptions): Promise<Ended> {
   const program = process.env['npm_execpath'];
   return program !== undefined && path.basename(program) === 'npm-cli.js'
