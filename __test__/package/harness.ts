@@ -115,3 +115,18 @@ export async function writeProgram(folder: string, name: string, source: string)
   await writeFile(file, source);
   return file;
 }
+
+/** Writes a module for `--require` that has the program's `cargo` be `source`, run by this Node, and returns its path. */
+export async function standInForCargo(folder: string, source: string): Promise<string> {
+  const cargo = await writeProgram(folder, 'cargo-stand-in.cjs', source);
+  const preload = `
+    const child_process = require('node:child_process');
+    for (const name of ['spawn', 'spawnSync']) {
+      const real = child_process[name];
+      child_process[name] = (command, args, options) => command === 'cargo'
+        ? real(process.execPath, [${JSON.stringify(cargo)}, ...args], options)
+        : real(command, args, options);
+    }
+    require('node:module').syncBuiltinESMExports();`;
+  return writeProgram(folder, 'preload.cjs', preload);
+}

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { copyOfCheckout, node, withoutSettings, writeProgram } from './harness.js';
+import { copyOfCheckout, node, standInForCargo, writeProgram } from './harness.js';
 
 describe('npm test', () => {
   /** Runs the suites with a cargo and a vitest that say what they are told to. */
@@ -7,18 +7,7 @@ describe('npm test', () => {
     const folder = await copyOfCheckout('package.json', 'Cargo.toml', 'scripts');
     await writeProgram(folder, 'node_modules/typescript/bin/tsc', '');
     await writeProgram(folder, 'node_modules/vitest/vitest.mjs', vitest);
-    const cargo = await writeProgram(folder, 'cargo-stand-in.cjs', rust);
-    // The stand-in for cargo is this Node, which starts with the stand-in's script whatever its arguments are.
-    const standIn = `
-      const child_process = require('node:child_process');
-      for (const name of ['spawn', 'spawnSync']) {
-        const real = child_process[name];
-        child_process[name] = (command, args, options) => command === 'cargo'
-          ? real(process.execPath, [${JSON.stringify(cargo)}, ...args], { ...options, env: ${JSON.stringify(withoutSettings(process.env))} })
-          : real(command, args, options);
-      }
-      require('node:module').syncBuiltinESMExports();`;
-    const preload = await writeProgram(folder, 'preload.cjs', standIn);
+    const preload = await standInForCargo(folder, rust);
     return node(['--require', preload, 'scripts/test.mjs'], { cwd: folder });
   }
 

@@ -1,18 +1,20 @@
 import { appendFile, mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { copyOfCheckout, node, root, succeed, withoutSettings, writeProgram } from './harness.js';
+import { copyOfCheckout, node, root, standInForCargo, succeed, withoutSettings, writeProgram } from './harness.js';
 import type { Ended } from './harness.js';
 
 const environment = withoutSettings(process.env);
+const newCargo = `console.log('cargo 1.999.0')`;
 
 /** What a fresh clone has, as far as the scripts read it. No node_modules: they must do without. */
 const clone = () =>
   copyOfCheckout('package.json', 'Cargo.toml', 'Cargo.lock', 'build.rs', 'src', 'ts', 'scripts', 'index.js');
 
 describe('a tool that is missing is one clear error, before anything slow starts', () => {
-  async function prepareWith(env: NodeJS.ProcessEnv, ...nodeArguments: string[]) {
+  async function prepareWith(env: NodeJS.ProcessEnv, cargo?: string, ...nodeArguments: string[]) {
     const folder = await clone();
+    if (cargo !== undefined) nodeArguments.push('--require', await standInForCargo(folder, cargo));
     // An npm that would leave a trace.
     const started = path.join(folder, 'npm-was-started');
     const npm = await writeProgram(folder, 'npm-cli.js', `require('fs').writeFileSync(${JSON.stringify(started)}, '')`);
@@ -21,7 +23,7 @@ describe('a tool that is missing is one clear error, before anything slow starts
       env: { ...environment, npm_execpath: npm, ...env },
     });
     await expect(stat(started)).rejects.toThrow('ENOENT');
-    return { folder, ...ended };
+    return ended;
   }
 
   it('no Rust: says what is missing and where to get it', async () => {
@@ -41,9 +43,26 @@ describe('a tool that is missing is one clear error, before anything slow starts
     expect(output).toContain(`There is a ${path.join(home, '.cargo', 'bin')}: add it to PATH`);
   });
 
+  it('Rust too old: says which is needed', async () => {
+    const { code, output } = await prepareWith({}, `console.log('cargo 1.70.0 (ec8a8a0ca 2023-04-25)')`);
+    expect(code).toBe(1);
+    expect(output).toMatch(/^\nreprise: Rust 1\.\d+ or newer is needed, this is cargo 1\.70\.0 .*\.\n.*rustup update/);
+  });
+
+  it('Rust that does not start: shows what it says', async () => {
+    const { code, output } = await prepareWith({}, `console.error('no default toolchain'); process.exitCode = 1`);
+    expect(code).toBe(1);
+    expect(output).toContain('`cargo --version` failed:\nno default toolchain');
+  });
+
   it('Node too old: says which is needed', async () => {
     const older = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.18.3' } })`;
-    const { code, output } = await prepareWith({}, '--import', `data:text/javascript,${encodeURIComponent(older)}`);
+    const { code, output } = await prepareWith(
+      {},
+      undefined,
+      '--import',
+      `data:text/javascript,${encodeURIComponent(older)}`,
+    );
     expect(code).toBe(1);
     expect(output).toBe(
       '\nreprise: Node 20.19 or newer is needed, this is 20.18.3.\n' +
@@ -55,10 +74,12 @@ describe('a tool that is missing is one clear error, before anything slow starts
 describe('installs and builds what is stale, and nothing else', () => {
   let folder: string;
   let npm: string;
+  let cargo: string;
 
   // A clone with an npm that notes what it was asked, and makes what the real one would make.
   beforeAll(async () => {
     folder = await clone();
+    cargo = await standInForCargo(folder, newCargo);
     const lock = { packages: { '': {}, 'node_modules/one': { version: '1.0.0', integrity: 'sha512-one' } } };
     await writeFile(path.join(folder, 'package-lock.json'), JSON.stringify(lock));
     npm = await writeProgram(
@@ -80,7 +101,8 @@ describe('installs and builds what is stale, and nothing else', () => {
   /** Prepares, and tells what npm was asked to do. */
   async function prepare(): Promise<string[]> {
     await rm(path.join(folder, 'asked'), { force: true });
-    await succeed(node(['scripts/prepare-checkout.mjs'], { cwd: folder, env: { ...environment, npm_execpath: npm } }));
+    const env = { ...environment, npm_execpath: npm };
+    await succeed(node(['--require', cargo, 'scripts/prepare-checkout.mjs'], { cwd: folder, env }));
     const asked = await readFile(path.join(folder, 'asked'), 'utf8').catch(() => '');
     return asked.split('\n').filter(Boolean);
   }
@@ -133,10 +155,11 @@ describe('installs and builds what is stale, and nothing else', () => {
 });
 
 describe('what npm and cargo say', () => {
-  async function prepareWithNpm(source: string, ...args: string[]): Promise<Ended & { folder: string }> {
+  async function prepareWithNpm(source: string, ...args: string[]): Promise<Ended> {
     const folder = await clone();
     const env = { ...environment, npm_execpath: await writeProgram(folder, 'npm-cli.js', source) };
-    return { folder, ...(await node(['scripts/prepare-checkout.mjs', ...args], { cwd: folder, env })) };
+    const cargo = await standInForCargo(folder, newCargo);
+    return node(['--require', cargo, 'scripts/prepare-checkout.mjs', ...args], { cwd: folder, env });
   }
 
   it('is shown whole when they fail, with the command', async () => {
