@@ -1,0 +1,5 @@
+// auto-generated from the exports of ./index.js by `npm run build:ts`; do not edit
+import implementation from './index.js';
+
+export const {
+} = implementation;
