@@ -11,22 +11,83 @@ interface RepriseError extends Error {
     readonly code: RepriseErrorCode;
 }
 
-<<<<<<< HEAD
-/** A handler's view of the key that it runs under: `req.idempotency`. */
-declare class IdempotencyContext {
-    #private;
+/**
+ * What a store keeps for a key, as plain JSON: it survives `JSON.stringify` and `JSON.parse`. A store need not look
+ * into it. Nothing in it leads back to the client's key, the caller or the request's body.
+ */
+type StoredResponse = StoredAnswer | StoredVerdict;
+/** A completed request: its answer is replayed. */
+interface StoredAnswer {
+    readonly state: 'completed';
+    /** SHA-256 over what the request asked for, in hexadecimal. */
+    readonly fingerprint: string;
+    /** SHA-256 over who asked, in hexadecimal; zeros where a scope says whose key it is, or nobody is known. */
+    readonly identity: string;
+    readonly statusCode: number;
+    /** The reason phrase; empty for the usual one of the status code. */
+    readonly statusMessage: string;
+    /** Pairs of name and value, in the order of the answer, repeated names kept. */
+    readonly headers: readonly (readonly [name: string, value: string])[];
+    /** The body's bytes in base64. */
+    readonly body: string;
+    /** When the answer was completed: ISO 8601 with milliseconds. */
+    readonly timestamp: string;
+}
+/** A request that must not run again, though there is no answer to replay. */
+interface StoredVerdict {
+    readonly state: 'not-replayable' | 'indeterminate';
+    readonly fingerprint: string;
+    readonly identity: string;
+    readonly timestamp: string;
+}
+/**
+ * The least that a store of your own has to do. It may be slow and it may fail; it is asked by one request of a key
+ * at a time, as far as one process can see to that. Between processes such a store cannot keep two requests from
+ * running at once, which is warned about at start.
+ *
+ * @example
+ * ```ts
+ * class RedisIdempotencyStore implements IdempotencyStore {
+ *   constructor(private readonly redis: Redis) {}
+ *   async get(key: string): Promise<StoredResponse | null> {
+ *     const data = await this.redis.get(`idempotency:${key}`);
+ *     return data ? JSON.parse(data) : null;
+ *   }
+ *   async set(key: string, value: StoredResponse, ttl: number): Promise<void> {
+ *     await this.redis.setex(`idempotency:${key}`, ttl, JSON.stringify(value));
+ *   }
+ *   async delete(key: string): Promise<void> {
+ *     await this.redis.del(`idempotency:${key}`);
+ *   }
+ * }
+ * ```
+ */
+interface IdempotencyStore {
+    /** What is kept for a key; `null` or `undefined` if nothing is, or its time is over. */
+    get(key: string): Promise<StoredResponse | null | undefined> | StoredResponse | null | undefined;
+    /** Keeps a value for `ttl` seconds, a whole number of at least 1. */
+    set(key: string, value: StoredResponse, ttl: number): unknown;
+    /** Forgets a key. */
+    delete(key: string): unknown;
+}
+
+/**
+ * A handler's view of the key that it runs under: `req.idempotency`. (An interface, since a program that sees this
+ * package's types as a CommonJS and as an ES module declares `req.idempotency` twice, and the two must be one type.)
+ */
+interface IdempotencyContext {
     /** What the client sent, or, where it sent none, the key that was derived from the request. */
-    get key(): string;
+    readonly key: string;
     /**
      * Grows by one with every run of this key. Written next to your own rows (`WHERE fence <= ?`), it keeps out a run
      * that was taken for dead and comes back.
      */
-    get fence(): number;
+    readonly fence: number;
     /**
      * Aborts when the claim is lost, after a pause longer than the lease or at `maxHoldMs`: from then on another
      * request may run under this key. The answer still goes out, with `Idempotency-Stored: false`.
      */
-    get signal(): AbortSignal;
+    readonly signal: AbortSignal;
     /** This answer is not to be kept: the key is free again after it. */
     noStore(): void;
     /**
@@ -96,66 +157,6 @@ declare class MemoryStore {
     advanceClock(byMs: number): void;
     /** Lets go of the store; its memory is freed with the last that shares it. Later use throws. */
     close(): void;
-}
-
-/**
- * What a store keeps for a key, as plain JSON: it survives `JSON.stringify` and `JSON.parse`. A store need not look
- * into it. Nothing in it leads back to the client's key, the caller or the request's body.
- */
-type StoredResponse = StoredAnswer | StoredVerdict;
-/** A completed request: its answer is replayed. */
-interface StoredAnswer {
-    readonly state: 'completed';
-    /** SHA-256 over what the request asked for, in hexadecimal. */
-    readonly fingerprint: string;
-    /** SHA-256 over who asked, in hexadecimal; zeros where a scope says whose key it is, or nobody is known. */
-    readonly identity: string;
-    readonly statusCode: number;
-    /** The reason phrase; empty for the usual one of the status code. */
-    readonly statusMessage: string;
-    /** Pairs of name and value, in the order of the answer, repeated names kept. */
-    readonly headers: readonly (readonly [name: string, value: string])[];
-    /** The body's bytes in base64. */
-    readonly body: string;
-    /** When the answer was completed: ISO 8601 with milliseconds. */
-    readonly timestamp: string;
-}
-/** A request that must not run again, though there is no answer to replay. */
-interface StoredVerdict {
-    readonly state: 'not-replayable' | 'indeterminate';
-    readonly fingerprint: string;
-    readonly identity: string;
-    readonly timestamp: string;
-}
-/**
- * The least that a store of your own has to do. It may be slow and it may fail; it is asked by one request of a key
- * at a time, as far as one process can see to that. Between processes such a store cannot keep two requests from
- * running at once, which is warned about at start.
- *
- * @example
- * ```ts
- * class RedisIdempotencyStore implements IdempotencyStore {
- *   constructor(private readonly redis: Redis) {}
- *   async get(key: string): Promise<StoredResponse | null> {
- *     const data = await this.redis.get(`idempotency:${key}`);
- *     return data ? JSON.parse(data) : null;
- *   }
- *   async set(key: string, value: StoredResponse, ttl: number): Promise<void> {
- *     await this.redis.setex(`idempotency:${key}`, ttl, JSON.stringify(value));
- *   }
- *   async delete(key: string): Promise<void> {
- *     await this.redis.del(`idempotency:${key}`);
- *   }
- * }
- * ```
- */
-interface IdempotencyStore {
-    /** What is kept for a key; `null` or `undefined` if nothing is, or its time is over. */
-    get(key: string): Promise<StoredResponse | null | undefined> | StoredResponse | null | undefined;
-    /** Keeps a value for `ttl` seconds, a whole number of at least 1. */
-    set(key: string, value: StoredResponse, ttl: number): unknown;
-    /** Forgets a key. */
-    delete(key: string): unknown;
 }
 
 /** Why a request was refused. Stable, for programs. */
@@ -270,9 +271,6 @@ interface IdempotencyHandler {
  */
 declare function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>(options?: IdempotencyOptions<Req>): IdempotencyHandler;
 
-export { IdempotencyContext, MemoryStore, idempotencyMiddleware };
-export type { AnswerSummary, IdempotencyHandler, IdempotencyOptions, IdempotencyStore, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RepriseError, RepriseErrorCode, StorePhase, StoredAnswer, StoredResponse, StoredVerdict };
-=======
 /** A {@link RetryConfig} as it is passed in: every field may be left out. */
 type RetryConfigInit = {
     readonly [Name in keyof RetryConfig]?: RetryConfig[Name] | undefined;
@@ -432,6 +430,5 @@ declare const retryCriticalTask: RetryPreset;
 /** For a task somebody waits for: 3 calls at most, waits of 0.5 s and 1 s (cap 5 s). */
 declare const retryQuickTask: RetryPreset;
 
-export { CheckpointLoadError, CheckpointSaveError, RetryConfig, computeDelay, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
-export type { CheckpointContext, CheckpointOptions, CheckpointedRetry, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset };
->>>>>>> retry
+export { CheckpointLoadError, CheckpointSaveError, MemoryStore, RetryConfig, computeDelay, idempotencyMiddleware, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
+export type { AnswerSummary, CheckpointContext, CheckpointOptions, CheckpointedRetry, IdempotencyContext, IdempotencyHandler, IdempotencyOptions, IdempotencyStore, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict };

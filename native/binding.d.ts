@@ -39,7 +39,6 @@ export interface DeskCalls {
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-<<<<<<< HEAD
 /** The memory store, as JavaScript holds it. */
 export declare class NativeMemoryStore {
   /**
@@ -60,6 +59,14 @@ export declare class NativeMemoryStore {
   /** Moves the store's clock forward, for all who share it. */
   advanceClock(byMs: number): void
 }
+
+/**
+ * The delay in milliseconds before retry number `attempt` (0 is the first): `min(initial · base^attempt, max)`.
+ *
+ * # Errors
+ * `InvalidArg` when the three numbers make no schedule; the wrapper refuses those before it calls.
+ */
+export declare function computeDelay(attempt: number, initialDelayMs: number, maxDelayMs: number, exponentialBase: number): number
 
 /**
  * A function `(...facts)` that says how a request is known to stores: three digests in hexadecimal (key,
@@ -92,15 +99,6 @@ export interface NativeStoreStats {
   /** Settled records dropped to make room. */
   evicted: number
 }
-=======
-/**
- * The delay in milliseconds before retry number `attempt` (0 is the first): `min(initial · base^attempt, max)`.
- *
- * # Errors
- * `InvalidArg` when the three numbers make no schedule; the wrapper refuses those before it calls.
- */
-export declare function computeDelay(attempt: number, initialDelayMs: number, maxDelayMs: number, exponentialBase: number): number
->>>>>>> retry
 
 /** The version of the crate that this binary was built from; the wrapper refuses a binary of another version. */
 export declare function version(): string

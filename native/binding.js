@@ -835,10 +835,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
-<<<<<<< HEAD
 module.exports.NativeMemoryStore = nativeBinding.NativeMemoryStore
-module.exports.identifier = nativeBinding.identifier
-=======
 module.exports.computeDelay = nativeBinding.computeDelay
->>>>>>> retry
+module.exports.identifier = nativeBinding.identifier
 module.exports.version = nativeBinding.version

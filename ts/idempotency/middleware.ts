@@ -5,7 +5,7 @@ import { MemoryStore } from '../stores/memory.js';
 import type { Answer } from './answer.js';
 import { Capture, type CaptureHost } from './capture.js';
 import { Completions } from './completions.js';
-import { IdempotencyContext } from './context.js';
+import { ClaimContext, type IdempotencyContext } from './context.js';
 import { createIdentifier, MemoryDesk, type Begun, type Desk, type HeldClaim, type Settlement } from './desk.js';
 import { factsOf, isUnread, type ServerRequest } from './facts.js';
 import {
@@ -258,7 +258,7 @@ class Middleware implements CaptureHost {
       return;
     }
     const capture = new Capture(this, req, res, claim);
-    const context = new IdempotencyContext(capture, clientKey(facts), () => this.#recordKey(facts));
+    const context = new ClaimContext(capture, clientKey(facts), () => this.#recordKey(facts));
     req.idempotency = context;
     this.#renewals.add(capture, (reason) => {
       context.lose(reason);
