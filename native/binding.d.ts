@@ -50,6 +50,8 @@ export declare class NativeMemoryStore {
   desk(maxKeyLength: number, leaseMs: number, ttlMs: number, derivedTtlMs: number): DeskCalls
   /** Resolves when the claim of that key is settled, or when its lease as it is now has run out. */
   waitFor(key: string): Promise<void>
+  /** The records of a key and its scope, at whatever endpoints. Looks at every record, on a thread of its own. */
+  find(key: string, scope?: string | undefined | null): Promise<Array<string>>
   /** What is kept for a key, or null. */
   inspect(key: string): NativeInspection | null
   /** Frees a key; whether there was a record. */

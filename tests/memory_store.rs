@@ -28,6 +28,7 @@ fn request(key: &str, body: &str) -> Identified {
         key: digest(key),
         fingerprint: digest(body),
         identity: digest("alice"),
+        name: digest(key),
     }
 }
 

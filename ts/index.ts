@@ -2,7 +2,10 @@ export type { RepriseError, RepriseErrorCode } from './errors.js';
 export { idempotencyMiddleware, type IdempotencyHandler } from './idempotency/middleware.js';
 export type { AnswerSummary, IdempotencyOptions, StorePhase } from './idempotency/options.js';
 export type { IdempotencyContext } from './idempotency/context.js';
+export type { Endpoint, RecordInfo } from './idempotency/inspection.js';
 export type { Problem, ProblemCode } from './idempotency/problem.js';
+export type { IdempotencyEvent, IdempotencyMetrics, Logger } from './idempotency/reporter.js';
+export type { WarningCode } from './idempotency/warnings.js';
 export { MemoryStore, type MemoryStoreOptions, type MemoryStoreStats } from './stores/memory.js';
 export type { IdempotencyStore, StoredAnswer, StoredResponse, StoredVerdict } from './stores/types.js';
 export {

@@ -14,7 +14,7 @@ use napi_derive::napi;
 use super::text::{Latin1, Text};
 use crate::idempotency::{
     Answer, Body, Claim, Differs, Digest, Identified, Inspection, InvalidKey, Limits, MemoryStore, Outcome,
-    Owner, Registry, Request, Settlement, Written, identify,
+    Owner, Registry, Request, Settlement, Written, identify, name,
 };
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
@@ -120,6 +120,17 @@ impl NativeMemoryStore {
         Ok(())
     }
 
+    /// The records of a key and its scope, at whatever endpoints. Looks at every record, on a thread of its own.
+    #[allow(clippy::unused_async, reason = "runs on a thread that serves no requests")]
+    #[napi]
+    pub async fn find(&self, key: String, scope: Option<String>) -> Vec<String> {
+        self.store
+            .find(&name(scope.as_deref(), &key))
+            .iter()
+            .map(Digest::to_hex)
+            .collect()
+    }
+
     /// What is kept for a key, or null.
     #[napi(catch_unwind)]
     pub fn inspect(&self, key: String) -> Option<NativeInspection> {
@@ -182,6 +193,7 @@ pub fn identifier(env: &Env, max_key_length: f64) -> Result<Function<'_, (), Ide
                 key,
                 fingerprint,
                 identity,
+                ..
             }) => Either::A(key.to_hex() + &fingerprint.to_hex() + &identity.to_hex()),
             Err(reason) => Either::B(reason_code(reason)),
         })

@@ -85,8 +85,7 @@ enum HeldState {
 
 #[derive(Clone, Debug)]
 struct Settled {
-    fingerprint: Digest,
-    identity: Digest,
+    request: Identified,
     fence: u64,
     until: Millis,
     /// How long from the moment of writing, which is all that the cache needs to drop it in time.
@@ -331,6 +330,26 @@ impl MemoryStore {
         }
     }
 
+    /// The records of a key and its scope (see [`super::name`]), at whatever endpoints. Looks at every record.
+    #[must_use]
+    pub fn find(&self, name: &Digest) -> Vec<Digest> {
+        let of_name = |request: &Identified| (request.name == *name).then_some(request.key);
+        let held = self.shards.iter().flat_map(|shard| {
+            shard
+                .lock()
+                .values()
+                .filter_map(|held| of_name(&held.request))
+                .collect::<Vec<_>>()
+        });
+        let settled = self
+            .settled
+            .iter()
+            .filter_map(|(_, settled)| of_name(&settled.request));
+        held.chain(settled)
+            .filter(|key| self.inspect(key).is_some())
+            .collect()
+    }
+
     /// Frees a key, whatever its state; the owner of a claim on it has lost it. Whether there was anything to forget.
     pub fn forget(&self, key: &Digest) -> bool {
         let known = self.inspect(key).is_some();
@@ -406,15 +425,9 @@ impl MemoryStore {
     /// Moves a record that is no longer held to the settled ones. The caller has the shard's lock.
     fn put_away(&self, key: Digest, held: &Held, end: End, retention: Millis) {
         self.held.fetch_sub(1, Ordering::Relaxed);
-        let Identified {
-            fingerprint,
-            identity,
-            ..
-        } = held.request;
         let until = self.clock.now().saturating_add(retention);
         let settled = Settled {
-            fingerprint,
-            identity,
+            request: held.request,
             fence: held.fence,
             until,
             retention,
@@ -522,12 +535,7 @@ impl Settled {
             End::Completed(answer) => Outcome::Completed(answer.clone()),
             End::NotReplayable => Outcome::NotReplayable,
         };
-        let kept = Identified {
-            key: claim.request.key,
-            fingerprint: self.fingerprint,
-            identity: self.identity,
-        };
-        Ok(Differs::between(&kept, &claim.request).map_or(outcome, Outcome::Mismatch))
+        Ok(Differs::between(&self.request, &claim.request).map_or(outcome, Outcome::Mismatch))
     }
 
     fn size(&self) -> u64 {

@@ -50,6 +50,23 @@ pub struct Identified {
     pub fingerprint: Digest,
     /// Who asks. The same for everyone where the application named a scope, which then says all about whose key it is.
     pub identity: Digest,
+    /// The client's key and its scope, whatever the endpoint: what an operator knows of a record.
+    pub name: Digest,
+}
+
+/// What an operator knows of a record: a key and its scope. For a derived key there is no such thing.
+#[must_use]
+pub fn name(scope: Option<&str>, key: &str) -> Digest {
+    scoped(DigestBuilder::new("name"), scope)
+        .field(key.as_bytes())
+        .finish()
+}
+
+fn scoped(digest: DigestBuilder, scope: Option<&str>) -> DigestBuilder {
+    // An absent scope and an empty one are two scopes.
+    digest
+        .field(if scope.is_some() { b"+" } else { b"-" })
+        .field(scope.unwrap_or_default().as_bytes())
 }
 
 /// Makes the three digests of `semantics.md` §2.2 to §2.4.
@@ -77,27 +94,30 @@ pub fn identify(request: &Request<'_>, max_key_length: usize) -> Result<Identifi
         request.body,
     )
     .finish();
-    // An absent scope and an empty one are two scopes.
-    let (scoped, scope): (&[u8], &str) = request.scope.map_or((b"-", ""), |scope| (b"+", scope));
-    let key = match key {
-        Some(key) => DigestBuilder::new("key")
-            .field(scoped)
-            .field(scope.as_bytes())
-            .field(request.method.as_bytes())
-            .field(path(request.original_url).as_bytes())
-            .field(key.as_bytes()),
+    let Some(key) = key else {
         // The fingerprint stands for method, URL, media type and body.
-        None => DigestBuilder::new("derived key")
-            .field(scoped)
-            .field(scope.as_bytes())
+        let derived = scoped(DigestBuilder::new("derived key"), request.scope)
             .field(&identity.0)
-            .field(&fingerprint.0),
-    }
-    .finish();
+            .field(&fingerprint.0)
+            .finish();
+        return Ok(Identified {
+            key: derived,
+            fingerprint,
+            identity,
+            name: derived,
+        });
+    };
+    let name = name(request.scope, &key);
+    let key = DigestBuilder::new("key")
+        .field(&name.0)
+        .field(request.method.as_bytes())
+        .field(path(request.original_url).as_bytes())
+        .finish();
     Ok(Identified {
         key,
         fingerprint,
         identity,
+        name,
     })
 }
 
