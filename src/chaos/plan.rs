@@ -129,7 +129,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan that the rates stand for: the rules `failure`, `latency` and `kernel-kill`.
+    /// The plan that the rates stand for: the rules `failure`, `latency` and `kernel-kill`, those above zero.
     #[must_use]
     pub fn from_rates(seed: Seed, rates: Rates) -> Self {
         let rule = |name: &str, fault, probability| Rule {
