@@ -184,7 +184,7 @@ class Middleware implements CaptureHost {
   async forget(key: string, scope?: string, endpoint?: Endpoint): Promise<boolean> {
     const { registrar } = this.#desk;
     const found = await registrar.find(key, scope, endpoint);
-    const forgotten = await Promise.all(found.map((recordKey) => registrar.forget(recordKey)));
+    const forgotten = await Promise.all(found.map(async (recordKey) => registrar.forget(recordKey)));
     return forgotten.includes(true);
   }
 
