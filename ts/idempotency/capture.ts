@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { RequestFacts } from '../../native/binding.js';
-import type { Answer, FlatHeaders } from './answer.js';
+import type { Answer } from './answer.js';
 import type { HeldClaim, Settlement, Written } from './desk.js';
 import { effectiveHeader, headersSince, snapshot, type HeadArgument, type Snapshot } from './headers.js';
 
@@ -10,9 +10,9 @@ export interface CaptureHost {
   readonly maxResponseBytes: number;
   readonly replaySetCookie: boolean;
   /** Whether an answer is worth keeping. */
-  isWorthStoring(answer: { statusCode: number; headers: FlatHeaders }, req: IncomingMessage): boolean;
+  isWorthStoring(answer: { statusCode: number; headers: string[] }, req: IncomingMessage): boolean;
   /** Told of the headers that an answer is kept with. */
-  onHead(headers: FlatHeaders): void;
+  onHead(headers: string[]): void;
   /**
    * Ends the claim. True when that is written; false when the answer goes out without being kept. Never rejects, and
    * takes no longer than the store's time limit.
@@ -40,7 +40,7 @@ type Phase =
 interface Head {
   readonly statusCode: number;
   readonly statusMessage: string;
-  readonly headers: FlatHeaders;
+  readonly headers: string[];
   readonly contentLength: number | undefined;
 }
 
