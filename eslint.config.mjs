@@ -7,6 +7,7 @@ export default tseslint.config(
       'dist/',
       'target/',
       'native/',
+      'src/',
       'index.d.ts',
       'index.d.mts',
       'index.mjs',

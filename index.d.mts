@@ -1,12 +1,434 @@
 /* auto-generated from ts/ by `npm run build:ts`; do not edit */
+import { IncomingMessage, ServerResponse } from 'node:http';
+
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_TIMEOUT';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_SAVE';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
     readonly code: RepriseErrorCode;
 }
 
-export type { RepriseError, RepriseErrorCode };
+/**
+ * What a store keeps for a key, as plain JSON: it survives `JSON.stringify` and `JSON.parse`. A store need not look
+ * into it. Nothing in it leads back to the client's key, the caller or the request's body.
+ */
+type StoredResponse = StoredAnswer | StoredVerdict;
+/** A completed request: its answer is replayed. */
+interface StoredAnswer {
+    readonly state: 'completed';
+    /** SHA-256 over what the request asked for, in hexadecimal. */
+    readonly fingerprint: string;
+    /** SHA-256 over who asked, in hexadecimal; zeros where a scope says whose key it is, or nobody is known. */
+    readonly identity: string;
+    readonly statusCode: number;
+    /** The reason phrase; empty for the usual one of the status code. */
+    readonly statusMessage: string;
+    /** Pairs of name and value, in the order of the answer, repeated names kept. */
+    readonly headers: readonly (readonly [name: string, value: string])[];
+    /** The body's bytes in base64. */
+    readonly body: string;
+    /** When the answer was completed: ISO 8601 with milliseconds. */
+    readonly timestamp: string;
+}
+/** A request that must not run again, though there is no answer to replay. */
+interface StoredVerdict {
+    readonly state: 'not-replayable' | 'indeterminate';
+    readonly fingerprint: string;
+    readonly identity: string;
+    readonly timestamp: string;
+}
+/**
+ * The least that a store of your own has to do. It may be slow and it may fail; it is asked by one request of a key
+ * at a time, as far as one process can see to that. Between processes such a store cannot keep two requests from
+ * running at once, which is warned about at start.
+ *
+ * @example
+ * ```ts
+ * class RedisIdempotencyStore implements IdempotencyStore {
+ *   constructor(private readonly redis: Redis) {}
+ *   async get(key: string): Promise<StoredResponse | null> {
+ *     const data = await this.redis.get(`idempotency:${key}`);
+ *     return data ? JSON.parse(data) : null;
+ *   }
+ *   async set(key: string, value: StoredResponse, ttl: number): Promise<void> {
+ *     await this.redis.setex(`idempotency:${key}`, ttl, JSON.stringify(value));
+ *   }
+ *   async delete(key: string): Promise<void> {
+ *     await this.redis.del(`idempotency:${key}`);
+ *   }
+ * }
+ * ```
+ */
+interface IdempotencyStore {
+    /** What is kept for a key; `null` or `undefined` if nothing is, or its time is over. */
+    get(key: string): Promise<StoredResponse | null | undefined> | StoredResponse | null | undefined;
+    /** Keeps a value for `ttl` seconds, a whole number of at least 1. */
+    set(key: string, value: StoredResponse, ttl: number): unknown;
+    /** Forgets a key. */
+    delete(key: string): unknown;
+}
+
+/**
+ * A handler's view of the key that it runs under: `req.idempotency`. (An interface, since a program that sees this
+ * package's types as a CommonJS and as an ES module declares `req.idempotency` twice, and the two must be one type.)
+ */
+interface IdempotencyContext {
+    /** What the client sent, or, where it sent none, the key that was derived from the request. */
+    readonly key: string;
+    /**
+     * Grows by one with every run of this key. Written next to your own rows (`WHERE fence <= ?`), it keeps out a run
+     * that was taken for dead and comes back.
+     */
+    readonly fence: number;
+    /**
+     * Aborts when the claim is lost, after a pause longer than the lease or at `maxHoldMs`: from then on another
+     * request may run under this key. The answer still goes out, with `Idempotency-Stored: false`.
+     */
+    readonly signal: AbortSignal;
+    /** This answer is not to be kept: the key is free again after it. */
+    noStore(): void;
+    /**
+     * From here on, the effect may have happened. An error, a crash or a lost lease makes the record indeterminate: it
+     * never runs again by itself. Resolves once the store knows; false if the claim is lost, and then do not go on.
+     */
+    commitPoint(): Promise<boolean>;
+    /**
+     * A key for a request of your own to another service, the same for every run of this key:
+     * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
+     */
+    derive(name: string): string;
+}
+
+/** A request as Express, connect or `node:http` hands it on. */
+type ServerRequest = IncomingMessage & {
+    /** The URL as it came in; Express and connect change `url` where a router is mounted. */
+    originalUrl?: string;
+    /** What a body parser made of the body. */
+    body?: unknown;
+};
+
+/** What a {@link MemoryStore} may keep. */
+interface MemoryStoreOptions {
+    /**
+     * Stores of one name are one store, in all threads of the process; each must give the same limits. Without a name,
+     * worker threads that run the same program share the stores that they make at the same line of it, and nothing
+     * else is shared: two stores made by one thread are always two.
+     */
+    name?: string;
+    /** Bytes of completed records, each counted with 512 of its own. Default 256 MiB. */
+    maxBytes?: number;
+    /** Completed records, and, apart from them, claims. Default 1,000,000. */
+    maxEntries?: number;
+}
+/** What a {@link MemoryStore} keeps at the moment. */
+interface MemoryStoreStats {
+    /** Claims in progress and indeterminate records; these are never evicted. */
+    held: number;
+    /** Completed, not replayable and released records. */
+    settled: number;
+    /** Bytes of the settled ones, with their overhead. */
+    bytes: number;
+    /** Settled records that were dropped to make room, since the store was made. */
+    evicted: number;
+}
+/**
+ * Keeps records in the memory of this process, off the JavaScript heap, shared by its worker threads. When it is full
+ * it drops the completed record that was used longest ago; a claim in progress is never dropped, and where claims
+ * fill it, new ones are refused. It forgets all when the process ends, and other processes do not see it.
+ *
+ * @example
+ * ```ts
+ * app.use(idempotencyMiddleware({ store: new MemoryStore({ maxBytes: 64 * 1024 * 1024 }) }));
+ * ```
+ */
+declare class MemoryStore {
+    #private;
+    /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named store has other limits */
+    constructor(options?: MemoryStoreOptions);
+    /** Counts what is kept. */
+    stats(): MemoryStoreStats;
+    /**
+     * Moves this store's clock forward, so that a test of a day's retention takes no day. The store's clock is its own:
+     * neither fake timers nor a change of the system's time move it.
+     */
+    advanceClock(byMs: number): void;
+    /** Lets go of the store; its memory is freed with the last that shares it. Later use throws. */
+    close(): void;
+}
+
+/** Why a request was refused. Stable, for programs. */
+type ProblemCode = 'invalid-key' | 'missing-key' | 'key-reused' | 'in-progress' | 'not-replayable' | 'indeterminate' | 'store-unavailable';
+/** The answer to a refused request: problem details by RFC 9457. */
+interface Problem {
+    /** A URI that names the kind of problem: `urn:reprise:problem:` and the code. */
+    readonly type: string;
+    readonly title: string;
+    readonly status: number;
+    readonly detail: string;
+    /** Names this occurrence, for logs. */
+    readonly instance: string;
+    readonly code: ProblemCode;
+    /** Seconds for the `Retry-After` header, where waiting helps. */
+    readonly retryAfter?: number;
+}
+
+/** What a handler answered, for `shouldStore`. */
+interface AnswerSummary {
+    readonly statusCode: number;
+    /** Name, value, name, value, … as they go out; only those that the handler set. */
+    readonly headers: readonly string[];
+}
+/** What the store was asked to do when it failed. */
+type StorePhase = 'claim' | 'complete';
+/** Options of {@link idempotencyMiddleware}. Every one has a default. */
+interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
+    /** The header that carries the key. Default `Idempotency-Key`. */
+    headerName?: string;
+    /** Seconds that a completed record is kept. Default 86400, a day. */
+    ttl?: number;
+    /** Methods that are handled. Default POST, PUT and PATCH. GET, HEAD, OPTIONS and TRACE never are, even if listed. */
+    methods?: readonly string[];
+    /** Where records are kept. Default a {@link MemoryStore} of this middleware's own. */
+    store?: MemoryStore | IdempotencyStore;
+    /**
+     * Seconds that a record under a derived key is kept: short, since two equal orders an hour apart are two orders.
+     * Default 300.
+     */
+    derivedTtl?: number;
+    /**
+     * Whose key it is: a user or tenant id of yours, asked after your authentication ran. Keys of two scopes never
+     * meet. Without one, a key belongs to the `Authorization` header (or `Cookie`, where there is none) that it first
+     * came with, and is refused to any other. Returning `undefined` does the same for that request.
+     */
+    scope?: (req: Req) => string | undefined;
+    /** Leaves a request alone. */
+    skip?: (req: Req) => boolean;
+    /** What to do without a key: derive one from the request (default), pass it on unguarded, or refuse it with 400. */
+    missingKey?: 'derive' | 'pass' | 'reject';
+    /** What to do while the first request still runs: refuse with 409 (default), or wait for its answer. */
+    onConcurrent?: 'reject' | 'wait';
+    /** Milliseconds that `onConcurrent: 'wait'` waits before it refuses all the same. Default 30,000. */
+    waitTimeoutMs?: number;
+    /**
+     * Which answers are kept. Default 2xx, 3xx and 4xx but 401, 407, 408, 421, 423, 425 and 429. After any other answer
+     * the key is free again, and a retry runs.
+     */
+    shouldStore?: (answer: AnswerSummary, req: Req) => boolean;
+    /** Milliseconds that a claim holds without renewal; it is renewed at a third of that. Default 30,000. */
+    leaseMs?: number;
+    /** Milliseconds after which a claim is no longer renewed, so that a handler that hangs does not block its key for
+     * ever. Default 900,000, a quarter of an hour. */
+    maxHoldMs?: number;
+    /** Milliseconds that a store may take for one step. Default 1,000. */
+    storeTimeoutMs?: number;
+    /**
+     * What to do when the store fails: answer 503 (`fail`, default), run unguarded (`pass`), or as a function decides.
+     * At the phase `complete` the handler has run: its answer goes out in any case, and the function is only told.
+     */
+    onStoreError?: 'fail' | 'pass' | ((error: unknown, req: Req, phase: StorePhase) => 'fail' | 'pass');
+    /** Bytes of a body that are kept. A larger answer streams through and is not replayable. Default 1 MiB. */
+    maxResponseBytes?: number;
+    /** Characters that a key may have. Default 255. */
+    maxKeyLength?: number;
+    /** Whether `Set-Cookie` is kept and replayed. Default false: cookies are one caller's, and of one moment. */
+    replaySetCookie?: boolean;
+    /** What to do when nobody can know whether the first request ran: refuse with 409 (default), or run again. */
+    onIndeterminate?: 'block' | 'retry' | ((req: Req) => 'block' | 'retry' | Promise<'block' | 'retry'>);
+    /** Answers a refused request in your own way. */
+    onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
+}
+
+declare global {
+    namespace Express {
+        interface Request {
+            /** The key that this request runs under; absent where the idempotency middleware left the request alone. */
+            idempotency?: IdempotencyContext;
+        }
+    }
+}
+type Next = (error?: unknown) => unknown;
+/** What {@link idempotencyMiddleware} returns: a handler for `app.use`, connect, or a `node:http` server. */
+interface IdempotencyHandler {
+    (req: IncomingMessage, res: ServerResponse, next: Next): void;
+    /** Stops the timers, answers those that wait, and lets go of a store of its own. Later requests get a 503. */
+    close(): void;
+}
+/**
+ * Runs a request once per idempotency key, and replays its first answer to every other request with that key.
+ *
+ * Mount it after body parsers and authentication, before the routes. A request without a key gets one derived from
+ * what it asks for. Wrong options throw here, at start.
+ *
+ * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_OPTION` or `ERR_REPRISE_UNKNOWN_OPTION`
+ * @example
+ * ```ts
+ * app.use(express.json());
+ * app.use(idempotencyMiddleware({ scope: (req) => req.user?.id }));
+ * ```
+ */
+declare function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>(options?: IdempotencyOptions<Req>): IdempotencyHandler;
+
+/** A {@link RetryConfig} as it is passed in: every field may be left out. */
+type RetryConfigInit = {
+    readonly [Name in keyof RetryConfig]?: RetryConfig[Name] | undefined;
+};
+/**
+ * How often to try and how long to wait in between. A plain object of the same shape does wherever one is accepted;
+ * the class is for those who want it checked, complete and frozen where it is written.
+ *
+ * @example
+ * const patient = new RetryConfig({ maxAttempts: 5, initialDelayMs: 2_000 });
+ *
+ * @throws TypeError or RangeError with a code, when a field is unknown, of the wrong type or out of range, or when
+ * `maxDelayMs` is below `initialDelayMs`
+ */
+declare class RetryConfig {
+    /** Calls in total, the first one included: a whole number from 1 to 1 000 000. Default 3. */
+    readonly maxAttempts: number;
+    /** The wait before the second call, in milliseconds. 0 still yields one turn of the event loop. Default 1 000. */
+    readonly initialDelayMs: number;
+    /** No wait is longer than this, in milliseconds; at least `initialDelayMs`. Default 30 000. */
+    readonly maxDelayMs: number;
+    /** What the wait is multiplied by from one retry to the next; at least 1, which keeps it constant. Default 2. */
+    readonly exponentialBase: number;
+    constructor(init?: RetryConfigInit);
+}
+/**
+ * The delay in milliseconds before retry number `attempt`, where 0 is the first retry (the second call):
+ * `min(initialDelayMs · exponentialBase^attempt, maxDelayMs)`. Pure; computed in Rust by repeated multiplication, so
+ * it cannot overflow and is the same to the last bit on every platform.
+ *
+ * @example
+ * [0, 1, 2, 3, 4, 5].map((attempt) => computeDelay(attempt)); // [1000, 2000, 4000, 8000, 16000, 30000]
+ *
+ * @throws TypeError or RangeError with a code, when `attempt` is no whole number from 0 to 1 000 000, or when the
+ * config is refused by {@link RetryConfig}
+ */
+declare function computeDelay(attempt: number, config?: RetryConfigInit): number;
+
+/** What a checkpointed function gets as its last argument; a new one for every attempt. */
+interface CheckpointContext<State = unknown> {
+    /** The task, as named by the caller's first argument. */
+    readonly taskId: string;
+    /** Which call of this run it is, from 1. A new process starts again from 1. */
+    readonly attempt: number;
+    /** How many calls this run may make in total. */
+    readonly maxAttempts: number;
+    /** What `checkpointLoader` returned just before this attempt; undefined where there is no checkpoint. */
+    readonly checkpointState: State | undefined;
+}
+/** What {@link retryWithCheckpoint} takes. At least one of the loader and the saver must be there. */
+interface CheckpointOptions<State = unknown, Result = unknown> {
+    /** How often and how long; see {@link RetryConfig} for the defaults. */
+    readonly config?: RetryConfigInit | undefined;
+    /**
+     * Returns what was saved for this task, or null or undefined if nothing was. Called before every attempt, the first
+     * one included: after a crash, the first attempt of the new process is the retry.
+     */
+    readonly checkpointLoader?: ((taskId: string) => State | null | undefined | PromiseLike<State | null | undefined>) | undefined;
+    /** Keeps the result of a task that succeeded. What it returns is awaited and ignored. */
+    readonly checkpointSaver?: ((taskId: string, result: Result) => unknown) | undefined;
+}
+/** What {@link retryWithCheckpoint} returns: a function wrapper and a method decorator in one. */
+interface CheckpointedRetry<State, Result> {
+    /** As a legacy decorator (`experimentalDecorators`) of a method, static or not. */
+    <Method extends (taskId: string, ...rest: never[]) => Promise<Result>>(target: object, name: string | symbol, descriptor: TypedPropertyDescriptor<Method>): TypedPropertyDescriptor<Method>;
+    /** As a TC39 decorator of a method: public, private or static. */
+    <Method extends (taskId: string, ...rest: never[]) => Promise<Result>>(method: Method, context: ClassMethodDecoratorContext): Method;
+    /** As a wrapper of a function whose only argument is the task id. */
+    <This, TaskResult extends Result>(fn: (this: This, taskId: string, context: CheckpointContext<State>) => TaskResult | PromiseLike<TaskResult>): (this: This, taskId: string) => Promise<TaskResult>;
+    /** As a wrapper of a function with more arguments; the context comes after them. */
+    <This, Args extends unknown[], TaskResult extends Result>(fn: (this: This, taskId: string, ...rest: [...args: Args, context: CheckpointContext<State>]) => TaskResult | PromiseLike<TaskResult>): (this: This, taskId: string, ...args: Args) => Promise<TaskResult>;
+}
+/**
+ * Retry that resumes: the function's first argument names the task, and the context appended after its arguments
+ * holds what was saved for that task. On success the result is saved under the task's name.
+ *
+ * The context comes right after the arguments that the caller passed, whatever the function declares: a parameter
+ * before it must always be passed, if need be as `undefined`.
+ *
+ * A loader or saver that throws is itself retried as {@link retryQuickTask} does. If it still fails, the promise
+ * rejects with {@link CheckpointLoadError} (the function is not run) or {@link CheckpointSaveError} (it succeeded and
+ * is never run again for that; the error has the result).
+ *
+ * @example
+ * const task = retryWithCheckpoint({
+ *   config: new RetryConfig({ maxAttempts: 5, initialDelayMs: 2_000 }),
+ *   checkpointLoader: (taskId) => db.getCheckpoint(taskId),
+ *   checkpointSaver: (taskId, result: State) => db.saveCheckpoint(taskId, result),
+ * })(async (taskId, ctx) => runKernel(ctx.checkpointState ?? initialState(taskId)));
+ *
+ * await task('search-17');
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function retryWithCheckpoint<State = unknown, Result = unknown>(options: CheckpointOptions<State, Result>): CheckpointedRetry<State, Result>;
+
+/**
+ * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an
+ * earlier run has done. `cause` is what the loader threw last. Calling the task again is safe.
+ */
+declare class CheckpointLoadError extends Error implements RepriseError {
+    readonly name = "CheckpointLoadError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_LOAD";
+    /** The task whose checkpoint it is. */
+    readonly taskId: string;
+    constructor(taskId: string, cause: unknown);
+}
+/**
+ * The task succeeded, but its result could not be saved. It is in `result`: save it by other means; calling the task
+ * again would run it again. `cause` is what the saver threw last. No retry of reprise repeats a task over this error.
+ */
+declare class CheckpointSaveError extends Error implements RepriseError {
+    readonly name = "CheckpointSaveError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_SAVE";
+    /** The task that succeeded. */
+    readonly taskId: string;
+    /** What the task returned. Not enumerable, so that loggers do not print it. */
+    readonly result: unknown;
+    constructor(taskId: string, result: unknown, cause: unknown);
+}
+
+/** A method that a decorator may wrap: it returns a promise already, since a decorator cannot change its type. */
+type AsyncMethod = (...args: never[]) => Promise<unknown>;
+
+/**
+ * A function wrapper and a method decorator in one. What comes out keeps `this`, its arguments, its name and its
+ * type, and returns a promise always.
+ *
+ * As a decorator it takes methods that return a promise; wrap a synchronous one as a function instead, since a
+ * decorator cannot change the type that callers see.
+ *
+ * The promise rejects with the very value that the last call threw. See `docs/retry.md` for what is not retried.
+ */
+interface RetryPreset {
+    /** As a legacy decorator (`experimentalDecorators`) of a method, static or not. */
+    <Method extends AsyncMethod>(target: object, name: string | symbol, descriptor: TypedPropertyDescriptor<Method>): TypedPropertyDescriptor<Method>;
+    /** As a TC39 decorator of a method: public, private or static. */
+    <Method extends AsyncMethod>(method: Method, context: ClassMethodDecoratorContext): Method;
+    /** As a wrapper of a function, synchronous or not. */
+    <This, Args extends unknown[], Result>(fn: (this: This, ...args: Args) => Result): (this: This, ...args: Args) => Promise<Awaited<Result>>;
+}
+/**
+ * For a task of ordinary weight: 3 calls at most, waits of 1 s and 2 s between them (cap 30 s).
+ *
+ * @example
+ * const search = retryKernelTask(async (query: string) => kernel.search(query));
+ *
+ * @example
+ * class Kernel {
+ *   @retryKernelTask
+ *   async search(query: string) { … }
+ * }
+ */
+declare const retryKernelTask: RetryPreset;
+/** For a task that must not be given up lightly: 5 calls at most, waits of 2, 4, 8 and 16 s (cap 60 s). */
+declare const retryCriticalTask: RetryPreset;
+/** For a task somebody waits for: 3 calls at most, waits of 0.5 s and 1 s (cap 5 s). */
+declare const retryQuickTask: RetryPreset;
+
+export { CheckpointLoadError, CheckpointSaveError, MemoryStore, RetryConfig, computeDelay, idempotencyMiddleware, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
+export type { AnswerSummary, CheckpointContext, CheckpointOptions, CheckpointedRetry, IdempotencyContext, IdempotencyHandler, IdempotencyOptions, IdempotencyStore, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict };

@@ -2,4 +2,14 @@
 import implementation from './index.js';
 
 export const {
+  CheckpointLoadError,
+  CheckpointSaveError,
+  MemoryStore,
+  RetryConfig,
+  computeDelay,
+  idempotencyMiddleware,
+  retryCriticalTask,
+  retryKernelTask,
+  retryQuickTask,
+  retryWithCheckpoint,
 } = implementation;

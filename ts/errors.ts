@@ -9,7 +9,9 @@ export type RepriseErrorCode =
   | 'ERR_REPRISE_NATIVE_UNAVAILABLE'
   | 'ERR_REPRISE_STORE_CLOSED'
   | 'ERR_REPRISE_STORE_FULL'
-  | 'ERR_REPRISE_STORE_TIMEOUT';
+  | 'ERR_REPRISE_STORE_TIMEOUT'
+  | 'ERR_REPRISE_CHECKPOINT_LOAD'
+  | 'ERR_REPRISE_CHECKPOINT_SAVE';
 
 /** What every error thrown by reprise carries besides its message. */
 export interface RepriseError extends Error {

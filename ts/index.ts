@@ -1,1 +1,16 @@
 export type { RepriseError, RepriseErrorCode } from './errors.js';
+export { idempotencyMiddleware, type IdempotencyHandler } from './idempotency/middleware.js';
+export type { AnswerSummary, IdempotencyOptions, StorePhase } from './idempotency/options.js';
+export type { IdempotencyContext } from './idempotency/context.js';
+export type { Problem, ProblemCode } from './idempotency/problem.js';
+export { MemoryStore, type MemoryStoreOptions, type MemoryStoreStats } from './stores/memory.js';
+export type { IdempotencyStore, StoredAnswer, StoredResponse, StoredVerdict } from './stores/types.js';
+export {
+  retryWithCheckpoint,
+  type CheckpointContext,
+  type CheckpointedRetry,
+  type CheckpointOptions,
+} from './retry/checkpoint.js';
+export { computeDelay, RetryConfig, type RetryConfigInit } from './retry/config.js';
+export { CheckpointLoadError, CheckpointSaveError } from './retry/errors.js';
+export { retryCriticalTask, retryKernelTask, retryQuickTask, type RetryPreset } from './retry/presets.js';

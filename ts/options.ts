@@ -101,6 +101,20 @@ export function invalidOption(
   );
 }
 
+/** The same sentence for an argument of a function, which is no option: its name, its value, what is allowed. */
+export function invalidArgument(
+  ErrorClass: new (message: string) => Error,
+  owner: string,
+  name: string,
+  value: unknown,
+  allowed: string,
+): Error {
+  return withCode(
+    new ErrorClass(`${owner}: argument "${name}" is ${show(value)}; allowed: ${allowed}`),
+    'ERR_REPRISE_INVALID_ARGUMENT',
+  );
+}
+
 function unknownOption(owner: string, name: string, known: readonly string[]): Error {
   const nearest = known
     .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))

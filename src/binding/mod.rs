@@ -6,12 +6,28 @@
 mod chaos;
 mod idempotency;
 mod retry;
+mod text;
 
-use napi_derive::napi;
+use napi::bindgen_prelude::create_custom_tokio_runtime;
+use napi_derive::{module_init, napi};
 
 /// The version of the crate that this binary was built from; the wrapper refuses a binary of another version.
 #[napi(catch_unwind)]
 #[must_use]
 pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
+}
+
+/// Only waiting is asynchronous: one thread with a timer does, where the default would start one for each core.
+#[module_init]
+fn runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("reprise")
+        .enable_time()
+        .build();
+    // Without it napi makes its own at the first asynchronous call.
+    if let Ok(runtime) = runtime {
+        create_custom_tokio_runtime(runtime);
+    }
 }

@@ -1,2 +1,19 @@
 //! Idempotency: keys, fingerprints, records and the stores that keep them.
+//!
+//! A request becomes an [`Identified`] by [`identify`]; a store answers a [`Claim`] of it with an [`Outcome`].
 #![forbid(unsafe_code)]
+
+pub mod canonical;
+mod digest;
+mod key;
+mod memory;
+mod record;
+mod registry;
+mod request;
+
+pub use digest::{Digest, DigestBuilder};
+pub use key::{InvalidKey, parse_key};
+pub use memory::{Limits, MemoryStore, Stats};
+pub use record::{Answer, Claim, Differs, Inspection, Outcome, Owner, Settlement, Written};
+pub use registry::{OptionsDiffer, Registry};
+pub use request::{Body, Identified, Request, identify};

@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import type { Capture } from './capture.js';
+
+/**
+ * A handler's view of the key that it runs under: `req.idempotency`. (An interface, since a program that sees this
+ * package's types as a CommonJS and as an ES module declares `req.idempotency` twice, and the two must be one type.)
+ */
+export interface IdempotencyContext {
+  /** What the client sent, or, where it sent none, the key that was derived from the request. */
+  readonly key: string;
+  /**
+   * Grows by one with every run of this key. Written next to your own rows (`WHERE fence <= ?`), it keeps out a run
+   * that was taken for dead and comes back.
+   */
+  readonly fence: number;
+  /**
+   * Aborts when the claim is lost, after a pause longer than the lease or at `maxHoldMs`: from then on another
+   * request may run under this key. The answer still goes out, with `Idempotency-Stored: false`.
+   */
+  readonly signal: AbortSignal;
+  /** This answer is not to be kept: the key is free again after it. */
+  noStore(): void;
+  /**
+   * From here on, the effect may have happened. An error, a crash or a lost lease makes the record indeterminate: it
+   * never runs again by itself. Resolves once the store knows; false if the claim is lost, and then do not go on.
+   */
+  commitPoint(): Promise<boolean>;
+  /**
+   * A key for a request of your own to another service, the same for every run of this key:
+   * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
+   */
+  derive(name: string): string;
+}
+
+/** The context of one claim. */
+export class ClaimContext implements IdempotencyContext {
+  readonly #capture: Capture;
+  readonly #recordKey: () => string;
+  readonly #clientKey: string | undefined;
+  #controller: AbortController | undefined;
+  #lost: Error | undefined;
+
+  constructor(capture: Capture, clientKey: string | undefined, recordKey: () => string) {
+    this.#capture = capture;
+    this.#clientKey = clientKey;
+    this.#recordKey = recordKey;
+  }
+
+  get key(): string {
+    return this.#clientKey ?? this.#recordKey();
+  }
+
+  get fence(): number {
+    return this.#capture.claim.fence;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      // Made on demand: it costs more than the rest of a request's idempotency.
+      this.#controller = new AbortController();
+      if (this.#lost) this.#controller.abort(this.#lost);
+    }
+    return this.#controller.signal;
+  }
+
+  noStore(): void {
+    this.#capture.noStore = true;
+  }
+
+  async commitPoint(): Promise<boolean> {
+    return !this.#capture.isOver && (await this.#capture.claim.commitPoint());
+  }
+
+  derive(name: string): string {
+    return createHash('sha256').update(`${this.#recordKey()}/${name}`).digest('hex');
+  }
+
+  /** The claim is not ours any more. */
+  lose(reason: Error): void {
+    this.#lost = reason;
+    this.#controller?.abort(reason);
+  }
+}

@@ -1,0 +1,152 @@
+import type { NativeMemoryStore, RequestFacts } from '../../native/binding.js';
+import { native } from '../native.js';
+import { decodeAnswer, encodeHead, type Answer } from './answer.js';
+
+/** Whether a write named the current claim; false says that the claim was lost and nothing was written. */
+export type Written = boolean | Promise<boolean>;
+
+/** How a claim ends without an answer to replay. A release behind the commit point is indeterminate. */
+export type Settlement = 'release' | 'not-replayable' | 'indeterminate';
+
+/** A claim that this process holds. It ends with one of `complete` and `settle`. */
+export interface HeldClaim {
+  readonly fence: number;
+  complete(answer: Answer): Written;
+  settle(how: Settlement): Written;
+  renew(): Written;
+  commitPoint(): Written;
+}
+
+/** What a request is answered at the desk. */
+export type Begun<Claim extends HeldClaim = HeldClaim> =
+  | { readonly outcome: 'claimed'; readonly claim: Claim }
+  | { readonly outcome: 'completed'; readonly answer: Answer }
+  | { readonly outcome: 'invalid-key'; readonly reason: string }
+  | { readonly outcome: 'mismatch'; readonly differs: 'fingerprint' | 'identity' }
+  | { readonly outcome: 'in-progress'; readonly leaseLeftMs: number }
+  | { readonly outcome: 'not-replayable' | 'indeterminate' | 'full' };
+
+/** One middleware's place at a store: where requests ask for their key. */
+export interface Desk {
+  /** Names the request and claims its key; over an indeterminate record only if told so. */
+  begin(facts: RequestFacts, overIndeterminate: boolean): Begun | Promise<Begun>;
+  /** Resolves when the claim of a record's key is settled, or may be. */
+  waitFor(recordKey: string): Promise<void>;
+}
+
+/** What a desk needs to know of the middleware. */
+export interface DeskSettings {
+  readonly maxKeyLength: number;
+  readonly leaseMs: number;
+  /** Seconds, as everywhere in the specification. */
+  readonly ttl: number;
+  readonly derivedTtl: number;
+}
+
+const KEY_PROBLEMS = [
+  'it is empty',
+  'it is too long',
+  'it has characters other than visible ASCII (or the header was sent twice)',
+  'its quotes do not make a well-formed string',
+];
+
+/** A claim's slot and its fence come in one number; see `DeskCalls` in the binding. */
+const SLOTS = 2 ** 21;
+const SETTLEMENTS: Record<Settlement, number> = { release: 0, 'not-replayable': 1, indeterminate: 2 };
+
+/** The desk at a store in the memory of this process: synchronous, one crossing to begin and one to complete. */
+export class MemoryDesk implements Desk {
+  readonly #store;
+  readonly #calls;
+
+  constructor(store: NativeMemoryStore, settings: DeskSettings) {
+    this.#store = store;
+    const { maxKeyLength, leaseMs, ttl, derivedTtl } = settings;
+    this.#calls = store.desk(maxKeyLength, leaseMs, ttl * 1000, derivedTtl * 1000);
+  }
+
+  begin(facts: RequestFacts, overIndeterminate: boolean): Begun<MemoryClaim> {
+    const begun = this.#calls.begin(...facts, overIndeterminate);
+    if (typeof begun !== 'number') return { outcome: 'completed', answer: decodeAnswer(...begun) };
+    if (begun >= 0) {
+      const slot = begun % SLOTS;
+      return { outcome: 'claimed', claim: new MemoryClaim(this.#calls, slot, (begun - slot) / SLOTS) };
+    }
+    return refusal(-begun % 16, Math.floor(-begun / 16));
+  }
+
+  waitFor(recordKey: string): Promise<void> {
+    return this.#store.waitFor(recordKey);
+  }
+}
+
+function refusal(code: number, detail: number): Begun<never> {
+  switch (code) {
+    case 1:
+      return { outcome: 'invalid-key', reason: KEY_PROBLEMS[detail] ?? '' };
+    case 2:
+      return { outcome: 'mismatch', differs: detail === 0 ? 'fingerprint' : 'identity' };
+    case 3:
+      return { outcome: 'in-progress', leaseLeftMs: detail };
+    case 4:
+      return { outcome: 'not-replayable' };
+    case 5:
+      return { outcome: 'indeterminate' };
+    default:
+      return { outcome: 'full' };
+  }
+}
+
+/** A claim in the memory of this process. */
+export class MemoryClaim implements HeldClaim {
+  readonly #calls;
+  readonly #slot;
+  readonly fence: number;
+
+  constructor(calls: ReturnType<NativeMemoryStore['desk']>, slot: number, fence: number) {
+    this.#calls = calls;
+    this.#slot = slot;
+    this.fence = fence;
+  }
+
+  complete(answer: Answer): boolean {
+    const { body } = answer;
+    if (body.length === 0) return this.#calls.complete(this.#slot, encodeHead(answer));
+    const bytes = typeof body === 'string' ? Buffer.from(body, 'latin1') : body;
+    return this.#calls.complete(this.#slot, encodeHead(answer), bytes);
+  }
+
+  settle(how: Settlement): boolean {
+    return this.#calls.settle(this.#slot, SETTLEMENTS[how]);
+  }
+
+  /** Frees the key, whatever the commit point says: its record is kept elsewhere. */
+  forget(): boolean {
+    return this.#calls.settle(this.#slot, 3);
+  }
+
+  renew(): boolean {
+    return this.#calls.renew(this.#slot);
+  }
+
+  commitPoint(): boolean {
+    return this.#calls.commitPoint(this.#slot);
+  }
+}
+
+/** A request as stores know it, in hexadecimal. */
+export interface Identified {
+  readonly key: string;
+  readonly fingerprint: string;
+  readonly identity: string;
+}
+
+/** Names requests as {@link MemoryDesk} does, without a store; a text instead says what is wrong with the key. */
+export function createIdentifier(maxKeyLength: number): (facts: RequestFacts) => Identified | string {
+  const identify = native.identifier(maxKeyLength);
+  return (facts) => {
+    const found = identify(...facts);
+    if (typeof found === 'number') return KEY_PROBLEMS[found] ?? '';
+    return { key: found.slice(0, 64), fingerprint: found.slice(64, 128), identity: found.slice(128) };
+  };
+}

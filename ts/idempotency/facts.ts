@@ -1,0 +1,76 @@
+import type { IncomingMessage } from 'node:http';
+import type { RequestFacts } from '../../native/binding.js';
+import { jsonText } from './json.js';
+
+/** A request as Express, connect or `node:http` hands it on. */
+export type ServerRequest = IncomingMessage & {
+  /** The URL as it came in; Express and connect change `url` where a router is mounted. */
+  originalUrl?: string;
+  /** What a body parser made of the body. */
+  body?: unknown;
+};
+
+/** Kinds of body; the numbers are those of the binding. */
+const ABSENT = 0;
+const UNREAD = 1;
+const JSON_TEXT = 2;
+const FORM_TEXT = 3;
+const RAW_BYTES = 4;
+const RAW_TEXT = 5;
+const CONTENT_DIGEST = 6;
+
+/** The facts by which a request is known, in the order of the binding. */
+export function factsOf(req: ServerRequest, keyHeader: string, scope: string | undefined): RequestFacts {
+  const { headers } = req;
+  const contentType = headers['content-type'];
+  const key = headers[keyHeader];
+  const [bodyKind, body] = bodyOf(req, contentType ?? '');
+  return [
+    req.method ?? '',
+    req.originalUrl ?? req.url ?? '',
+    // Node joins a header that was sent twice with a comma and a space, which no key may have.
+    typeof key === 'object' ? key.join(', ') : key,
+    contentType,
+    scope,
+    scope === undefined ? (headers.authorization ?? headers.cookie) : undefined,
+    bodyKind,
+    body,
+  ];
+}
+
+/** Whether there is a body that nobody has read, so that nothing is known of it. */
+export function isUnread(facts: RequestFacts): boolean {
+  return facts[6] === UNREAD;
+}
+
+function bodyOf(req: ServerRequest, contentType: string): [kind: number, body: string | Uint8Array | undefined] {
+  const { body } = req;
+  const sent = hasBody(req);
+  const isEmpty = body === undefined || isEmptyObject(body);
+  if (!sent && isEmpty) return [ABSENT, undefined];
+  const multipart = /^\s*multipart\//i.test(contentType);
+  const digest = req.headers['content-digest'];
+  // Express 4 gives requests that no parser took an empty object for a body.
+  if (body === undefined || (isEmpty && !req.readableEnded) || (multipart && digest !== undefined)) {
+    return typeof digest === 'string' ? [CONTENT_DIGEST, digest] : [UNREAD, undefined];
+  }
+  if (body instanceof Uint8Array) return [RAW_BYTES, body];
+  if (typeof body === 'string' && !/[/+]json\s*(;|$)/i.test(contentType)) return [RAW_TEXT, body];
+  const form = multipart || /^\s*application\/x-www-form-urlencoded/i.test(contentType);
+  return [form ? FORM_TEXT : JSON_TEXT, jsonText(body)];
+}
+
+function hasBody(req: ServerRequest): boolean {
+  if (req.httpVersionMajor > 1) {
+    // HTTP/2 needs no header to say so: the stream ends with the headers, or it does not.
+    return !(req as unknown as { stream: { endAfterHeaders: boolean } }).stream.endAfterHeaders;
+  }
+  const length = req.headers['content-length'];
+  return req.headers['transfer-encoding'] !== undefined || (length !== undefined && Number(length) !== 0);
+}
+
+function isEmptyObject(body: unknown): boolean {
+  if (typeof body !== 'object' || body === null || Array.isArray(body) || body instanceof Uint8Array) return false;
+  for (const name in body) if (Object.hasOwn(body, name)) return false;
+  return true;
+}

@@ -1,0 +1,387 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RequestFacts } from '../../native/binding.js';
+import { show, withCode } from '../errors.js';
+import { MemoryStore } from '../stores/memory.js';
+import type { Answer } from './answer.js';
+import { Capture, type CaptureHost } from './capture.js';
+import { Completions } from './completions.js';
+import { ClaimContext, type IdempotencyContext } from './context.js';
+import { createIdentifier, MemoryDesk, type Begun, type Desk, type HeldClaim, type Settlement } from './desk.js';
+import { factsOf, isUnread, type ServerRequest } from './facts.js';
+import {
+  isWorthStoring,
+  parseOptions,
+  type AnswerSummary,
+  type IdempotencyOptions,
+  type Settings,
+  type StorePhase,
+} from './options.js';
+import { Parking, type Parked } from './parking.js';
+import { problem, sendProblem, type Problem } from './problem.js';
+import { Renewals } from './renewals.js';
+import { replay } from './replay.js';
+import { SimpleDesk } from './simple-desk.js';
+import { within } from './timeout.js';
+import { warnOnce } from './warnings.js';
+
+declare global {
+  // Express has its request merged from here; nothing else of it is needed, and nothing breaks without it.
+  // eslint-disable-next-line @typescript-eslint/no-namespace
+  namespace Express {
+    interface Request {
+      /** The key that this request runs under; absent where the idempotency middleware left the request alone. */
+      idempotency?: IdempotencyContext;
+    }
+  }
+}
+
+type Next = (error?: unknown) => unknown;
+type GuardedRequest = ServerRequest & { idempotency?: IdempotencyContext };
+
+/** What {@link idempotencyMiddleware} returns: a handler for `app.use`, connect, or a `node:http` server. */
+export interface IdempotencyHandler {
+  (req: IncomingMessage, res: ServerResponse, next: Next): void;
+  /** Stops the timers, answers those that wait, and lets go of a store of its own. Later requests get a 503. */
+  close(): void;
+}
+
+/**
+ * Runs a request once per idempotency key, and replays its first answer to every other request with that key.
+ *
+ * Mount it after body parsers and authentication, before the routes. A request without a key gets one derived from
+ * what it asks for. Wrong options throw here, at start.
+ *
+ * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_OPTION` or `ERR_REPRISE_UNKNOWN_OPTION`
+ * @example
+ * ```ts
+ * app.use(express.json());
+ * app.use(idempotencyMiddleware({ scope: (req) => req.user?.id }));
+ * ```
+ */
+export function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>(
+  options: IdempotencyOptions<Req> = {},
+): IdempotencyHandler {
+  const middleware = new Middleware(parseOptions(options as IdempotencyOptions), options.store === undefined);
+  const handler = (req: IncomingMessage, res: ServerResponse, next: Next): void => {
+    middleware.handle(req, res, next);
+  };
+  return Object.assign(handler, {
+    close: () => {
+      middleware.close();
+    },
+  });
+}
+
+class Middleware implements CaptureHost {
+  readonly maxResponseBytes: number;
+  readonly replaySetCookie: boolean;
+  readonly #settings: Settings;
+  readonly #ownsStore: boolean;
+  readonly #desk: Desk;
+  readonly #identify;
+  readonly #renewals: Renewals;
+  readonly #parking: Parking;
+  readonly #completions: Completions;
+  #closed = false;
+
+  constructor(settings: Settings, ownsStore: boolean) {
+    this.#settings = settings;
+    this.#ownsStore = ownsStore;
+    this.maxResponseBytes = settings.maxResponseBytes;
+    this.replaySetCookie = settings.replaySetCookie;
+    this.#desk = openDesk(settings);
+    this.#identify = createIdentifier(settings.maxKeyLength);
+    this.#renewals = new Renewals(settings.leaseMs, settings.maxHoldMs);
+    this.#parking = new Parking(settings.waitTimeoutMs, (recordKey) => this.#desk.waitFor(recordKey));
+    this.#completions = new Completions(settings.maxHoldMs, settings.storeTimeoutMs);
+  }
+
+  handle(req: GuardedRequest, res: ServerResponse, next: Next): void {
+    const { methods, skip } = this.#settings;
+    // A request that comes by a second time, at the application and at a router, is in good hands already.
+    if (!methods.has(req.method ?? '') || req.idempotency !== undefined) {
+      next();
+      return;
+    }
+    let facts: RequestFacts;
+    try {
+      if (skip?.(req)) {
+        next();
+        return;
+      }
+      facts = factsOf(req, this.#settings.keyHeader, this.#scopeOf(req));
+    } catch (error) {
+      next(error);
+      return;
+    }
+    const visit: Visit = { req, res, next, facts };
+    if (facts[2] === undefined && !this.#admitsWithoutKey(visit)) return;
+    if (isUnread(facts)) {
+      warnOnce(
+        'WRN_REPRISE_BODY_NOT_PARSED',
+        'A request has a body that nobody has read before idempotencyMiddleware(), so that two bodies under one key ' +
+          'cannot be told apart. Mount your body parser (express.json()) first.',
+      );
+    }
+    if (this.#closed) this.#storeFailed(visit, withCode(new Error('closed'), 'ERR_REPRISE_STORE_CLOSED'));
+    else this.#begin(visit, false);
+  }
+
+  isWorthStoring(answer: AnswerSummary, req: IncomingMessage): boolean {
+    try {
+      return this.#settings.shouldStore(answer, req);
+    } catch (error) {
+      // The answer is on its way: an error would have nowhere to go but into the handler's own `end`.
+      warnOnce(
+        'WRN_REPRISE_SHOULD_STORE_FAILED',
+        `shouldStore(answer, req) threw; the default rule decides. ${String(error)}`,
+      );
+      return isWorthStoring(answer);
+    }
+  }
+
+  settle(capture: Capture, how: Answer | Settlement): boolean | Promise<boolean> {
+    this.#renewals.delete(capture);
+    const written = end(capture.claim, how);
+    if (typeof written === 'boolean') return written;
+    return within(written, this.#settings.storeTimeoutMs).catch((error: unknown) => {
+      // The handler has run: what it answered is known, and must not be forgotten for want of a store.
+      this.#tellStoreError(error, capture.req, 'complete');
+      this.#completions.add(capture, how);
+      return false;
+    });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#renewals.close();
+    this.#parking.close();
+    this.#completions.close();
+    const { store } = this.#settings;
+    if (this.#ownsStore && store instanceof MemoryStore) store.close();
+  }
+
+  #scopeOf(req: ServerRequest): string | undefined {
+    const scope = this.#settings.scope?.(req) as unknown;
+    if (scope === undefined || scope === null) return undefined;
+    if (typeof scope === 'string' || typeof scope === 'number') return String(scope);
+    throw withCode(
+      new TypeError(`idempotencyMiddleware: scope(req) returned ${show(scope)}; allowed: a string, or undefined`),
+      'ERR_REPRISE_INVALID_ARGUMENT',
+    );
+  }
+
+  /** Whether a request without a key is to be handled; where not, it has been passed on or answered. */
+  #admitsWithoutKey(visit: Visit): boolean {
+    switch (this.#settings.missingKey) {
+      case 'reject':
+        this.#refuse(visit, problem('missing-key', 'Send a key of your own in the Idempotency-Key header.'));
+        return false;
+      case 'pass':
+        visit.next();
+        return false;
+      case 'derive':
+        if (!isUnread(visit.facts)) return true;
+        warnOnce(
+          'WRN_REPRISE_BODY_NOT_PARSED',
+          'A request without a key has a body that nobody has read before idempotencyMiddleware(). No key can be ' +
+            'derived from it, and it runs unguarded. Mount your body parser (express.json()) first.',
+        );
+        visit.next();
+        return false;
+    }
+  }
+
+  #begin(visit: Visit, overIndeterminate: boolean): void {
+    let begun;
+    try {
+      begun = this.#desk.begin(visit.facts, overIndeterminate);
+    } catch (error) {
+      this.#storeFailed(visit, error);
+      return;
+    }
+    if (!(begun instanceof Promise)) {
+      this.#serve(visit, begun);
+      return;
+    }
+    void within(begun, this.#settings.storeTimeoutMs).then(
+      (begun) => {
+        this.#serve(visit, begun);
+      },
+      (error: unknown) => {
+        // A claim that comes after all is nobody's: free it.
+        begun.then((late) => late.outcome === 'claimed' && late.claim.settle('release')).catch(() => undefined);
+        this.#storeFailed(visit, error);
+      },
+    );
+  }
+
+  #serve(visit: Visit, begun: Begun): void {
+    if (visit.parked && begun.outcome !== 'in-progress') this.#parking.leave(visit.parked);
+    switch (begun.outcome) {
+      case 'claimed':
+        this.#run(visit, begun.claim);
+        return;
+      case 'completed':
+        replay(visit.req, visit.res, begun.answer);
+        return;
+      case 'invalid-key':
+        this.#refuse(visit, problem('invalid-key', `The key is refused: ${begun.reason}.`));
+        return;
+      case 'mismatch':
+        this.#refuse(visit, problem('key-reused', 'Use a new key for a new request.'));
+        return;
+      case 'in-progress':
+        if (this.#settings.onConcurrent === 'wait') this.#park(visit);
+        else this.#refuse(visit, inProgress(begun.leaseLeftMs));
+        return;
+      case 'not-replayable':
+        this.#refuse(visit, problem('not-replayable', 'It ran; its answer was too large to keep, or a stream.'));
+        return;
+      case 'indeterminate':
+        this.#onIndeterminate(visit);
+        return;
+      case 'full':
+        this.#storeFailed(
+          visit,
+          withCode(new Error('The store is full of claims in progress'), 'ERR_REPRISE_STORE_FULL'),
+        );
+    }
+  }
+
+  #run(visit: Visit, claim: HeldClaim): void {
+    const { req, res, next, facts } = visit;
+    if (res.destroyed) {
+      // The client left while it waited: nobody asks for this any more.
+      void claim.settle('release');
+      return;
+    }
+    const capture = new Capture(this, req, res, claim);
+    const context = new ClaimContext(capture, clientKey(facts), () => this.#recordKey(facts));
+    req.idempotency = context;
+    this.#renewals.add(capture, (reason) => {
+      context.lose(reason);
+    });
+    const failed = (error: unknown) => {
+      capture.abandon();
+      throw error;
+    };
+    let returned: unknown;
+    try {
+      returned = next();
+    } catch (error) {
+      failed(error);
+    }
+    // Under plain node:http `next` is the handler itself, which may be asynchronous.
+    if (returned instanceof Promise) returned.then(undefined, failed);
+  }
+
+  #park(visit: Visit): void {
+    if (visit.parked === undefined) {
+      const parked: Parked = {
+        resume: () => {
+          this.#begin(visit, false);
+        },
+        giveUp: () => {
+          this.#refuse(visit, inProgress(1000));
+        },
+      };
+      visit.parked = parked;
+      visit.res.once('close', () => {
+        this.#parking.leave(parked);
+      });
+    }
+    this.#parking.park(this.#recordKey(visit.facts), visit.parked);
+  }
+
+  #onIndeterminate(visit: Visit): void {
+    const { onIndeterminate } = this.#settings;
+    const obey = (verdict: 'block' | 'retry') => {
+      if (verdict === 'retry') this.#begin(visit, true);
+      else this.#refuse(visit, problem('indeterminate', 'It may have run. Ask before you send it under a new key.'));
+    };
+    if (typeof onIndeterminate === 'string') {
+      obey(onIndeterminate);
+      return;
+    }
+    // The function is the user's: what it throws is theirs to handle.
+    void Promise.resolve()
+      .then(() => onIndeterminate(visit.req))
+      .then(obey, (error: unknown) => {
+        visit.next(error);
+      });
+  }
+
+  #storeFailed(visit: Visit, error: unknown): void {
+    if (this.#tellStoreError(error, visit.req, 'claim') === 'pass') visit.next();
+    else this.#refuse(visit, problem('store-unavailable', 'Try again later, with the same key.', 1000));
+  }
+
+  #tellStoreError(error: unknown, req: ServerRequest, phase: StorePhase): 'fail' | 'pass' {
+    const { onStoreError } = this.#settings;
+    if (typeof onStoreError === 'string') return onStoreError;
+    try {
+      return onStoreError(error, req, phase);
+    } catch {
+      return 'fail';
+    }
+  }
+
+  #refuse(visit: Visit, problem: Problem): void {
+    const { req, res, next } = visit;
+    const { onProblem } = this.#settings;
+    if (onProblem === undefined) {
+      if (!res.headersSent) sendProblem(res, problem);
+      return;
+    }
+    try {
+      onProblem(problem, req, res, next);
+    } catch (error) {
+      next(error);
+    }
+  }
+
+  #recordKey(facts: RequestFacts): string {
+    const identified = this.#identify(facts);
+    return typeof identified === 'string' ? '' : identified.key;
+  }
+}
+
+/** One request on its way through the middleware. */
+interface Visit {
+  readonly req: GuardedRequest;
+  readonly res: ServerResponse;
+  readonly next: Next;
+  readonly facts: RequestFacts;
+  parked?: Parked;
+}
+
+function openDesk(settings: Settings): Desk {
+  const { store } = settings;
+  if (store instanceof MemoryStore) return new MemoryDesk(store.open(), settings);
+  warnOnce(
+    'WRN_REPRISE_STORE_NOT_ATOMIC',
+    'A store with only get, set and delete cannot keep two processes from running one key at once; inside of this ' +
+      'process one runs.',
+  );
+  return new SimpleDesk(store, settings);
+}
+
+function end(claim: HeldClaim, how: Answer | Settlement): boolean | Promise<boolean> {
+  return typeof how === 'string' ? claim.settle(how) : claim.complete(how);
+}
+
+function inProgress(leaseLeftMs: number): Problem {
+  return problem(
+    'in-progress',
+    'The first request with this key is still running. Ask again for its answer.',
+    leaseLeftMs,
+  );
+}
+
+/** The key as the client sent it, without the quotes that it may have put around it. */
+function clientKey(facts: RequestFacts): string | undefined {
+  const key = facts[2]?.trim();
+  return key?.startsWith('"') ? key.slice(1, -1).replace(/\\(.)/g, '$1') : key;
+}

@@ -1,0 +1,173 @@
+import type { ServerResponse } from 'node:http';
+import {
+  aBoolean,
+  aFunction,
+  checkOptions,
+  either,
+  numberBetween,
+  oneOf,
+  wholeNumberBetween,
+  type OptionRules,
+} from '../options.js';
+import { MemoryStore } from '../stores/memory.js';
+import type { IdempotencyStore } from '../stores/types.js';
+import type { ServerRequest } from './facts.js';
+import type { Problem } from './problem.js';
+
+/** What a handler answered, for `shouldStore`. */
+export interface AnswerSummary {
+  readonly statusCode: number;
+  /** Name, value, name, value, … as they go out; only those that the handler set. */
+  readonly headers: readonly string[];
+}
+
+/** What the store was asked to do when it failed. */
+export type StorePhase = 'claim' | 'complete';
+
+/** Options of {@link idempotencyMiddleware}. Every one has a default. */
+export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
+  /** The header that carries the key. Default `Idempotency-Key`. */
+  headerName?: string;
+  /** Seconds that a completed record is kept. Default 86400, a day. */
+  ttl?: number;
+  /** Methods that are handled. Default POST, PUT and PATCH. GET, HEAD, OPTIONS and TRACE never are, even if listed. */
+  methods?: readonly string[];
+  /** Where records are kept. Default a {@link MemoryStore} of this middleware's own. */
+  store?: MemoryStore | IdempotencyStore;
+  /**
+   * Seconds that a record under a derived key is kept: short, since two equal orders an hour apart are two orders.
+   * Default 300.
+   */
+  derivedTtl?: number;
+  /**
+   * Whose key it is: a user or tenant id of yours, asked after your authentication ran. Keys of two scopes never
+   * meet. Without one, a key belongs to the `Authorization` header (or `Cookie`, where there is none) that it first
+   * came with, and is refused to any other. Returning `undefined` does the same for that request.
+   */
+  scope?: (req: Req) => string | undefined;
+  /** Leaves a request alone. */
+  skip?: (req: Req) => boolean;
+  /** What to do without a key: derive one from the request (default), pass it on unguarded, or refuse it with 400. */
+  missingKey?: 'derive' | 'pass' | 'reject';
+  /** What to do while the first request still runs: refuse with 409 (default), or wait for its answer. */
+  onConcurrent?: 'reject' | 'wait';
+  /** Milliseconds that `onConcurrent: 'wait'` waits before it refuses all the same. Default 30,000. */
+  waitTimeoutMs?: number;
+  /**
+   * Which answers are kept. Default 2xx, 3xx and 4xx but 401, 407, 408, 421, 423, 425 and 429. After any other answer
+   * the key is free again, and a retry runs.
+   */
+  shouldStore?: (answer: AnswerSummary, req: Req) => boolean;
+  /** Milliseconds that a claim holds without renewal; it is renewed at a third of that. Default 30,000. */
+  leaseMs?: number;
+  /** Milliseconds after which a claim is no longer renewed, so that a handler that hangs does not block its key for
+   * ever. Default 900,000, a quarter of an hour. */
+  maxHoldMs?: number;
+  /** Milliseconds that a store may take for one step. Default 1,000. */
+  storeTimeoutMs?: number;
+  /**
+   * What to do when the store fails: answer 503 (`fail`, default), run unguarded (`pass`), or as a function decides.
+   * At the phase `complete` the handler has run: its answer goes out in any case, and the function is only told.
+   */
+  onStoreError?: 'fail' | 'pass' | ((error: unknown, req: Req, phase: StorePhase) => 'fail' | 'pass');
+  /** Bytes of a body that are kept. A larger answer streams through and is not replayable. Default 1 MiB. */
+  maxResponseBytes?: number;
+  /** Characters that a key may have. Default 255. */
+  maxKeyLength?: number;
+  /** Whether `Set-Cookie` is kept and replayed. Default false: cookies are one caller's, and of one moment. */
+  replaySetCookie?: boolean;
+  /** What to do when nobody can know whether the first request ran: refuse with 409 (default), or run again. */
+  onIndeterminate?: 'block' | 'retry' | ((req: Req) => 'block' | 'retry' | Promise<'block' | 'retry'>);
+  /** Answers a refused request in your own way. */
+  onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
+}
+
+const SECONDS_IN_TEN_YEARS = 315_360_000;
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+const RULES: OptionRules<IdempotencyOptions> = {
+  headerName: {
+    allowed: 'the name of a header',
+    type: (value) => typeof value === 'string',
+    range: (value: string) => TOKEN.test(value),
+  },
+  ttl: numberBetween(0.001, SECONDS_IN_TEN_YEARS, 'seconds'),
+  methods: {
+    allowed: "an array of methods, like ['POST', 'PUT', 'PATCH']",
+    type: (value) => Array.isArray(value) && value.every((method) => typeof method === 'string'),
+    range: (value: string[]) => value.length > 0 && value.every((method) => TOKEN.test(method)),
+  },
+  store: {
+    allowed: 'a MemoryStore, or an object with get, set and delete',
+    type: (value) => value instanceof MemoryStore || isSimpleStore(value),
+  },
+  derivedTtl: numberBetween(0.001, SECONDS_IN_TEN_YEARS, 'seconds'),
+  scope: aFunction('(req) => string | undefined'),
+  skip: aFunction('(req) => boolean'),
+  missingKey: oneOf('derive', 'pass', 'reject'),
+  onConcurrent: oneOf('reject', 'wait'),
+  waitTimeoutMs: wholeNumberBetween(1, 2 ** 31 - 1, 'milliseconds'),
+  shouldStore: aFunction('(answer, req) => boolean'),
+  leaseMs: wholeNumberBetween(10, 2 ** 31 - 1, 'milliseconds'),
+  maxHoldMs: wholeNumberBetween(10, 2 ** 31 - 1, 'milliseconds'),
+  storeTimeoutMs: wholeNumberBetween(1, 2 ** 31 - 1, 'milliseconds'),
+  onStoreError: either(oneOf('fail', 'pass'), aFunction("(error, req, phase) => 'fail' | 'pass'")),
+  maxResponseBytes: wholeNumberBetween(0, 2 ** 30, 'bytes'),
+  maxKeyLength: wholeNumberBetween(1, 8192, 'characters'),
+  replaySetCookie: aBoolean,
+  onIndeterminate: either(oneOf('block', 'retry'), aFunction("(req) => 'block' | 'retry'")),
+  onProblem: aFunction('(problem, req, res, next) => void'),
+};
+
+/** The options with their defaults. */
+export type Settings = ReturnType<typeof settle>;
+
+/** Checks the options, and fills in what is absent. */
+export function parseOptions(options: IdempotencyOptions): Settings {
+  checkOptions('idempotencyMiddleware', options, RULES);
+  return settle(options);
+}
+
+function settle(options: IdempotencyOptions) {
+  const methods = options.methods ?? ['POST', 'PUT', 'PATCH'];
+  const safe = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+  return {
+    keyHeader: (options.headerName ?? 'Idempotency-Key').toLowerCase(),
+    ttl: options.ttl ?? 86_400,
+    methods: new Set(methods.map((method) => method.toUpperCase()).filter((method) => !safe.has(method))),
+    store: options.store ?? new MemoryStore(),
+    derivedTtl: options.derivedTtl ?? 300,
+    scope: options.scope,
+    skip: options.skip,
+    missingKey: options.missingKey ?? 'derive',
+    onConcurrent: options.onConcurrent ?? 'reject',
+    waitTimeoutMs: options.waitTimeoutMs ?? 30_000,
+    shouldStore: options.shouldStore ?? isWorthStoring,
+    leaseMs: options.leaseMs ?? 30_000,
+    maxHoldMs: options.maxHoldMs ?? 900_000,
+    storeTimeoutMs: options.storeTimeoutMs ?? 1_000,
+    onStoreError: options.onStoreError ?? 'fail',
+    maxResponseBytes: options.maxResponseBytes ?? 1024 * 1024,
+    maxKeyLength: options.maxKeyLength ?? 255,
+    replaySetCookie: options.replaySetCookie ?? false,
+    onIndeterminate: options.onIndeterminate ?? 'block',
+    onProblem: options.onProblem,
+  };
+}
+
+/** 4xx that may be gone a moment later; kept, they would lock a client out. */
+const PASSING = new Set([401, 407, 408, 421, 423, 425, 429]);
+
+/** The default of `shouldStore`. */
+export function isWorthStoring({ statusCode }: AnswerSummary): boolean {
+  return statusCode >= 200 && statusCode < 500 && !PASSING.has(statusCode);
+}
+
+function isSimpleStore(value: unknown): value is IdempotencyStore {
+  const store = value as Partial<Record<string, unknown>> | null;
+  return (
+    typeof value === 'object' &&
+    store !== null &&
+    ['get', 'set', 'delete'].every((name) => typeof store[name] === 'function')
+  );
+}

@@ -1,0 +1,84 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
+import type { Answer } from './answer.js';
+import { exposeHeaders } from './problem.js';
+
+/**
+ * Answers with what was answered before. Through Node's own `writeHead` and `end`, never Express's `send`, which
+ * would add an ETag and rewrite the content type.
+ */
+export function replay(req: IncomingMessage, res: ServerResponse, kept: Answer): void {
+  const answer = acceptable(req, kept);
+  const { headers } = answer;
+  const fields = new Map<string, { name: string; values: string[] }>();
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] ?? '';
+    const field = fields.get(name.toLowerCase());
+    if (field) field.values.push(headers[i + 1] ?? '');
+    else fields.set(name.toLowerCase(), { name, values: [headers[i + 1] ?? ''] });
+  }
+  for (const [lower, { name, values }] of fields) {
+    if (lower === 'vary') setUnion(res, name, values);
+    else res.setHeader(name, values.length === 1 ? (values[0] ?? '') : values);
+  }
+  res.setHeader('X-Idempotency-Replay', 'true');
+  res.setHeader('X-Original-Timestamp', answer.timestamp);
+  exposeHeaders(res, 'X-Idempotency-Replay', 'X-Original-Timestamp');
+  if (answer.statusCode !== 204 && answer.statusCode !== 304) res.setHeader('Content-Length', answer.body.length);
+  if (answer.statusMessage && req.httpVersionMajor === 1) res.writeHead(answer.statusCode, answer.statusMessage);
+  else res.writeHead(answer.statusCode);
+  if (answer.body.length === 0) res.end();
+  else if (typeof answer.body === 'string') res.end(answer.body, 'latin1');
+  else res.end(answer.body);
+}
+
+/** Adds to a list-valued header what other middleware has not said this time. */
+function setUnion(res: ServerResponse, name: string, values: string[]): void {
+  const now = res.getHeader(name);
+  const all = [...(now === undefined ? [] : [String(now)]), ...values].flatMap((value) => value.split(/\s*,\s*/));
+  const seen = new Set<string>();
+  const union = all.filter((token) => token && !seen.has(token.toLowerCase()) && seen.add(token.toLowerCase()));
+  res.setHeader(name, union.join(', '));
+}
+
+const DECODERS: Partial<Record<string, (bytes: Uint8Array) => Buffer>> = {
+  gzip: gunzipSync,
+  'x-gzip': gunzipSync,
+  deflate: inflateSync,
+  br: brotliDecompressSync,
+};
+
+/** The answer in an encoding that this request accepts; a retry may come from another client than the first. */
+function acceptable(req: IncomingMessage, answer: Answer): Answer {
+  const at = answer.headers.findIndex((text, i) => i % 2 === 0 && text.toLowerCase() === 'content-encoding');
+  if (at < 0) return answer;
+  const encoding = (answer.headers[at + 1] ?? '').trim().toLowerCase();
+  const decode = DECODERS[encoding];
+  if (decode === undefined || accepts(req.headers['accept-encoding'] ?? '', encoding)) return answer;
+  const bytes = typeof answer.body === 'string' ? Buffer.from(answer.body, 'latin1') : answer.body;
+  let body;
+  try {
+    body = decode(bytes);
+  } catch {
+    // It was never what its header says: the first client got these bytes, and so does this one.
+    return answer;
+  }
+  const headers = answer.headers.toSpliced(at, 2);
+  for (let i = 0; i < headers.length; i += 2) {
+    // A strong validator names bytes, and these are others.
+    const tag = headers[i + 1] ?? '';
+    if (headers[i]?.toLowerCase() === 'etag' && !tag.startsWith('W/')) headers[i + 1] = `W/${tag}`;
+  }
+  return { ...answer, headers, body };
+}
+
+/** Whether an `Accept-Encoding` header takes an encoding (RFC 9110 §12.5.3). */
+function accepts(header: string, encoding: string): boolean {
+  const weights = new Map<string, number>();
+  for (const item of header.toLowerCase().split(',')) {
+    const [name = '', ...parameters] = item.split(';').map((part) => part.trim());
+    const weight = parameters.find((parameter) => parameter.startsWith('q='));
+    weights.set(name === 'x-gzip' ? 'gzip' : name, weight === undefined ? 1 : Number(weight.slice(2)));
+  }
+  return (weights.get(encoding === 'x-gzip' ? 'gzip' : encoding) ?? weights.get('*') ?? 0) > 0;
+}
