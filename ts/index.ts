@@ -14,3 +14,8 @@ export {
 export { computeDelay, RetryConfig, type RetryConfigInit } from './retry/config.js';
 export { CheckpointLoadError, CheckpointSaveError } from './retry/errors.js';
 export { retryCriticalTask, retryKernelTask, retryQuickTask, type RetryPreset } from './retry/presets.js';
+export { createChaos } from './chaos/chaos.js';
+export type { Chaos, ChaosMetrics, ChaosMiddleware } from './chaos/chaos.js';
+export { chaosMiddleware, getChaosMetrics, initChaos, registerKernel } from './chaos/default.js';
+export type { KillKernel } from './chaos/kernels.js';
+export type { ChaosOptions } from './chaos/options.js';
