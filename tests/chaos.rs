@@ -35,18 +35,11 @@ fn key(n: usize) -> String {
 
 /// One decision for each of `n` keys, in the order of the keys.
 fn decisions(plan: &Plan, n: usize) -> Vec<Decision> {
-    (0..n)
-        .map(|n| plan.decide(&Draws::new(plan.seed.request(&key(n)), 0), 5))
-        .collect()
+    (0..n).map(|n| plan.decide(&Draws::new(plan.seed.request(&key(n)), 0), 5)).collect()
 }
 
 fn failures(decisions: &[Decision]) -> HashSet<usize> {
-    decisions
-        .iter()
-        .enumerate()
-        .filter(|(_, decision)| decision.status.is_some())
-        .map(|(n, _)| n)
-        .collect()
+    decisions.iter().enumerate().filter(|(_, decision)| decision.status.is_some()).map(|(n, _)| n).collect()
 }
 
 /// The order 0..n, shuffled by a fixed multiplicative walk: `step` and `n` have no common factor.
@@ -73,20 +66,14 @@ fn binomial_bounds(n: u32, p: f64) -> (usize, usize) {
 
 fn assert_rate(what: &str, count: usize, n: u32, p: f64) {
     let (low, high) = binomial_bounds(n, p);
-    assert!(
-        (low..=high).contains(&count),
-        "{what}: {count} of {n} at p = {p}; expected {low} to {high}"
-    );
+    assert!((low..=high).contains(&count), "{what}: {count} of {n} at p = {p}; expected {low} to {high}");
 }
 
 /// Pearson's sum for counts that should be even.
 fn chi_square(counts: &[usize]) -> f64 {
     let count = |n: usize| f64::from(u32::try_from(n).unwrap());
     let expected = counts.iter().copied().map(count).sum::<f64>() / count(counts.len());
-    counts
-        .iter()
-        .map(|&n| (count(n) - expected).powi(2) / expected)
-        .sum()
+    counts.iter().map(|&n| (count(n) - expected).powi(2) / expected).sum()
 }
 
 #[test]
@@ -205,16 +192,10 @@ fn another_seed_has_other_victims() {
 fn a_retry_with_the_same_key_is_decided_anew() {
     const N: u32 = 50_000;
     let engine = Engine::new(plan("42", 0.3, 0.0, 0.0));
-    let attempts: Vec<[bool; 3]> = (0..N as usize)
-        .map(|n| [(); 3].map(|()| engine.decide(&key(n), 0).status.is_some()))
-        .collect();
+    let attempts: Vec<[bool; 3]> =
+        (0..N as usize).map(|n| [(); 3].map(|()| engine.decide(&key(n), 0).status.is_some())).collect();
     for attempt in 0..3 {
-        assert_rate(
-            "attempt",
-            attempts.iter().filter(|hit| hit[attempt]).count(),
-            N,
-            0.3,
-        );
+        assert_rate("attempt", attempts.iter().filter(|hit| hit[attempt]).count(), N, 0.3);
     }
     for (one, other) in [(0, 1), (0, 2), (1, 2)] {
         let both = attempts.iter().filter(|hit| hit[one] && hit[other]).count();
@@ -228,14 +209,10 @@ fn neighbouring_keys_and_attempts_do_not_follow_each_other() {
     let plan = plan("42", 0.5, 0.0, 0.0);
     let of_keys = decisions(&plan, N as usize + 1);
     let request = plan.seed.request("GET /api/orders");
-    let of_attempts: Vec<Decision> = (0..=N)
-        .map(|attempt| plan.decide(&Draws::new(request, attempt), 0))
-        .collect();
+    let of_attempts: Vec<Decision> =
+        (0..=N).map(|attempt| plan.decide(&Draws::new(request, attempt), 0)).collect();
     for (what, sequence) in [("keys", of_keys), ("attempts", of_attempts)] {
-        let repeats = sequence
-            .windows(2)
-            .filter(|w| w[0].status.is_some() == w[1].status.is_some())
-            .count();
+        let repeats = sequence.windows(2).filter(|w| w[0].status.is_some() == w[1].status.is_some()).count();
         assert_rate(what, repeats, N, 0.5);
     }
 }
@@ -287,10 +264,7 @@ fn without_a_kernel_there_is_no_victim() {
 #[test]
 fn what_was_done_is_counted_and_rates_are_zero_before_the_first_request() {
     let engine = Engine::new(plan("42", 1.0, 1.0, 0.0));
-    assert_eq!(
-        (engine.metrics().failure_rate(), engine.metrics().latency_rate()),
-        (0.0, 0.0)
-    );
+    assert_eq!((engine.metrics().failure_rate(), engine.metrics().latency_rate()), (0.0, 0.0));
     for n in 0..4 {
         engine.decide(&key(n), 0);
     }

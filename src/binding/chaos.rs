@@ -45,18 +45,8 @@ pub struct ChaosDecision {
 }
 
 impl From<Decision> for ChaosDecision {
-    fn from(
-        Decision {
-            latency_ms,
-            status,
-            victim,
-        }: Decision,
-    ) -> Self {
-        Self {
-            latency_ms,
-            status,
-            victim,
-        }
+    fn from(Decision { latency_ms, status, victim }: Decision) -> Self {
+        Self { latency_ms, status, victim }
     }
 }
 
@@ -98,18 +88,13 @@ impl ChaosEngine {
     #[napi(constructor, catch_unwind)]
     pub fn new(plan: ChaosPlan) -> Result<Self> {
         let plan = Plan::try_from(plan).map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
-        Ok(Self {
-            engine: Arc::new(Engine::new(plan)),
-        })
+        Ok(Self { engine: Arc::new(Engine::new(plan)) })
     }
 
     /// The call for every request, as a closure: (request key, kernels registered) to the decision, null for the
     /// many requests to which nothing happens. Take it once.
     #[napi(catch_unwind)]
-    #[allow(
-        clippy::type_complexity,
-        reason = "napi writes the type for TypeScript from this one"
-    )]
+    #[allow(clippy::type_complexity, reason = "napi writes the type for TypeScript from this one")]
     pub fn decider<'env>(
         &self,
         env: &'env Env,

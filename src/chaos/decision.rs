@@ -32,19 +32,13 @@ impl Plan {
             let draw = |purpose| draws.draw(&rule.name, purpose);
             match rule.fault {
                 Fault::Error => {
-                    decision
-                        .status
-                        .get_or_insert_with(|| status(draw(Purpose::Status)));
+                    decision.status.get_or_insert_with(|| status(draw(Purpose::Status)));
                 }
                 Fault::Latency(range) => {
-                    decision
-                        .latency_ms
-                        .get_or_insert_with(|| range.at(draw(Purpose::Latency)));
+                    decision.latency_ms.get_or_insert_with(|| range.at(draw(Purpose::Latency)));
                 }
                 Fault::KernelKill if kernels > 0 => {
-                    decision
-                        .victim
-                        .get_or_insert_with(|| draw::below(kernels, draw(Purpose::Victim)));
+                    decision.victim.get_or_insert_with(|| draw::below(kernels, draw(Purpose::Victim)));
                 }
                 Fault::KernelKill => {}
             }

@@ -67,10 +67,7 @@ impl Draws {
     /// The draws of the `attempt`th request (from 0) with this key.
     #[must_use]
     pub fn new(request: RequestDigest, attempt: u32) -> Self {
-        Self {
-            keyed: SipHasher24::new_with_keys(request.0, request.1),
-            attempt,
-        }
+        Self { keyed: SipHasher24::new_with_keys(request.0, request.1), attempt }
     }
 
     /// 64 uniform bits for one purpose of one rule.

@@ -50,11 +50,7 @@ impl Metrics {
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
 fn rate(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
-    }
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// Decides about requests under one plan, and counts. Shared freely between threads.

@@ -20,11 +20,7 @@ impl Ordinals {
     /// Remembers up to `capacity` keys, at least two.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
-            generation: (capacity / 2).max(1),
-        }
+        Self { young: HashMap::new(), old: HashMap::new(), generation: (capacity / 2).max(1) }
     }
 
     /// How many requests with this key came before, and one more from now on.
@@ -69,10 +65,7 @@ mod tests {
     #[test]
     fn each_key_counts_by_itself() {
         let mut ordinals = Ordinals::new(100);
-        assert_eq!(
-            [0, 1, 0, 0, 1].map(|key| ordinals.next(digest(key))),
-            [0, 0, 1, 2, 1]
-        );
+        assert_eq!([0, 1, 0, 0, 1].map(|key| ordinals.next(digest(key))), [0, 0, 1, 2, 1]);
     }
 
     #[test]

@@ -132,11 +132,7 @@ impl Plan {
     /// The plan that the rates stand for: the rules `failure`, `latency` and `kernel-kill`, those above zero.
     #[must_use]
     pub fn from_rates(seed: Seed, rates: Rates) -> Self {
-        let rule = |name: &str, fault, probability| Rule {
-            name: name.to_owned(),
-            fault,
-            probability,
-        };
+        let rule = |name: &str, fault, probability| Rule { name: name.to_owned(), fault, probability };
         Self {
             seed,
             rules: vec![
@@ -185,10 +181,7 @@ mod tests {
     #[test]
     fn what_is_not_a_probability_is_refused() {
         for p in [-0.1, 1.000_000_1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert!(
-                matches!(Probability::new(p), Err(PlanError::Probability(_))),
-                "{p}"
-            );
+            assert!(matches!(Probability::new(p), Err(PlanError::Probability(_))), "{p}");
         }
     }
 
@@ -201,10 +194,7 @@ mod tests {
         let point = LatencyRange::new(7, 7).unwrap();
         assert_eq!((point.at(0), point.at(u64::MAX)), (7, 7));
         for (min, max) in [(500, 100), (0, LatencyRange::MAX_MS + 1)] {
-            assert_eq!(
-                LatencyRange::new(min, max),
-                Err(PlanError::LatencyRange(min, max))
-            );
+            assert_eq!(LatencyRange::new(min, max), Err(PlanError::LatencyRange(min, max)));
         }
     }
 }

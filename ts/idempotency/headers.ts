@@ -1,6 +1,5 @@
 import { IncomingMessage, ServerResponse, type OutgoingHttpHeader, type OutgoingHttpHeaders } from 'node:http';
 import { Socket } from 'node:net';
-import type { FlatHeaders } from './answer.js';
 
 /** The headers of a response on entry: what other middleware set, and will set again for a replay. */
 export type Snapshot = ReadonlyMap<string, OutgoingHttpHeader>;
@@ -42,7 +41,7 @@ export function headersSince(
   res: ServerResponse,
   argument: HeadArgument | undefined,
   keepCookies: boolean,
-): FlatHeaders {
+): string[] {
   const fields: [name: string, value: OutgoingHttpHeader][] = [];
   // HTTP/2's compatible response knows no raw names; there they are lower case on the wire anyway.
   const own = res as { getRawHeaderNames?: () => string[] };
@@ -52,7 +51,7 @@ export function headersSince(
     if (value !== undefined && !isSame(before.get(name.toLowerCase()), value)) fields.push([name, value]);
   }
   const merged = argument === undefined ? fields : merge(fields, fieldsOf(argument), names.length > 0);
-  const flat: FlatHeaders = [];
+  const flat: string[] = [];
   for (const [name, value] of merged) {
     const lower = name.toLowerCase();
     if (DROPPED.has(lower) || DROPPED_FAMILY.test(lower) || (lower === 'set-cookie' && !keepCookies)) continue;

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
-import type { Answer } from './answer.js';
+import { bytesOf, type Answer } from './answer.js';
 import { exposeHeaders } from './problem.js';
 
 /**
@@ -55,7 +55,7 @@ function acceptable(req: IncomingMessage, answer: Answer): Answer {
   const encoding = (answer.headers[at + 1] ?? '').trim().toLowerCase();
   const decode = DECODERS[encoding];
   if (decode === undefined || accepts(req.headers['accept-encoding'] ?? '', encoding)) return answer;
-  const bytes = typeof answer.body === 'string' ? Buffer.from(answer.body, 'latin1') : answer.body;
+  const bytes = bytesOf(answer.body);
   let body;
   try {
     body = decode(bytes);
