@@ -10,7 +10,8 @@ const [seed = '42'] = process.argv.slice(2);
 // The story does not depend on what the shell has set: in production there would be no chaos.
 for (const name of Object.keys(process.env)) if (/^(CHAOS_.*|NODE_ENV)$/.test(name)) delete process.env[name];
 
-const server = await start();
+let bank = () => sleep(50);
+const server = await start({ bank: () => bank() });
 console.log(`A payment API (Express 5 with reprise, examples/demo/server.mjs) runs at ${server.url}.`);
 console.log('What follows goes there over HTTP. Every ✓ was checked.');
 
@@ -33,6 +34,20 @@ async function payAloud(key, order, amount) {
   return answer;
 }
 
+/** From now on the bank takes as long as the story needs: until what this gives is called. */
+function holdTheBank() {
+  let confirm;
+  const confirmed = new Promise((resolve) => (confirm = resolve));
+  bank = () => confirmed;
+  return confirm;
+}
+
+/** Waits until something is so; not for ever, since the story goes on in any case. */
+async function until(isSo) {
+  for (let i = 0; i < 1000 && !isSo(); i++) await sleep(5);
+}
+
+const guarded = () => server.metrics().running + server.metrics().waiting;
 const charges = (order) => server.ledger.filter((charge) => charge.order === order).length;
 const isReplay = ({ headers }) => headers.get('X-Idempotency-Replay') === 'true';
 
@@ -56,7 +71,12 @@ claim('The handler did not run: still one charge.', charges('A-1') === 1);
 
 chapter('Fifty duplicates at once', 'An impatient client sends the same fifty times, without waiting for an answer.');
 sent('50 × POST /payments   Idempotency-Key: key-2', { order: 'A-2', amount: 4900 });
-const fifty = await Promise.all(Array.from({ length: 50 }, () => pay('key-2', 'A-2', 4900)));
+const confirmAll = holdTheBank();
+const clients = Array.from({ length: 50 }, () => pay('key-2', 'A-2', 4900));
+await until(() => guarded() === 50);
+line(`${server.metrics().running} runs, ${server.metrics().waiting} wait for its answer`);
+confirmAll();
+const fifty = await Promise.all(clients);
 received(fifty.find((answer) => !isReplay(answer)) ?? fifty[0]);
 line(`… and ${fifty.filter(isReplay).length} × the same with X-Idempotency-Replay: true`);
 claim('The handler ran once: one charge.', charges('A-2') === 1);
@@ -73,23 +93,28 @@ claim('The handler did not run: still one charge.', charges('A-1') === 1);
 
 chapter(
   'The answer gets lost',
-  'The client hangs up when the money has moved, but before it has an answer. Then it tries again.',
+  'The client hangs up when the money has moved, but before it has an answer. It tries again.',
 );
 const hangUp = new AbortController();
+const confirm = holdTheBank();
 sent('POST /payments   Idempotency-Key: key-3', { order: 'A-3', amount: 2500 });
 const unheard = pay('key-3', 'A-3', 2500, hangUp.signal).then(
-  () => 'answered',
+  () => 'an answer',
   () => 'no answer',
 );
-for (let i = 0; i < 500 && charges('A-3') === 0; i++) await sleep(5);
+await until(() => charges('A-3') === 1);
 hangUp.abort();
-line(`the client hangs up: ${await unheard}, ${charges('A-3')} charge`);
-const retried = await payAloud('key-3', 'A-3', 2500);
+line(`the client hangs up: ${charges('A-3')} charge, ${await unheard}`);
+const trying = payAloud('key-3', 'A-3', 2500);
+await until(() => guarded() === 2);
+confirm();
+const retried = await trying;
 claim('The retry gets the answer that nobody heard.', retried.status === 201 && isReplay(retried));
 claim('The handler did not run again: still one charge.', charges('A-3') === 1);
 
 // ------------------------------------------------------------------------------------------------------------------
 
+bank = () => sleep(50);
 const customers = ['B-1', 'B-2', 'B-3', 'B-4', 'B-5', 'B-6', 'B-7', 'B-8'];
 
 /** Eight clients pay at once, each retrying with one key until it succeeds. */

@@ -7,10 +7,10 @@ import express from 'express';
 import { chaosMiddleware, getChaosMetrics, idempotencyMiddleware, initChaos } from 'reprise';
 
 /**
- * Starts the API on this machine only: on `port`, or on a free one. `log` is told what the handler does.
- * Gives its `url`, its `ledger`, and `close()`.
+ * Starts the API on this machine only: on `port`, or on a free one. `bank` is what takes a moment in every payment,
+ * `log` is told of each. Gives its `url`, its `ledger`, what runs and waits in its guard, and `close()`.
  */
-export async function start({ port = 0, log = () => {} } = {}) {
+export async function start({ port = 0, bank = () => sleep(200), log = () => {} } = {}) {
   // Every charge that was made. An order that is here twice was charged twice.
   const ledger = [];
   const app = express();
@@ -60,7 +60,7 @@ export async function start({ port = 0, log = () => {} } = {}) {
     ledger.push(charge);
     log(`the handler runs: order ${order} is charged, payment ${charge.payment}`);
     // The money has moved, the receipt takes a moment. This is when clients hang up, and send again.
-    await sleep(200);
+    await bank();
     res.status(201).json(charge);
   });
 
@@ -69,6 +69,7 @@ export async function start({ port = 0, log = () => {} } = {}) {
   return {
     url: `http://127.0.0.1:${server.address().port}`,
     ledger,
+    metrics: () => guard.metrics(),
     async close() {
       const closed = once(server.close(), 'close');
       server.closeAllConnections();
