@@ -1,9 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import express from 'express';
 import { describe, expect, it } from 'vitest';
-import { MemoryStore } from '../../ts/index.js';
-import { gate, open, type Received } from '../helpers/server.js';
-import { shop } from '../helpers/shop.js';
+import { idempotencyMiddleware, MemoryStore, type IdempotencyOptions } from '../../ts/index.js';
+import { gate, open, send, serve, type Received, type Sent } from '../helpers/server.js';
+import { node, succeed } from '../package/harness.js';
 import { curl } from './curl.js';
 import { codeBlocks, section, tableRows } from '../docs/markdown.js';
 import { projectWith, startProgram } from './programs.js';
@@ -40,6 +41,25 @@ describe('the example of the README', { timeout: 60_000 }, () => {
     expect(second?.text).toBe(body);
   });
 
+  it('goes on with chaos and with retry', async () => {
+    const pieces = ['### `initChaos(options)`', '### `RetryConfig`'].flatMap((heading) =>
+      codeBlocks(section('README.md', heading), 'js'),
+    );
+    expect(pieces).toHaveLength(2);
+    const program = `
+      import express from 'express';
+      import {
+        chaosMiddleware, getChaosMetrics, idempotencyMiddleware, initChaos, retryKernelTask,
+      } from 'reprise';
+      const app = express();
+      const kernel = { search: async (query) => [query] };
+      ${pieces.join('')}
+      console.log(hits);`;
+    const project = await projectWith('reprise', 'express');
+    await writeFile(path.join(project, 'pieces.mjs'), program);
+    expect(await succeed(node(['pieces.mjs'], { cwd: project }))).toBe("[ 'otters' ]\n");
+  });
+
   it('has twelve lines', () => {
     const [program = ''] = codeBlocks(use, 'js');
     expect(program.trim().split('\n').slice(1)).toHaveLength(12);
@@ -55,6 +75,22 @@ interface Happened {
   readonly again?: boolean;
 }
 
+/** A server that counts how often its handler runs; it answers 201, unless a row needs another one. */
+async function shop(options: IdempotencyOptions = {}, handler: Handler = (run, res) => res.status(201).json({ run })) {
+  let runs = 0;
+  const app = express();
+  app.use(express.json(), idempotencyMiddleware(options), (_req, res, next) => handler(++runs, res, next));
+  const running = await serve(app);
+  return {
+    ...running,
+    get runs() {
+      return runs;
+    },
+    send: (sent: Sent) => send(running, sent),
+  };
+}
+
+type Handler = (run: number, res: express.Response, next: express.NextFunction) => unknown;
 type Shop = Awaited<ReturnType<typeof shop>>;
 
 const order = { key: 'key', body: { order: 'A-1' } };
@@ -80,12 +116,11 @@ const rows: Record<string, () => Promise<Happened[]>> = {
   'with a key whose first request is still running': async () => {
     const started = gate();
     const answered = gate();
-    const handler = async (_req: unknown, res: { json: (body: object) => unknown }) => {
+    const at = await shop({}, async (run, res) => {
       started.open();
       await answered.opened;
-      res.json({});
-    };
-    const at = await shop({}, { handler });
+      res.status(201).json({ run });
+    });
     const first = at.send(order);
     await started.opened;
     const happened = await happens(at);
@@ -105,20 +140,16 @@ const rows: Record<string, () => Promise<Happened[]>> = {
     return [await happens(at, someone('bob'))];
   },
   'with a key that was answered with a 5xx': async () => {
-    const at = await shop({}, { handler: (_req, res, _next, run) => res.status(run === 1 ? 500 : 201).json({ run }) });
+    const at = await shop({}, (run, res) => res.status(run === 1 ? 500 : 201).json({ run }));
     expect((await at.send(order)).status).toBe(500);
     return [await happens(at)];
   },
   'with a key whose handler threw': async () => {
-    const at = await shop(
-      {},
-      {
-        handler: (_req, res, next, run) => {
-          if (run === 1) next(Object.assign(new Error('failed'), { stack: '' }));
-          else res.status(201).json({ run });
-        },
-      },
-    );
+    const at = await shop({}, (run, res, next) => {
+      // Without a stack, which Express would write to stderr.
+      if (run === 1) next(Object.assign(new Error('failed'), { stack: '' }));
+      else res.status(201).json({ run });
+    });
     expect((await at.send(order)).status).toBe(500);
     return [await happens(at)];
   },
@@ -126,20 +157,15 @@ const rows: Record<string, () => Promise<Happened[]>> = {
     const started = gate();
     const left = gate();
     const answered = gate();
-    const at = await shop(
-      {},
-      {
-        handler: async (_req, res, _next, run) => {
-          res.once('close', () => {
-            left.open();
-          });
-          started.open();
-          await left.opened;
-          res.status(201).json({ run });
-          answered.open();
-        },
-      },
-    );
+    const at = await shop({}, async (run, res) => {
+      res.once('close', () => {
+        left.open();
+      });
+      started.open();
+      await left.opened;
+      res.status(201).json({ run });
+      answered.open();
+    });
     const client = await open(at);
     const body = JSON.stringify(order.body);
     client.write(
@@ -152,7 +178,7 @@ const rows: Record<string, () => Promise<Happened[]>> = {
     return [await happens(at)];
   },
   'with a key whose answer was over 1 MiB': async () => {
-    const at = await shop({}, { handler: (_req, res) => res.status(201).send(Buffer.alloc(1024 * 1024 + 1)) });
+    const at = await shop({}, (_run, res) => res.status(201).send(Buffer.alloc(1024 * 1024 + 1)));
     expect((await at.send(order)).body).toHaveLength(1024 * 1024 + 1);
     return [await happens(at)];
   },
