@@ -28,7 +28,7 @@ const wrapper = {
     'scripts/write-esm-faces.mjs',
     'package.json',
   ],
-  outputs: ['dist', 'index.d.ts', 'index.d.mts', 'index.mjs'],
+  outputs: ['dist', ...['index', 'testing'].flatMap((name) => [`${name}.d.ts`, `${name}.d.mts`, `${name}.mjs`])],
 };
 
 await runMain(async () => {
