@@ -168,7 +168,7 @@ interface IdempotencyStore {
 interface Bench {
     readonly store: AtomicStore;
     readonly peer: AtomicStore;
-    passTime(ms: number): Promise<void>;
+    readonly passTime: (ms: number) => Promise<void>;
 }
 declare const CASES: {
     'an unknown key is claimed, with a fence of at least 1': ({ store }: Bench) => Promise<void>;

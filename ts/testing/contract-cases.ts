@@ -334,7 +334,10 @@ async function onlyOneIsGranted(stores: readonly AtomicStore[]): Promise<void> {
     stores.flatMap((store) => Array.from({ length: 40 }, async () => store.claim(byAnother(asked)))),
   );
   const count = (outcome: string) => outcomes.filter((found) => found.outcome === outcome).length;
-  assert.deepEqual({ claimed: count('claimed'), inProgress: count('in-progress') }, { claimed: 1, inProgress: 40 * stores.length - 1 });
+  assert.deepEqual(
+    { claimed: count('claimed'), inProgress: count('in-progress') },
+    { claimed: 1, inProgress: 40 * stores.length - 1 },
+  );
 }
 
 async function staleOwnerIsFenced(first: AtomicStore, second: AtomicStore, passTime: Bench['passTime']): Promise<void> {
