@@ -4,7 +4,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_SAVE';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_SAVE';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -69,6 +69,29 @@ interface IdempotencyStore {
     set(key: string, value: StoredResponse, ttl: number): unknown;
     /** Forgets a key. */
     delete(key: string): unknown;
+}
+
+/** What is kept for a key. */
+interface RecordInfo {
+    readonly state: 'in-progress' | 'completed' | 'not-replayable' | 'indeterminate';
+    /** The record's name in the store: a digest, never the client's key. */
+    readonly recordKey: string;
+    /** The fence of the claim that it is, or comes from; absent where the store does not keep it. */
+    readonly fence?: number;
+    /** Milliseconds left of the lease, or until the record is forgotten; absent where the store does not tell. */
+    readonly leftMs?: number;
+    /** Of a completed record: its status. */
+    readonly statusCode?: number;
+    /** Of a completed record: when the answer was completed, ISO 8601. */
+    readonly timestamp?: string;
+    /** Of a completed record: how long the body is. */
+    readonly bodyBytes?: number;
+}
+/** Where a key was used: keys of two endpoints are two keys. */
+interface Endpoint {
+    readonly method: string;
+    /** The path as the client sent it, without its query. */
+    readonly path: string;
 }
 
 /**
@@ -175,6 +198,54 @@ interface Problem {
     readonly retryAfter?: number;
 }
 
+/** The part of a pino logger that is used here. `console` will not do: its arguments come in another order. */
+interface Logger {
+    debug(fields: object, message: string): void;
+    info(fields: object, message: string): void;
+    warn(fields: object, message: string): void;
+    error(fields: object, message: string): void;
+}
+/** Counts since a middleware was made, and what it has at the moment. */
+interface IdempotencyMetrics {
+    /** Requests that became the owner of their key, and ran. */
+    claims: number;
+    /** Requests that were answered from a completed record. */
+    replays: number;
+    /** Requests that were refused since the first one was running. */
+    conflicts: number;
+    /** Requests that were refused since their key was used for another request, or by someone else. */
+    mismatches: number;
+    /** Requests that were refused for a key that is none. */
+    invalidKeys: number;
+    /** Requests that were refused since there was no answer to replay, or nobody knows whether the first one ran. */
+    unanswerable: number;
+    /** Steps that the store failed. */
+    storeErrors: number;
+    /** Requests that run at the moment. */
+    running: number;
+    /** Requests that wait for another one's answer at the moment. */
+    waiting: number;
+}
+/**
+ * What is published on `node:diagnostics_channel`, under `reprise:idempotency:` and its `type`. Never the client's
+ * key: `recordKey` is its digest, the name of the record in the store.
+ */
+interface IdempotencyEvent {
+    readonly type: 'claim' | 'replay' | 'conflict' | 'mismatch' | 'store-error';
+    readonly req: ServerRequest;
+    readonly recordKey: string;
+    /** Of a claim: its fence. */
+    readonly fence?: number;
+    /** Of a mismatch: whether the request asks for something else, or somebody else asks. */
+    readonly differs?: 'fingerprint' | 'identity';
+    /** Of a store error: what it was, and at what. */
+    readonly error?: unknown;
+    readonly phase?: StorePhase;
+}
+
+/** A likely mistake, worth a word once. `docs/errors/<code>.md` explains each. */
+type WarningCode = 'WRN_REPRISE_BODY_NOT_PARSED' | 'WRN_REPRISE_CAPTURED_COMPRESSED' | 'WRN_REPRISE_CREATED_IN_REQUEST' | 'WRN_REPRISE_DOUBLE_MOUNT' | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION' | 'WRN_REPRISE_NO_SCOPE' | 'WRN_REPRISE_SHOULD_STORE_FAILED' | 'WRN_REPRISE_STORE_NOT_ATOMIC';
+
 /** What a handler answered, for `shouldStore`. */
 interface AnswerSummary {
     readonly statusCode: number;
@@ -237,6 +308,10 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     replaySetCookie?: boolean;
     /** What to do when nobody can know whether the first request ran: refuse with 409 (default), or run again. */
     onIndeterminate?: 'block' | 'retry' | ((req: Req) => 'block' | 'retry' | Promise<'block' | 'retry'>);
+    /** A logger of pino's shape: each request's outcome, and warnings. Default none; warnings then go to `process.emitWarning`. */
+    logger?: Logger;
+    /** Warnings not to be given; see docs/errors. */
+    silence?: readonly WarningCode[];
     /** Answers a refused request in your own way. */
     onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
 }
@@ -253,6 +328,18 @@ type Next = (error?: unknown) => unknown;
 /** What {@link idempotencyMiddleware} returns: a handler for `app.use`, connect, or a `node:http` server. */
 interface IdempotencyHandler {
     (req: IncomingMessage, res: ServerResponse, next: Next): void;
+    /**
+     * What is kept for a key of a scope. `endpoint` is needed where the key was used at several, and always with a
+     * store that has only get, set and delete.
+     */
+    inspect(key: string, scope?: string, endpoint?: Endpoint): Promise<RecordInfo | undefined>;
+    /**
+     * Frees a key of a scope, at one endpoint or at all: its next request runs. Whether there was anything to forget. A
+     * request that runs under it loses its claim.
+     */
+    forget(key: string, scope?: string, endpoint?: Endpoint): Promise<boolean>;
+    /** Counts since the start, and how many requests run and wait at the moment. */
+    metrics(): IdempotencyMetrics;
     /** Stops the timers, answers those that wait, and lets go of a store of its own. Later requests get a 503. */
     close(): void;
 }
@@ -430,5 +517,122 @@ declare const retryCriticalTask: RetryPreset;
 /** For a task somebody waits for: 3 calls at most, waits of 0.5 s and 1 s (cap 5 s). */
 declare const retryQuickTask: RetryPreset;
 
-export { CheckpointLoadError, CheckpointSaveError, MemoryStore, RetryConfig, computeDelay, idempotencyMiddleware, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
-export type { AnswerSummary, CheckpointContext, CheckpointOptions, CheckpointedRetry, IdempotencyContext, IdempotencyHandler, IdempotencyOptions, IdempotencyStore, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict };
+/**
+ * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
+ * promise resolved; not if it threw, rejected, or gave `false` (as `ChildProcess.kill` does when there was no process).
+ */
+type KillKernel = () => unknown;
+
+/** What {@link initChaos} and {@link createChaos} take. Everything is optional. */
+interface ChaosOptions {
+    /** Whether anything is injected at all. Default true; an off always wins, in code or in `CHAOS_ENABLED`. */
+    readonly enabled?: boolean | undefined;
+    /** Share of requests that are answered with 500, 503, 504 or 429 instead of running the handler, 0 to 1. Default 0. */
+    readonly failureProbability?: number | undefined;
+    /** Share of requests that are held before the handler runs, 0 to 1. Default 0. */
+    readonly latencyProbability?: number | undefined;
+    /** How long they are held: whole milliseconds, uniform, both ends included. Default [100, 5000]. */
+    readonly latencyRange?: readonly [min: number, max: number] | undefined;
+    /** Share of requests at which one registered kernel is killed, 0 to 1. Default 0. */
+    readonly kernelKillProbability?: number | undefined;
+    /**
+     * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
+     * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
+     */
+    readonly excludedPaths?: readonly string[] | undefined;
+    /** The same seed makes the same decisions; 42 and '42' are one seed. Default: a random one, written to stderr. */
+    readonly seed?: number | string | undefined;
+}
+
+/** A middleware for Express 4 and 5, Connect and plain `node:http`. */
+type ChaosMiddleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
+/** What has happened so far. A fault counts when it was done, not when it was decided. */
+interface ChaosMetrics {
+    /** Requests that were decided about: not those on excluded paths, not OPTIONS, none while chaos is off. */
+    readonly totalRequests: number;
+    /** Requests that were answered with an injected error. */
+    readonly failuresInjected: number;
+    /** Requests that were held. */
+    readonly latenciesInjected: number;
+    /** Kernels that were killed. */
+    readonly kernelsKilled: number;
+    /** `failuresInjected / totalRequests`; 0 while there was no request. */
+    readonly failureRate: number;
+    /** `latenciesInjected / totalRequests`; 0 while there was no request. */
+    readonly latencyRate: number;
+}
+/** Chaos of one configuration. It shares nothing with any other; its functions may be taken apart from it. */
+interface Chaos {
+    /** Whether it injects anything: `enabled`, allowed here, and not closed. */
+    readonly armed: boolean;
+    /** The seed that it decides by; given again, it makes the same decisions. */
+    readonly seed: string;
+    /** The middleware that injects. However often it is mounted, a request is decided about once. */
+    readonly middleware: () => ChaosMiddleware;
+    /** The counts as they stand; still there after {@link close}. */
+    readonly metrics: () => ChaosMetrics;
+    /**
+     * Names a kernel that may be killed. A killed one must be registered again when it was restarted. Registering an
+     * id that is there replaces its kill.
+     *
+     * @param id which; among several, the victim is chosen by the seed over the sorted ids
+     * @param kill ends it; see {@link KillKernel}
+     * @returns takes the registration back
+     * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`
+     */
+    readonly registerKernel: (id: string, kill: KillKernel) => () => void;
+    /** Turns it off for good: every held request goes on at once, to its handler; the middleware passes through. */
+    readonly close: () => void;
+}
+/**
+ * Chaos that is independent of {@link initChaos} and of every other instance; made for tests, and for an application
+ * that needs two. It reads no environment but the guard of production: `NODE_ENV`, `CHAOS_ENGINEERING_OVERRIDE`.
+ *
+ * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_OPTION` or `ERR_REPRISE_UNKNOWN_OPTION`
+ * @example
+ * const chaos = createChaos({ failureProbability: 0.3, seed: 42 });
+ * app.use(chaos.middleware());
+ * // ...
+ * chaos.close();
+ */
+declare function createChaos(options?: ChaosOptions): Chaos;
+
+/**
+ * Arms the default chaos, which {@link chaosMiddleware} injects. Called again, it turns the chaos that was there off
+ * and starts anew, counts at zero; `initChaos({ enabled: false })` leaves it off.
+ *
+ * The environment wins over the options: `CHAOS_FAILURE_RATE`, `CHAOS_LATENCY_RATE`, `CHAOS_LATENCY_RANGE`
+ * (`100-5000`), `CHAOS_KERNEL_KILL_RATE`, `CHAOS_SEED`; with `CHAOS_ENABLED` an off wins, whoever says it. With
+ * `NODE_ENV=production` nothing is armed unless `CHAOS_ENGINEERING_OVERRIDE=true`.
+ *
+ * @returns the instance; `close()` turns it off
+ * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_OPTION`, `ERR_REPRISE_UNKNOWN_OPTION` or
+ *   `ERR_REPRISE_INVALID_ENVIRONMENT`; the chaos that was there goes on
+ * @example
+ * initChaos({ failureProbability: 0.05, latencyProbability: 0.1, latencyRange: [100, 5000], seed: 42 });
+ * app.use(chaosMiddleware());
+ */
+declare function initChaos(options?: ChaosOptions): Chaos;
+/**
+ * Injects what the default chaos decides; passes every request through while there is none. It follows every later
+ * {@link initChaos}. If nobody called that before and `CHAOS_ENABLED=true`, it arms itself from the environment.
+ *
+ * Mount it after CORS and before everything that it shall test.
+ *
+ * @throws RangeError with code `ERR_REPRISE_INVALID_ENVIRONMENT`, if it arms itself and a variable cannot be read
+ */
+declare function chaosMiddleware(): ChaosMiddleware;
+/** What the default chaos has done since it was last armed; all zero before that. */
+declare function getChaosMetrics(): ChaosMetrics;
+/**
+ * Names a kernel that the default chaos may kill, now and after every later {@link initChaos}; see
+ * {@link Chaos.registerKernel}.
+ *
+ * @example
+ * const worker = new Worker('./kernel.js');
+ * registerKernel('kernel-1', () => worker.terminate());
+ */
+declare function registerKernel(id: string, kill: KillKernel): () => void;
+
+export { CheckpointLoadError, CheckpointSaveError, MemoryStore, RetryConfig, chaosMiddleware, computeDelay, createChaos, getChaosMetrics, idempotencyMiddleware, initChaos, registerKernel, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
+export type { AnswerSummary, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, Endpoint, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, WarningCode };

@@ -39,6 +39,21 @@ export interface DeskCalls {
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** Decides about requests, and counts. */
+export declare class ChaosEngine {
+  /** Fails for a plan that the wrapper should have refused. */
+  constructor(plan: ChaosPlan)
+  /**
+   * The call for every request, as a closure: (request key, kernels registered) to the decision, null for the
+   * many requests to which nothing happens. Take it once.
+   */
+  decider(): (arg0: string, arg1: number) => ChaosDecision | null
+  /** Counts one fault that took effect. */
+  count(injected: ChaosInjected): void
+  /** The counts as they stand. */
+  metrics(): ChaosMetrics
+}
+
 /** The memory store, as JavaScript holds it. */
 export declare class NativeMemoryStore {
   /**
@@ -50,6 +65,8 @@ export declare class NativeMemoryStore {
   desk(maxKeyLength: number, leaseMs: number, ttlMs: number, derivedTtlMs: number): DeskCalls
   /** Resolves when the claim of that key is settled, or when its lease as it is now has run out. */
   waitFor(key: string): Promise<void>
+  /** The records of a key and its scope, at whatever endpoints. Looks at every record, on a thread of its own. */
+  find(key: string, scope?: string | undefined | null): Promise<Array<string>>
   /** What is kept for a key, or null. */
   inspect(key: string): NativeInspection | null
   /** Frees a key; whether there was a record. */
@@ -58,6 +75,45 @@ export declare class NativeMemoryStore {
   stats(): NativeStoreStats
   /** Moves the store's clock forward, for all who share it. */
   advanceClock(byMs: number): void
+}
+
+/** What happens to one request; an absent field is a fault that it does not get. */
+export interface ChaosDecision {
+  /** Hold it for so long first. */
+  latencyMs?: number
+  /** Answer with this status instead of running the handler. */
+  status?: number
+  /** Kill the kernel with this place among the sorted ids. */
+  victim?: number
+}
+
+/** What is counted when it was done. */
+export type ChaosInjected = 'failure' | 'latency' | 'kernel-kill'
+
+/** What has happened so far. */
+export interface ChaosMetrics {
+  /** Requests that the engine decided about; excluded ones are not among them. */
+  totalRequests: number
+  /** Requests that were answered with an injected error. */
+  failuresInjected: number
+  /** Requests that were held for an injected delay. */
+  latenciesInjected: number
+  /** Kernels that were killed: the kill was called, and neither threw, rejected nor returned false. */
+  kernelsKilled: number
+  /** `failuresInjected / totalRequests`, 0 before the first request. */
+  failureRate: number
+  /** `latenciesInjected / totalRequests`, 0 before the first request. */
+  latencyRate: number
+}
+
+/** What an engine decides by. Probabilities are from 0 to 1; the latency is uniform, both ends included. */
+export interface ChaosPlan {
+  seed: string
+  failureProbability: number
+  latencyProbability: number
+  latencyMinMs: number
+  latencyMaxMs: number
+  kernelKillProbability: number
 }
 
 /**

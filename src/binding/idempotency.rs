@@ -14,7 +14,7 @@ use napi_derive::napi;
 use super::text::{Latin1, Text};
 use crate::idempotency::{
     Answer, Body, Claim, Differs, Digest, Identified, Inspection, InvalidKey, Limits, MemoryStore, Outcome,
-    Owner, Registry, Request, Settlement, Written, identify,
+    Owner, Registry, Request, Settlement, Written, identify, name,
 };
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
@@ -73,10 +73,7 @@ impl NativeMemoryStore {
         max_bytes: f64,
         max_entries: f64,
     ) -> Result<Self> {
-        let limits = Limits {
-            max_bytes: whole(max_bytes),
-            max_entries: whole(max_entries),
-        };
+        let limits = Limits { max_bytes: whole(max_bytes), max_entries: whole(max_entries) };
         let store = match sharing.as_str() {
             "name" => REGISTRY
                 .named(&name, limits)
@@ -120,17 +117,22 @@ impl NativeMemoryStore {
         Ok(())
     }
 
+    /// The records of a key and its scope, at whatever endpoints. Looks at every record, on a thread of its own.
+    #[allow(clippy::unused_async, reason = "runs on a thread that serves no requests")]
+    #[napi]
+    pub async fn find(&self, key: String, scope: Option<String>) -> Vec<String> {
+        self.store.find(&name(scope.as_deref(), &key)).iter().map(Digest::to_hex).collect()
+    }
+
     /// What is kept for a key, or null.
     #[napi(catch_unwind)]
     pub fn inspect(&self, key: String) -> Option<NativeInspection> {
         let found = self.store.inspect(&Digest::from_hex(&key)?)?;
         let (state, fence, left, answer) = match found {
             Inspection::InProgress { fence, lease_left } => ("in-progress", fence, lease_left, None),
-            Inspection::Completed {
-                fence,
-                answer,
-                expires_in,
-            } => ("completed", fence, expires_in, Some(answer)),
+            Inspection::Completed { fence, answer, expires_in } => {
+                ("completed", fence, expires_in, Some(answer))
+            }
             Inspection::NotReplayable { fence, expires_in } => ("not-replayable", fence, expires_in, None),
             Inspection::Indeterminate { fence, expires_in } => ("indeterminate", fence, expires_in, None),
         };
@@ -138,9 +140,7 @@ impl NativeMemoryStore {
             state,
             fence: number(fence),
             left_ms: left.as_secs_f64() * 1000.0,
-            head: answer
-                .as_ref()
-                .map(|answer| answer.head().iter().copied().map(char::from).collect()),
+            head: answer.as_ref().map(|answer| answer.head().iter().copied().map(char::from).collect()),
             body_bytes: answer.as_ref().map(|answer| number(answer.body().len() as u64)),
         })
     }
@@ -178,11 +178,9 @@ pub fn identifier(env: &Env, max_key_length: f64) -> Result<Function<'_, (), Ide
     function(env, "identify", move |call| {
         let identified = with_request(&call, |request| identify(request, max_key_length))?;
         Ok(match identified {
-            Ok(Identified {
-                key,
-                fingerprint,
-                identity,
-            }) => Either::A(key.to_hex() + &fingerprint.to_hex() + &identity.to_hex()),
+            Ok(Identified { key, fingerprint, identity, .. }) => {
+                Either::A(key.to_hex() + &fingerprint.to_hex() + &identity.to_hex())
+            }
             Err(reason) => Either::B(reason_code(reason)),
         })
     })
@@ -236,29 +234,19 @@ impl Desk {
         let here = Rc::clone(&desk);
         calls.set("begin", function(env, "begin", move |call| here.begin(&call))?)?;
         let here = Rc::clone(&desk);
-        calls.set(
-            "complete",
-            function(env, "complete", move |call| here.complete(&call))?,
-        )?;
+        calls.set("complete", function(env, "complete", move |call| here.complete(&call))?)?;
         let here = Rc::clone(&desk);
         calls.set("settle", function(env, "settle", move |call| here.settle(&call))?)?;
         let here = Rc::clone(&desk);
         calls.set("renew", function(env, "renew", move |call| here.renew(&call))?)?;
-        calls.set(
-            "commitPoint",
-            function(env, "commitPoint", move |call| desk.commit_point(&call))?,
-        )?;
+        calls.set("commitPoint", function(env, "commitPoint", move |call| desk.commit_point(&call))?)?;
         Ok(calls)
     }
 
     /// `(...facts, overIndeterminate)`: names the request and claims its key, in one crossing.
     fn begin(&self, call: &FunctionCallContext<'_>) -> Result<Begun> {
         let (identified, retention) = with_request(call, |request| {
-            let retention = if request.key.is_some() {
-                self.ttl
-            } else {
-                self.derived_ttl
-            };
+            let retention = if request.key.is_some() { self.ttl } else { self.derived_ttl };
             (identify(request, self.max_key_length), retention)
         })?;
         let identified = match identified {
@@ -267,29 +255,17 @@ impl Desk {
         };
         let owner = self.next_owner();
         let over_indeterminate = call.get(8)?;
-        let claim = Claim {
-            request: identified,
-            owner,
-            lease: self.lease,
-            retention,
-            over_indeterminate,
-        };
+        let claim = Claim { request: identified, owner, lease: self.lease, retention, over_indeterminate };
         Ok(match self.store.claim(&claim) {
             Outcome::Claimed { fence } => {
-                let slot = self.take_slot(Slot {
-                    key: identified.key,
-                    owner,
-                    fence,
-                    retention,
-                });
+                let slot = self.take_slot(Slot { key: identified.key, owner, fence, retention });
                 Begun::Number(number(fence) * SLOTS + slot)
             }
             Outcome::Completed(answer) => Begun::Replay(answer),
             Outcome::Mismatch(differs) => Begun::refusal(MISMATCH, u64::from(differs == Differs::Identity)),
-            Outcome::InProgress { lease_left } => Begun::refusal(
-                IN_PROGRESS,
-                u64::try_from(lease_left.as_millis()).unwrap_or(u64::MAX),
-            ),
+            Outcome::InProgress { lease_left } => {
+                Begun::refusal(IN_PROGRESS, u64::try_from(lease_left.as_millis()).unwrap_or(u64::MAX))
+            }
             Outcome::NotReplayable => Begun::refusal(NOT_REPLAYABLE, 0),
             Outcome::Indeterminate => Begun::refusal(INDETERMINATE, 0),
             Outcome::Full => Begun::refusal(FULL, 0),
@@ -335,9 +311,7 @@ impl Desk {
 
     fn end(&self, index: u32, settlement: Settlement) -> bool {
         self.give_slot_back(index).is_some_and(|slot| {
-            let written = self
-                .store
-                .settle(&slot.key, slot.owner, slot.fence, settlement, slot.retention);
+            let written = self.store.settle(&slot.key, slot.owner, slot.fence, settlement, slot.retention);
             written == Written::Done
         })
     }

@@ -85,8 +85,7 @@ enum HeldState {
 
 #[derive(Clone, Debug)]
 struct Settled {
-    fingerprint: Digest,
-    identity: Digest,
+    request: Identified,
     fence: u64,
     until: Millis,
     /// How long from the moment of writing, which is all that the cache needs to drop it in time.
@@ -189,10 +188,7 @@ impl MemoryStore {
             Some(held) => match held.answer(claim, now) {
                 Ok(outcome) => {
                     if matches!(outcome, Outcome::Claimed { .. }) {
-                        held.state = HeldState::Claimed {
-                            lease_until,
-                            committed: held.committed(),
-                        };
+                        held.state = HeldState::Claimed { lease_until, committed: held.committed() };
                     }
                     return outcome;
                 }
@@ -211,10 +207,7 @@ impl MemoryStore {
             owner: claim.owner,
             fence,
             retention: millis(claim.retention),
-            state: HeldState::Claimed {
-                lease_until,
-                committed: false,
-            },
+            state: HeldState::Claimed { lease_until, committed: false },
             waiters: None,
         };
         match shard.entry(key) {
@@ -266,10 +259,7 @@ impl MemoryStore {
     pub fn renew(&self, key: &Digest, owner: Owner, fence: u64, lease: Duration) -> Written {
         let lease_until = self.clock.now().saturating_add(millis(lease));
         self.write(key, owner, fence, |held| {
-            held.state = HeldState::Claimed {
-                lease_until,
-                committed: held.committed(),
-            };
+            held.state = HeldState::Claimed { lease_until, committed: held.committed() };
         })
     }
 
@@ -307,28 +297,33 @@ impl MemoryStore {
         if let Some(held) = self.shard(key).get(key) {
             let fence = held.fence;
             return match held.state_at(now) {
-                Some(HeldState::Claimed { lease_until, .. }) => Some(Inspection::InProgress {
-                    fence,
-                    lease_left: left(lease_until),
-                }),
-                Some(HeldState::Indeterminate { until }) => Some(Inspection::Indeterminate {
-                    fence,
-                    expires_in: left(until),
-                }),
+                Some(HeldState::Claimed { lease_until, .. }) => {
+                    Some(Inspection::InProgress { fence, lease_left: left(lease_until) })
+                }
+                Some(HeldState::Indeterminate { until }) => {
+                    Some(Inspection::Indeterminate { fence, expires_in: left(until) })
+                }
                 None => None,
             };
         }
         let settled = self.settled.get(key).filter(|settled| settled.until > now)?;
         let (fence, expires_in) = (settled.fence, left(settled.until));
         match settled.end {
-            End::Completed(answer) => Some(Inspection::Completed {
-                fence,
-                answer,
-                expires_in,
-            }),
+            End::Completed(answer) => Some(Inspection::Completed { fence, answer, expires_in }),
             End::NotReplayable => Some(Inspection::NotReplayable { fence, expires_in }),
             End::Free => None,
         }
+    }
+
+    /// The records of a key and its scope (see [`super::name`]), at whatever endpoints. Looks at every record.
+    #[must_use]
+    pub fn find(&self, name: &Digest) -> Vec<Digest> {
+        let of_name = |request: &Identified| (request.name == *name).then_some(request.key);
+        let held = self.shards.iter().flat_map(|shard| {
+            shard.lock().values().filter_map(|held| of_name(&held.request)).collect::<Vec<_>>()
+        });
+        let settled = self.settled.iter().filter_map(|(_, settled)| of_name(&settled.request));
+        held.chain(settled).filter(|key| self.inspect(key).is_some()).collect()
     }
 
     /// Frees a key, whatever its state; the owner of a claim on it has lost it. Whether there was anything to forget.
@@ -338,13 +333,7 @@ impl MemoryStore {
         if let Some(held) = shard.remove(key) {
             self.put_away(*key, &held, End::Free, held.retention);
         } else if let Some(settled) = self.settled.get(key) {
-            self.settled.insert(
-                *key,
-                Settled {
-                    end: End::Free,
-                    ..settled
-                },
-            );
+            self.settled.insert(*key, Settled { end: End::Free, ..settled });
         }
         known
     }
@@ -374,11 +363,8 @@ impl MemoryStore {
         let now = self.clock.now();
         let next = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut shard = self.shards[next].lock();
-        let lapsed: Vec<Digest> = shard
-            .iter()
-            .filter(|(_, held)| held.is_forgettable(now))
-            .map(|(key, _)| *key)
-            .collect();
+        let lapsed: Vec<Digest> =
+            shard.iter().filter(|(_, held)| held.is_forgettable(now)).map(|(key, _)| *key).collect();
         for key in lapsed {
             if let Some(held) = shard.remove(&key) {
                 self.put_away(key, &held, End::Free, held.retention);
@@ -406,20 +392,8 @@ impl MemoryStore {
     /// Moves a record that is no longer held to the settled ones. The caller has the shard's lock.
     fn put_away(&self, key: Digest, held: &Held, end: End, retention: Millis) {
         self.held.fetch_sub(1, Ordering::Relaxed);
-        let Identified {
-            fingerprint,
-            identity,
-            ..
-        } = held.request;
         let until = self.clock.now().saturating_add(retention);
-        let settled = Settled {
-            fingerprint,
-            identity,
-            fence: held.fence,
-            until,
-            retention,
-            end,
-        };
+        let settled = Settled { request: held.request, fence: held.fence, until, retention, end };
         self.settled.insert(key, settled);
         self.changed.store(true, Ordering::Relaxed);
         held.wake();
@@ -430,10 +404,7 @@ impl MemoryStore {
     }
 
     fn most_held(&self) -> u64 {
-        self.limits
-            .max_entries
-            .min(self.limits.max_bytes / RECORD_OVERHEAD)
-            .max(1)
+        self.limits.max_entries.min(self.limits.max_bytes / RECORD_OVERHEAD).max(1)
     }
 }
 
@@ -445,9 +416,7 @@ struct Vacant {
 impl Held {
     fn answer(&mut self, claim: &Claim, now: Millis) -> Result<Outcome, Vacant> {
         let Some(state) = self.state_at(now) else {
-            return Err(Vacant {
-                last_fence: self.fence,
-            });
+            return Err(Vacant { last_fence: self.fence });
         };
         // A lease that lapsed behind the commit point has an end from now on, which is final.
         self.state = state;
@@ -455,15 +424,13 @@ impl Held {
             return Ok(Outcome::Mismatch(differs));
         }
         if matches!(state, HeldState::Indeterminate { .. }) && claim.over_indeterminate {
-            return Err(Vacant {
-                last_fence: self.fence,
-            });
+            return Err(Vacant { last_fence: self.fence });
         }
         Ok(match state {
             HeldState::Claimed { .. } if self.owner == claim.owner => Outcome::Claimed { fence: self.fence },
-            HeldState::Claimed { lease_until, .. } => Outcome::InProgress {
-                lease_left: Duration::from_millis(lease_until - now),
-            },
+            HeldState::Claimed { lease_until, .. } => {
+                Outcome::InProgress { lease_left: Duration::from_millis(lease_until - now) }
+            }
             HeldState::Indeterminate { .. } => Outcome::Indeterminate,
         })
     }
@@ -474,10 +441,7 @@ impl Held {
         match self.state {
             HeldState::Claimed { lease_until, .. } if lease_until > now => Some(self.state),
             HeldState::Claimed { committed: false, .. } => None,
-            HeldState::Claimed {
-                lease_until,
-                committed: true,
-            } => {
+            HeldState::Claimed { lease_until, committed: true } => {
                 let until = lease_until.saturating_add(self.retention);
                 (until > now).then_some(HeldState::Indeterminate { until })
             }
@@ -488,10 +452,9 @@ impl Held {
     /// Whether nobody misses it: lapsed for as long again as anyone may come back to it.
     fn is_forgettable(&self, now: Millis) -> bool {
         match self.state {
-            HeldState::Claimed {
-                lease_until,
-                committed: false,
-            } => now > lease_until.saturating_add(self.retention),
+            HeldState::Claimed { lease_until, committed: false } => {
+                now > lease_until.saturating_add(self.retention)
+            }
             _ => self.state_at(now).is_none(),
         }
     }
@@ -515,28 +478,16 @@ impl Settled {
     fn answer(&self, claim: &Claim) -> Result<Outcome, Vacant> {
         let outcome = match &self.end {
             End::Free => {
-                return Err(Vacant {
-                    last_fence: self.fence,
-                });
+                return Err(Vacant { last_fence: self.fence });
             }
             End::Completed(answer) => Outcome::Completed(answer.clone()),
             End::NotReplayable => Outcome::NotReplayable,
         };
-        let kept = Identified {
-            key: claim.request.key,
-            fingerprint: self.fingerprint,
-            identity: self.identity,
-        };
-        Ok(Differs::between(&kept, &claim.request).map_or(outcome, Outcome::Mismatch))
+        Ok(Differs::between(&self.request, &claim.request).map_or(outcome, Outcome::Mismatch))
     }
 
     fn size(&self) -> u64 {
-        RECORD_OVERHEAD
-            + if let End::Completed(answer) = &self.end {
-                answer.size() as u64
-            } else {
-                0
-            }
+        RECORD_OVERHEAD + if let End::Completed(answer) = &self.end { answer.size() as u64 } else { 0 }
     }
 }
 

@@ -16,4 +16,4 @@ pub use key::{InvalidKey, parse_key};
 pub use memory::{Limits, MemoryStore, Stats};
 pub use record::{Answer, Claim, Differs, Inspection, Outcome, Owner, Settlement, Written};
 pub use registry::{OptionsDiffer, Registry};
-pub use request::{Body, Identified, Request, identify};
+pub use request::{Body, Identified, Request, identify, name};

@@ -82,10 +82,7 @@ impl Answer {
     /// Joins a head (status, headers) and a body.
     #[must_use]
     pub fn new(head: &[u8], body: &[u8]) -> Self {
-        Self {
-            bytes: [head, body].concat().into(),
-            head_length: head.len(),
-        }
+        Self { bytes: [head, body].concat().into(), head_length: head.len() }
     }
 
     /// The head.

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
+import type { RequestFacts } from '../../native/binding.js';
 import type { Answer, FlatHeaders } from './answer.js';
 import type { HeldClaim, Settlement, Written } from './desk.js';
 import { effectiveHeader, headersSince, snapshot, type HeadArgument, type Snapshot } from './headers.js';
@@ -10,6 +11,8 @@ export interface CaptureHost {
   readonly replaySetCookie: boolean;
   /** Whether an answer is worth keeping. */
   isWorthStoring(answer: { statusCode: number; headers: FlatHeaders }, req: IncomingMessage): boolean;
+  /** Told of the headers that an answer is kept with. */
+  onHead(headers: FlatHeaders): void;
   /**
    * Ends the claim. True when that is written; false when the answer goes out without being kept. Never rejects, and
    * takes no longer than the store's time limit.
@@ -56,6 +59,7 @@ export class Capture {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly claim: HeldClaim;
+  readonly facts: RequestFacts;
   /** When the claim was made, by the clock that `maxHoldMs` is measured with. */
   readonly since = performance.now();
   /** Set by the handler: the answer is not to be kept. */
@@ -78,8 +82,9 @@ export class Capture {
   /** The connection is gone, while the handler goes on. */
   #clientGone = false;
 
-  constructor(host: CaptureHost, req: IncomingMessage, res: ServerResponse, claim: HeldClaim) {
+  constructor(host: CaptureHost, req: IncomingMessage, res: ServerResponse, claim: HeldClaim, facts: RequestFacts) {
     this.#host = host;
+    this.facts = facts;
     this.req = req;
     this.res = res;
     this.claim = claim;
@@ -111,6 +116,7 @@ export class Capture {
     // 1xx are not the answer yet.
     if (this.#phase !== 'open' || this.#head !== undefined || statusCode < 200) return this.#callWriteHead(args);
     this.#head = this.#takeHead(args);
+    this.#host.onHead(this.#head.headers);
     this.#chooseMode(args);
     if (this.#finishing && !this.isOver) {
       this.#hold(() => this.#callWriteHead(args));

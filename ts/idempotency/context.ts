@@ -34,13 +34,16 @@ export interface IdempotencyContext {
 
 /** The context of one claim. */
 export class ClaimContext implements IdempotencyContext {
+  /** The middleware that guards the request. */
+  readonly host: object;
   readonly #capture: Capture;
   readonly #recordKey: () => string;
   readonly #clientKey: string | undefined;
   #controller: AbortController | undefined;
   #lost: Error | undefined;
 
-  constructor(capture: Capture, clientKey: string | undefined, recordKey: () => string) {
+  constructor(host: object, capture: Capture, clientKey: string | undefined, recordKey: () => string) {
+    this.host = host;
     this.#capture = capture;
     this.#clientKey = clientKey;
     this.#recordKey = recordKey;

@@ -1,6 +1,7 @@
 import type { NativeMemoryStore, RequestFacts } from '../../native/binding.js';
 import { native } from '../native.js';
 import { decodeAnswer, encodeHead, type Answer } from './answer.js';
+import { memoryRegistrar, type NameRecord, type Registrar } from './inspection.js';
 
 /** Whether a write named the current claim; false says that the claim was lost and nothing was written. */
 export type Written = boolean | Promise<boolean>;
@@ -32,6 +33,8 @@ export interface Desk {
   begin(facts: RequestFacts, overIndeterminate: boolean): Begun | Promise<Begun>;
   /** Resolves when the claim of a record's key is settled, or may be. */
   waitFor(recordKey: string): Promise<void>;
+  /** For operators. */
+  readonly registrar: Registrar;
 }
 
 /** What a desk needs to know of the middleware. */
@@ -56,10 +59,12 @@ const SETTLEMENTS: Record<Settlement, number> = { release: 0, 'not-replayable': 
 
 /** The desk at a store in the memory of this process: synchronous, one crossing to begin and one to complete. */
 export class MemoryDesk implements Desk {
+  readonly registrar: Registrar;
   readonly #store;
   readonly #calls;
 
   constructor(store: NativeMemoryStore, settings: DeskSettings) {
+    this.registrar = memoryRegistrar(store, createNamer(settings.maxKeyLength));
     this.#store = store;
     const { maxKeyLength, leaseMs, ttl, derivedTtl } = settings;
     this.#calls = store.desk(maxKeyLength, leaseMs, ttl * 1000, derivedTtl * 1000);
@@ -148,5 +153,14 @@ export function createIdentifier(maxKeyLength: number): (facts: RequestFacts) =>
     const found = identify(...facts);
     if (typeof found === 'number') return KEY_PROBLEMS[found] ?? '';
     return { key: found.slice(0, 64), fingerprint: found.slice(64, 128), identity: found.slice(128) };
+  };
+}
+
+/** Names records by what an operator knows of them. */
+export function createNamer(maxKeyLength: number): NameRecord {
+  const identify = createIdentifier(maxKeyLength);
+  return (key, scope, { method, path }) => {
+    const found = identify([method.toUpperCase(), path, key, undefined, scope, undefined, 0, undefined]);
+    return typeof found === 'string' ? '' : found.key;
   };
 }

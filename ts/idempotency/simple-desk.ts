@@ -1,9 +1,11 @@
 import type { RequestFacts } from '../../native/binding.js';
 import { native } from '../native.js';
+import { simpleRegistrar, type Registrar } from './inspection.js';
 import type { IdempotencyStore, StoredResponse } from '../stores/types.js';
 import { fromStoredAnswer, toStoredAnswer, type Answer } from './answer.js';
 import {
   createIdentifier,
+  createNamer,
   MemoryDesk,
   type Begun,
   type Desk,
@@ -22,6 +24,7 @@ const CLAIMS = { maxBytes: 64 * 1024 * 1024, maxEntries: 100_000 };
  * so the claims are kept in the memory of this process: inside of it one request runs, between processes two may.
  */
 export class SimpleDesk implements Desk {
+  readonly registrar: Registrar;
   readonly #store: IdempotencyStore;
   readonly #claims;
   readonly #desk;
@@ -34,6 +37,7 @@ export class SimpleDesk implements Desk {
     this.#claims = new native.NativeMemoryStore('private', '', CLAIMS.maxBytes, CLAIMS.maxEntries);
     this.#desk = new MemoryDesk(this.#claims, settings);
     this.#identify = createIdentifier(settings.maxKeyLength);
+    this.registrar = simpleRegistrar(store, this.#claims, createNamer(settings.maxKeyLength));
   }
 
   async begin(facts: RequestFacts, overIndeterminate: boolean): Promise<Begun> {
