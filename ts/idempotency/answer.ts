@@ -3,10 +3,13 @@ import type { StoredAnswer } from '../stores/types.js';
 /** Header fields as they go on the wire: name, value, name, value, …; order and repeated names kept. */
 export type FlatHeaders = string[];
 
+/** The name under which a kept answer lists what it took away of other middleware's headers. No header can have it. */
+export const REMOVED = ':removed';
+
 /** A handler's answer, as it is kept and replayed. */
 export interface Answer {
   readonly statusCode: number;
-  /** The reason phrase; empty for the usual one. */
+  /** The reason phrase. */
   readonly statusMessage: string;
   readonly headers: FlatHeaders;
   /** The bytes, or a string with one character a byte. */
