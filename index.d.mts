@@ -12,63 +12,166 @@ interface RepriseError extends Error {
 }
 
 /**
- * What a store keeps for a key, as plain JSON: it survives `JSON.stringify` and `JSON.parse`. A store need not look
- * into it. Nothing in it leads back to the client's key, the caller or the request's body.
+ * The full store contract: what a store does that several processes may share. `docs/stores.md` says it in words, and
+ * `storeContract` in `reprise/testing` checks a store against it.
+ *
+ * A record is free, claimed, completed, not replayable or indeterminate. Every step is atomic, and every write after
+ * the claim names the claim: one that was lost writes nothing and resolves to false. The store's own clock decides
+ * what has expired. Names (`key`, `fingerprint`, `identity`) are digests; a store need not look into them, nor into
+ * an answer's head and body, nor into progress.
  */
-type StoredResponse = StoredAnswer | StoredVerdict;
-/** A completed request: its answer is replayed. */
-interface StoredAnswer {
-    readonly state: 'completed';
-    /** SHA-256 over what the request asked for, in hexadecimal. */
-    readonly fingerprint: string;
-    /** SHA-256 over who asked, in hexadecimal; zeros where a scope says whose key it is, or nobody is known. */
-    readonly identity: string;
-    readonly statusCode: number;
-    /** The reason phrase; empty for the usual one of the status code. */
-    readonly statusMessage: string;
-    /** Pairs of name and value, in the order of the answer, repeated names kept. */
-    readonly headers: readonly (readonly [name: string, value: string])[];
-    /** The body's bytes in base64. */
-    readonly body: string;
-    /** When the answer was completed: ISO 8601 with milliseconds. */
-    readonly timestamp: string;
+interface AtomicStore {
+    /**
+     * Makes the claimant the owner of the key, or says why not.
+     *
+     * - No record, or one that has expired: claimed. The fence is one more than that of the key's last claim.
+     * - In progress by the same owner: claimed again, with the same fence and a new lease. A driver may repeat a claim
+     *   whose answer it lost.
+     * - In progress with a lease that ran out: claimed, unless it had passed its commit point; then the record is
+     *   indeterminate from now on.
+     * - Otherwise a record with another fingerprint or identity is a mismatch, checked before all else.
+     */
+    claim(request: ClaimRequest): Promise<ClaimOutcome>;
+    /** Ends a claim with an answer, kept for `ttl` seconds. */
+    complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean>;
+    /** Prolongs the lease, from now. */
+    renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
+    /** Ends a claim without an answer: the key is free, or indeterminate behind the commit point. Progress is kept. */
+    release(claim: ClaimRef, ttl: number): Promise<boolean>;
+    /**
+     * `committed`: the claim has passed its commit point. `not-replayable` and `indeterminate` end it so, for `ttl`
+     * seconds.
+     */
+    mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
+    /** Saves how far the owner has come, for the next claim of the key; gone once the claim is completed. */
+    save(claim: ClaimRef, progress: Uint8Array): Promise<boolean>;
+    /** What is kept for a key. */
+    inspect(key: string): Promise<KeptRecord | undefined>;
+    /** Frees a key, whatever its state; its owner has lost the claim. Whether there was anything to forget. */
+    forget(key: string): Promise<boolean>;
+    /**
+     * Resolves when the claim of a key may have been settled, at the latest when its lease, as it is now, has run out.
+     * Without it, requests that would wait are refused at once.
+     */
+    waitFor?(key: string): Promise<void>;
+    /** Lets go of what the store opened itself; never of a client that it was given. */
+    close?(): Promise<void> | void;
 }
-/** A request that must not run again, though there is no answer to replay. */
-interface StoredVerdict {
-    readonly state: 'not-replayable' | 'indeterminate';
+/** A request to become the owner of a key. */
+interface ClaimRequest {
+    readonly key: string;
     readonly fingerprint: string;
     readonly identity: string;
-    readonly timestamp: string;
+    /** Unlike that of any other claimant. */
+    readonly owner: string;
+    /** Milliseconds that the claim holds without renewal. */
+    readonly leaseMs: number;
+    /** Seconds that what becomes of it is kept, if its owner is never heard of again. */
+    readonly ttl: number;
+    /** Whether an indeterminate record counts as free. Default false. */
+    readonly overIndeterminate?: boolean;
+}
+/** Names a claim in later writes. */
+interface ClaimRef {
+    readonly key: string;
+    readonly owner: string;
+    readonly fence: number;
+}
+/** An answer as a store keeps it. */
+interface KeptAnswer {
+    /** One character a byte (Latin-1). */
+    readonly head: string;
+    readonly body: Uint8Array;
+}
+/** The answer to a claim. */
+type ClaimOutcome = {
+    readonly outcome: 'claimed';
+    readonly fence: number;
+    readonly progress?: Uint8Array;
+} | {
+    readonly outcome: 'completed';
+    readonly answer: KeptAnswer;
+} | {
+    readonly outcome: 'in-progress';
+    readonly leaseLeftMs: number;
+} | {
+    readonly outcome: 'mismatch';
+    readonly differs: 'fingerprint' | 'identity';
+} | {
+    readonly outcome: 'not-replayable' | 'indeterminate' | 'full';
+};
+/** A record, as an operator sees it. What a store does not keep is absent. */
+type KeptRecord = {
+    readonly state: 'in-progress';
+    readonly fence?: number;
+    readonly leaseLeftMs?: number;
+} | {
+    readonly state: 'completed';
+    readonly fence?: number;
+    readonly expiresInMs?: number;
+    readonly answer: KeptAnswer;
+} | {
+    readonly state: 'not-replayable' | 'indeterminate';
+    readonly fence?: number;
+    readonly expiresInMs?: number;
+};
+
+/** What a {@link MemoryStore} may keep. */
+interface MemoryStoreOptions {
+    /**
+     * Stores of one name are one store, in all threads of the process; each must give the same limits. Without a name,
+     * worker threads that run the same program share the stores that they make at the same line of it, and nothing
+     * else is shared: two stores made by one thread are always two.
+     */
+    name?: string;
+    /** Bytes of completed records, each counted with 512 of its own. Default 256 MiB. */
+    maxBytes?: number;
+    /** Completed records, and, apart from them, claims. Default 1,000,000. */
+    maxEntries?: number;
+}
+/** What a {@link MemoryStore} keeps at the moment. */
+interface MemoryStoreStats {
+    /** Claims in progress and indeterminate records; these are never evicted. */
+    held: number;
+    /** Completed, not replayable and released records. */
+    settled: number;
+    /** Bytes of the settled ones, with their overhead. */
+    bytes: number;
+    /** Settled records that were dropped to make room, since the store was made. */
+    evicted: number;
 }
 /**
- * The least that a store of your own has to do. It may be slow and it may fail; it is asked by one request of a key
- * at a time, as far as one process can see to that. Between processes such a store cannot keep two requests from
- * running at once, which is warned about at start.
+ * Keeps records in the memory of this process, off the JavaScript heap, shared by its worker threads. When it is full
+ * it drops the completed record that was used longest ago; a claim in progress is never dropped, and where claims
+ * fill it, new ones are refused. It forgets all when the process ends, and other processes do not see it.
  *
  * @example
  * ```ts
- * class RedisIdempotencyStore implements IdempotencyStore {
- *   constructor(private readonly redis: Redis) {}
- *   async get(key: string): Promise<StoredResponse | null> {
- *     const data = await this.redis.get(`idempotency:${key}`);
- *     return data ? JSON.parse(data) : null;
- *   }
- *   async set(key: string, value: StoredResponse, ttl: number): Promise<void> {
- *     await this.redis.setex(`idempotency:${key}`, ttl, JSON.stringify(value));
- *   }
- *   async delete(key: string): Promise<void> {
- *     await this.redis.del(`idempotency:${key}`);
- *   }
- * }
+ * app.use(idempotencyMiddleware({ store: new MemoryStore({ maxBytes: 64 * 1024 * 1024 }) }));
  * ```
  */
-interface IdempotencyStore {
-    /** What is kept for a key; `null` or `undefined` if nothing is, or its time is over. */
-    get(key: string): Promise<StoredResponse | null | undefined> | StoredResponse | null | undefined;
-    /** Keeps a value for `ttl` seconds, a whole number of at least 1. */
-    set(key: string, value: StoredResponse, ttl: number): unknown;
-    /** Forgets a key. */
-    delete(key: string): unknown;
+declare class MemoryStore implements AtomicStore {
+    #private;
+    /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named store has other limits */
+    constructor(options?: MemoryStoreOptions);
+    claim(request: ClaimRequest): Promise<ClaimOutcome>;
+    complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean>;
+    renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
+    release(claim: ClaimRef, ttl: number): Promise<boolean>;
+    mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
+    save(claim: ClaimRef, progress: Uint8Array): Promise<boolean>;
+    inspect(key: string): Promise<KeptRecord | undefined>;
+    forget(key: string): Promise<boolean>;
+    waitFor(key: string): Promise<void>;
+    /** Counts what is kept. */
+    stats(): MemoryStoreStats;
+    /**
+     * Moves this store's clock forward, so that a test of a day's retention takes no day. The store's clock is its own:
+     * neither fake timers nor a change of the system's time move it.
+     */
+    advanceClock(byMs: number): void;
+    /** Lets go of the store; its memory is freed with the last that shares it. Later use throws. */
+    close(): void;
 }
 
 /** What is kept for a key. */
@@ -133,53 +236,64 @@ type ServerRequest = IncomingMessage & {
     body?: unknown;
 };
 
-/** What a {@link MemoryStore} may keep. */
-interface MemoryStoreOptions {
-    /**
-     * Stores of one name are one store, in all threads of the process; each must give the same limits. Without a name,
-     * worker threads that run the same program share the stores that they make at the same line of it, and nothing
-     * else is shared: two stores made by one thread are always two.
-     */
-    name?: string;
-    /** Bytes of completed records, each counted with 512 of its own. Default 256 MiB. */
-    maxBytes?: number;
-    /** Completed records, and, apart from them, claims. Default 1,000,000. */
-    maxEntries?: number;
+/**
+ * What a store keeps for a key, as plain JSON: it survives `JSON.stringify` and `JSON.parse`. A store need not look
+ * into it. Nothing in it leads back to the client's key, the caller or the request's body.
+ */
+type StoredResponse = StoredAnswer | StoredVerdict;
+/** A completed request: its answer is replayed. */
+interface StoredAnswer {
+    readonly state: 'completed';
+    /** SHA-256 over what the request asked for, in hexadecimal. */
+    readonly fingerprint: string;
+    /** SHA-256 over who asked, in hexadecimal; zeros where a scope says whose key it is, or nobody is known. */
+    readonly identity: string;
+    readonly statusCode: number;
+    /** The reason phrase; empty for the usual one of the status code. */
+    readonly statusMessage: string;
+    /** Pairs of name and value, in the order of the answer, repeated names kept. */
+    readonly headers: readonly (readonly [name: string, value: string])[];
+    /** The body's bytes in base64. */
+    readonly body: string;
+    /** When the answer was completed: ISO 8601 with milliseconds. */
+    readonly timestamp: string;
 }
-/** What a {@link MemoryStore} keeps at the moment. */
-interface MemoryStoreStats {
-    /** Claims in progress and indeterminate records; these are never evicted. */
-    held: number;
-    /** Completed, not replayable and released records. */
-    settled: number;
-    /** Bytes of the settled ones, with their overhead. */
-    bytes: number;
-    /** Settled records that were dropped to make room, since the store was made. */
-    evicted: number;
+/** A request that must not run again, though there is no answer to replay. */
+interface StoredVerdict {
+    readonly state: 'not-replayable' | 'indeterminate';
+    readonly fingerprint: string;
+    readonly identity: string;
+    readonly timestamp: string;
 }
 /**
- * Keeps records in the memory of this process, off the JavaScript heap, shared by its worker threads. When it is full
- * it drops the completed record that was used longest ago; a claim in progress is never dropped, and where claims
- * fill it, new ones are refused. It forgets all when the process ends, and other processes do not see it.
+ * The least that a store of your own has to do. It may be slow and it may fail; it is asked by one request of a key
+ * at a time, as far as one process can see to that. Between processes such a store cannot keep two requests from
+ * running at once, which is warned about at start.
  *
  * @example
  * ```ts
- * app.use(idempotencyMiddleware({ store: new MemoryStore({ maxBytes: 64 * 1024 * 1024 }) }));
+ * class RedisIdempotencyStore implements IdempotencyStore {
+ *   constructor(private readonly redis: Redis) {}
+ *   async get(key: string): Promise<StoredResponse | null> {
+ *     const data = await this.redis.get(`idempotency:${key}`);
+ *     return data ? JSON.parse(data) : null;
+ *   }
+ *   async set(key: string, value: StoredResponse, ttl: number): Promise<void> {
+ *     await this.redis.setex(`idempotency:${key}`, ttl, JSON.stringify(value));
+ *   }
+ *   async delete(key: string): Promise<void> {
+ *     await this.redis.del(`idempotency:${key}`);
+ *   }
+ * }
  * ```
  */
-declare class MemoryStore {
-    #private;
-    /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named store has other limits */
-    constructor(options?: MemoryStoreOptions);
-    /** Counts what is kept. */
-    stats(): MemoryStoreStats;
-    /**
-     * Moves this store's clock forward, so that a test of a day's retention takes no day. The store's clock is its own:
-     * neither fake timers nor a change of the system's time move it.
-     */
-    advanceClock(byMs: number): void;
-    /** Lets go of the store; its memory is freed with the last that shares it. Later use throws. */
-    close(): void;
+interface IdempotencyStore {
+    /** What is kept for a key; `null` or `undefined` if nothing is, or its time is over. */
+    get(key: string): Promise<StoredResponse | null | undefined> | StoredResponse | null | undefined;
+    /** Keeps a value for `ttl` seconds, a whole number of at least 1. */
+    set(key: string, value: StoredResponse, ttl: number): unknown;
+    /** Forgets a key. */
+    delete(key: string): unknown;
 }
 
 /** Why a request was refused. Stable, for programs. */
@@ -263,7 +377,7 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     /** Methods that are handled. Default POST, PUT and PATCH. GET, HEAD, OPTIONS and TRACE never are, even if listed. */
     methods?: readonly string[];
     /** Where records are kept. Default a {@link MemoryStore} of this middleware's own. */
-    store?: MemoryStore | IdempotencyStore;
+    store?: AtomicStore | IdempotencyStore;
     /**
      * Seconds that a record under a derived key is kept: short, since two equal orders an hour apart are two orders.
      * Default 300.
@@ -635,4 +749,4 @@ declare function getChaosMetrics(): ChaosMetrics;
 declare function registerKernel(id: string, kill: KillKernel): () => void;
 
 export { CheckpointLoadError, CheckpointSaveError, MemoryStore, RetryConfig, chaosMiddleware, computeDelay, createChaos, getChaosMetrics, idempotencyMiddleware, initChaos, registerKernel, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
-export type { AnswerSummary, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, Endpoint, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, WarningCode };
+export type { AnswerSummary, AtomicStore, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimOutcome, ClaimRef, ClaimRequest, Endpoint, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, WarningCode };

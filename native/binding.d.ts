@@ -23,7 +23,7 @@ export interface DeskCalls {
   begin(...call: [...facts: RequestFacts, overIndeterminate: boolean]): number | [head: string, body: string | Buffer];
   /** Ends a claim with an answer to replay; false if the claim was lost. */
   complete(slot: number, head: string, body?: Uint8Array): boolean;
-  /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate, 3 forgotten; false if the claim was lost. */
+  /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate; false if the claim was lost. */
   settle(slot: number, how: number): boolean;
   /** Prolongs a claim's lease; false if the claim was lost. */
   renew(slot: number): boolean;
@@ -75,6 +75,18 @@ export declare class NativeMemoryStore {
   stats(): NativeStoreStats
   /** Moves the store's clock forward, for all who share it. */
   advanceClock(byMs: number): void
+  /** Makes the claimant the owner of the key, or says why not. */
+  claim(request: NativeClaimRequest): NativeClaimOutcome
+  /** Ends a claim with an answer; false if the claim was lost. */
+  complete(claim: NativeClaimRef, head: string, body: Buffer, retentionMs: number): boolean
+  /** Ends a claim without one: `release`, `not-replayable` or `indeterminate`; false if the claim was lost. */
+  end(claim: NativeClaimRef, how: 'release' | 'not-replayable' | 'indeterminate', retentionMs: number): boolean
+  /** Prolongs a claim's lease; false if the claim was lost. */
+  renew(claim: NativeClaimRef, leaseMs: number): boolean
+  /** Marks the commit point; false if the claim was lost. */
+  commitPoint(claim: NativeClaimRef): boolean
+  /** Saves progress for the next claim; false if the claim was lost. */
+  save(claim: NativeClaimRef, progress: Buffer): boolean
 }
 
 /** What happens to one request; an absent field is a fault that it does not get. */
@@ -130,6 +142,52 @@ export declare function computeDelay(attempt: number, initialDelayMs: number, ma
  */
 export declare function identifier(maxKeyLength: number): (...facts: RequestFacts) => string | number
 
+/** The answer to a claim: `outcome`, and what goes with it. */
+export interface NativeClaimOutcome {
+  /** `claimed`, `completed`, `in-progress`, `not-replayable`, `indeterminate`, `mismatch` or `full`. */
+  outcome: string
+  /** Of `claimed`. */
+  fence?: number
+  /** Of `claimed`, where an earlier claim saved any. */
+  progress?: Buffer
+  /** Of `completed`, one character a byte. */
+  head?: string
+  /** Of `completed`. */
+  body?: Buffer
+  /** Of `in-progress`. */
+  leaseLeftMs?: number
+  /** Of `mismatch`: `fingerprint` or `identity`. */
+  differs?: string
+}
+
+/** A claim that is held. */
+export interface NativeClaimRef {
+  /** Its key. */
+  key: string
+  /** Who holds it. */
+  owner: string
+  /** Its fence. */
+  fence: number
+}
+
+/** A request to become the owner of a key; all names are digests in hexadecimal but the owner's, which is any text. */
+export interface NativeClaimRequest {
+  /** Which record. */
+  key: string
+  /** What is asked for. */
+  fingerprint: string
+  /** Who asks. */
+  identity: string
+  /** Who claims. */
+  owner: string
+  /** Milliseconds that the claim holds without renewal. */
+  leaseMs: number
+  /** Milliseconds that what becomes of it is kept. */
+  retentionMs: number
+  /** Whether an indeterminate record counts as free. */
+  overIndeterminate: boolean
+}
+
 /** What is kept for a key. */
 export interface NativeInspection {
   /** `in-progress`, `completed`, `not-replayable` or `indeterminate`. */
@@ -138,10 +196,10 @@ export interface NativeInspection {
   fence: number
   /** Milliseconds left of the lease or of the retention. */
   leftMs: number
-  /** The head of a kept answer. */
+  /** The head of a kept answer, one character a byte. */
   head?: string
-  /** Bytes of a kept answer's body. */
-  bodyBytes?: number
+  /** Its body. */
+  body?: Buffer
 }
 
 /** What a memory store keeps at the moment. */

@@ -30,7 +30,7 @@ fn claim_of(request: Identified, owner: u128) -> Claim {
 
 fn fence(outcome: &Outcome) -> u64 {
     match outcome {
-        Outcome::Claimed { fence } => *fence,
+        Outcome::Claimed { fence, .. } => *fence,
         other => panic!("not claimed: {other:?}"),
     }
 }
@@ -109,6 +109,33 @@ fn a_lapsed_lease_is_taken_over_and_its_owner_fenced_on_every_write() {
     // Not by the right number of the wrong owner either.
     assert_eq!(complete(&store, "k", 1, 2, "stale"), Written::Lost);
     assert_eq!(complete(&store, "k", 2, 2, "fresh"), Written::Done);
+}
+
+#[test]
+fn progress_is_handed_to_the_next_claim_until_there_is_an_answer() {
+    let store = MemoryStore::new(LARGE);
+    let key = digest("k");
+    let progress = |outcome| match outcome {
+        Outcome::Claimed { progress, .. } => progress.map(|bytes| bytes.to_vec()),
+        other => panic!("not claimed: {other:?}"),
+    };
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 1))), None);
+    assert_eq!(store.save(&key, Owner(1), 1, b"one".as_slice().into()), Written::Done);
+    // After a release, after a lapse, after a lapse that the housekeeping tidied up, and to the owner itself.
+    store.settle(&key, Owner(1), 1, Settlement::Release, DAY);
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 2))), Some(b"one".to_vec()));
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 2))), Some(b"one".to_vec()));
+    assert_eq!(store.save(&key, Owner(2), 2, b"two".as_slice().into()), Written::Done);
+    assert_eq!(store.save(&key, Owner(1), 1, b"stale".as_slice().into()), Written::Lost);
+    store.clock().advance(LEASE * 2);
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 3))), Some(b"two".to_vec()));
+    store.clock().advance(LEASE + DAY + Duration::from_secs(1));
+    for _ in 0..64 {
+        store.maintain();
+    }
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 4))), Some(b"two".to_vec()));
+    store.forget(&key);
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 5))), None);
 }
 
 #[test]
@@ -303,7 +330,8 @@ fn threads_that_claim_one_key_at_once_get_one_owner() {
                 for key in 0..200 {
                     let name = key.to_string();
                     let owner = thread << 64 | u128::from(key);
-                    if let Outcome::Claimed { fence } = store.claim(&claim_of(request(&name, "a"), owner)) {
+                    if let Outcome::Claimed { fence, .. } = store.claim(&claim_of(request(&name, "a"), owner))
+                    {
                         runs[&key].fetch_add(1, Ordering::Relaxed);
                         assert_eq!(complete(&store, &name, owner, fence, &name), Written::Done);
                     }
@@ -377,7 +405,7 @@ proptest! {
                     let got = store.claim(&asked);
                     model[k] = at(model[k], now);
                     match (model[k], got) {
-                        (Model::Free, Outcome::Claimed { fence }) => {
+                        (Model::Free, Outcome::Claimed { fence, .. }) => {
                             // The fence is remembered as long as the record would be.
                             prop_assert!(fence == last_fence[k] + 1 || (fence == 1 && now >= remembered_until[k]));
                             remembered_until[k] = now + LEASE.as_secs() + DAY.as_secs();
@@ -388,7 +416,7 @@ proptest! {
                         (Model::Claimed { body: kept, .. } | Model::Ended { body: kept, .. }, Outcome::Mismatch(Differs::Fingerprint)) => {
                             prop_assert_ne!(kept, body);
                         }
-                        (Model::Claimed { owner: mine, body: kept, committed, .. }, Outcome::Claimed { fence }) => {
+                        (Model::Claimed { owner: mine, body: kept, committed, .. }, Outcome::Claimed { fence, .. }) => {
                             prop_assert_eq!((mine, kept, fence), (owner, body, last_fence[k]));
                             model[k] = Model::Claimed { owner, body, until: now + LEASE.as_secs(), committed };
                         }

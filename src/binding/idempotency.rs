@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use napi::bindgen_prelude::{BufferSlice, Function, FunctionCallContext, Object, Result, ToNapiValue};
+use napi::bindgen_prelude::{
+    Buffer, BufferSlice, Function, FunctionCallContext, Object, Result, ToNapiValue,
+};
 use napi::{Either, Env, Error, Status, sys};
 use napi_derive::napi;
 
 use super::text::{Latin1, Text};
 use crate::idempotency::{
-    Answer, Body, Claim, Differs, Digest, Identified, Inspection, InvalidKey, Limits, MemoryStore, Outcome,
-    Owner, Registry, Request, Settlement, Written, identify, name,
+    Answer, Body, Claim, Differs, Digest, DigestBuilder, Identified, Inspection, InvalidKey, Limits,
+    MemoryStore, Outcome, Owner, Registry, Request, Settlement, Written, identify, name,
 };
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
@@ -31,7 +33,7 @@ const LARGEST_TEXT: usize = 4096;
 /// The memory store, as JavaScript holds it.
 #[napi(js_name = "NativeMemoryStore")]
 pub struct NativeMemoryStore {
-    store: Arc<MemoryStore>,
+    pub(super) store: Arc<MemoryStore>,
 }
 
 /// What a memory store keeps at the moment.
@@ -56,10 +58,10 @@ pub struct NativeInspection {
     pub fence: f64,
     /// Milliseconds left of the lease or of the retention.
     pub left_ms: f64,
-    /// The head of a kept answer.
+    /// The head of a kept answer, one character a byte.
     pub head: Option<String>,
-    /// Bytes of a kept answer's body.
-    pub body_bytes: Option<f64>,
+    /// Its body.
+    pub body: Option<Buffer>,
 }
 
 #[napi]
@@ -110,7 +112,7 @@ impl NativeMemoryStore {
     #[napi]
     pub async fn wait_for(&self, key: String) -> Result<()> {
         // Taken before the first await, so that no completion in between is missed.
-        let waiting = Digest::from_hex(&key).and_then(|key| self.store.wait(&key));
+        let waiting = self.store.wait(&digest(&key));
         if let Some(waiting) = waiting {
             waiting.done().await;
         }
@@ -127,7 +129,7 @@ impl NativeMemoryStore {
     /// What is kept for a key, or null.
     #[napi(catch_unwind)]
     pub fn inspect(&self, key: String) -> Option<NativeInspection> {
-        let found = self.store.inspect(&Digest::from_hex(&key)?)?;
+        let found = self.store.inspect(&digest(&key))?;
         let (state, fence, left, answer) = match found {
             Inspection::InProgress { fence, lease_left } => ("in-progress", fence, lease_left, None),
             Inspection::Completed { fence, answer, expires_in } => {
@@ -141,14 +143,14 @@ impl NativeMemoryStore {
             fence: number(fence),
             left_ms: left.as_secs_f64() * 1000.0,
             head: answer.as_ref().map(|answer| answer.head().iter().copied().map(char::from).collect()),
-            body_bytes: answer.as_ref().map(|answer| number(answer.body().len() as u64)),
+            body: answer.as_ref().map(|answer| answer.body().to_vec().into()),
         })
     }
 
     /// Frees a key; whether there was a record.
     #[napi(catch_unwind)]
     pub fn forget(&self, key: String) -> bool {
-        Digest::from_hex(&key).is_some_and(|key| self.store.forget(&key))
+        self.store.forget(&digest(&key))
     }
 
     /// Counts what is kept.
@@ -257,7 +259,7 @@ impl Desk {
         let over_indeterminate = call.get(8)?;
         let claim = Claim { request: identified, owner, lease: self.lease, retention, over_indeterminate };
         Ok(match self.store.claim(&claim) {
-            Outcome::Claimed { fence } => {
+            Outcome::Claimed { fence, .. } => {
                 let slot = self.take_slot(Slot { key: identified.key, owner, fence, retention });
                 Begun::Number(number(fence) * SLOTS + slot)
             }
@@ -289,8 +291,7 @@ impl Desk {
         let settlement = match call.get::<u32>(1)? {
             0 => Settlement::Release,
             1 => Settlement::NotReplayable,
-            2 => Settlement::Indeterminate,
-            _ => Settlement::Forget,
+            _ => Settlement::Indeterminate,
         };
         Ok(self.end(call.get(0)?, settlement))
     }
@@ -434,7 +435,12 @@ fn function<'env, R: ToNapiValue>(
     env.create_function_from_closure(name, body)
 }
 
-fn millis(number: f64) -> Duration {
+/// A digest from its hexadecimal form; any other text is a name of its own.
+pub(super) fn digest(text: &str) -> Digest {
+    Digest::from_hex(text).unwrap_or_else(|| DigestBuilder::new("text").field(text.as_bytes()).finish())
+}
+
+pub(super) fn millis(number: f64) -> Duration {
     Duration::from_millis(whole(number))
 }
 
@@ -444,12 +450,12 @@ fn millis(number: f64) -> Duration {
     clippy::cast_sign_loss,
     reason = "the cast saturates, which is meant"
 )]
-fn whole(number: f64) -> u64 {
+pub(super) fn whole(number: f64) -> u64 {
     number as u64
 }
 
 /// Counts and milliseconds stay far below 2^53, up to which a JavaScript number is exact.
 #[expect(clippy::cast_precision_loss, reason = "the values stay far below 2^53")]
-fn number(whole: u64) -> f64 {
+pub(super) fn number(whole: u64) -> f64 {
     whole as f64
 }

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::digest::{BuildDigestHasher, Digest};
-use super::record::{Answer, Claim, Differs, Inspection, Outcome, Owner, Settlement, Written};
+use super::record::{Answer, Claim, Differs, Inspection, Outcome, Owner, Progress, Settlement, Written};
 use super::request::Identified;
 use crate::clock::{Clock, Millis};
 
@@ -74,6 +74,7 @@ struct Held {
     fence: u64,
     retention: Millis,
     state: HeldState,
+    progress: Option<Progress>,
     waiters: Option<Arc<Notify>>,
 }
 
@@ -97,8 +98,8 @@ struct Settled {
 enum End {
     Completed(Answer),
     NotReplayable,
-    /// Nothing, but for the fence: the next claim's must be higher.
-    Free,
+    /// Nothing, but for the fence, since the next claim's must be higher, and the progress that was saved.
+    Free(Option<Progress>),
 }
 
 /// A place in the queue of those who wait for a key.
@@ -184,7 +185,7 @@ impl MemoryStore {
         let key = claim.request.key;
         let lease_until = now.saturating_add(millis(claim.lease));
         let mut shard = self.shard(&key);
-        let fence = match shard.get_mut(&key) {
+        let vacant = match shard.get_mut(&key) {
             Some(held) => match held.answer(claim, now) {
                 Ok(outcome) => {
                     if matches!(outcome, Outcome::Claimed { .. }) {
@@ -192,22 +193,25 @@ impl MemoryStore {
                     }
                     return outcome;
                 }
-                Err(Vacant { last_fence }) => last_fence + 1,
+                Err(vacant) => vacant,
             },
             None => match self.settled.get(&key).filter(|settled| settled.until > now) {
                 Some(settled) => match settled.answer(claim) {
                     Ok(outcome) => return outcome,
-                    Err(Vacant { last_fence }) => last_fence + 1,
+                    Err(vacant) => vacant,
                 },
-                None => 1,
+                None => Vacant { last_fence: 0, progress: None },
             },
         };
+        let Vacant { last_fence, progress } = vacant;
+        let fence = last_fence + 1;
         let held = Held {
             request: claim.request,
             owner: claim.owner,
             fence,
             retention: millis(claim.retention),
             state: HeldState::Claimed { lease_until, committed: false },
+            progress: progress.clone(),
             waiters: None,
         };
         match shard.entry(key) {
@@ -220,7 +224,7 @@ impl MemoryStore {
                 place.insert(held);
             }
         }
-        Outcome::Claimed { fence }
+        Outcome::Claimed { fence, progress }
     }
 
     /// Ends a claim.
@@ -241,8 +245,7 @@ impl MemoryStore {
             Settlement::Complete(answer) if self.fits(&answer) => End::Completed(answer),
             // An answer that could only be dropped again must not be forgotten: it ran.
             Settlement::Complete(_) | Settlement::NotReplayable => End::NotReplayable,
-            Settlement::Forget => End::Free,
-            Settlement::Release if !held.committed() => End::Free,
+            Settlement::Release if !held.committed() => End::Free(held.progress.clone()),
             Settlement::Release | Settlement::Indeterminate => {
                 held.state = HeldState::Indeterminate { until };
                 held.wake();
@@ -270,6 +273,11 @@ impl MemoryStore {
                 *committed = true;
             }
         })
+    }
+
+    /// Saves how far the owner has come, for whoever claims the key next.
+    pub fn save(&self, key: &Digest, owner: Owner, fence: u64, progress: Progress) -> Written {
+        self.write(key, owner, fence, |held| held.progress = Some(progress))
     }
 
     /// A place in the queue for a key in progress; `None` if there is nothing to wait for.
@@ -311,7 +319,7 @@ impl MemoryStore {
         match settled.end {
             End::Completed(answer) => Some(Inspection::Completed { fence, answer, expires_in }),
             End::NotReplayable => Some(Inspection::NotReplayable { fence, expires_in }),
-            End::Free => None,
+            End::Free(_) => None,
         }
     }
 
@@ -331,9 +339,9 @@ impl MemoryStore {
         let known = self.inspect(key).is_some();
         let mut shard = self.shard(key);
         if let Some(held) = shard.remove(key) {
-            self.put_away(*key, &held, End::Free, held.retention);
+            self.put_away(*key, &held, End::Free(None), held.retention);
         } else if let Some(settled) = self.settled.get(key) {
-            self.settled.insert(*key, Settled { end: End::Free, ..settled });
+            self.settled.insert(*key, Settled { end: End::Free(None), ..settled });
         }
         known
     }
@@ -367,7 +375,7 @@ impl MemoryStore {
             shard.iter().filter(|(_, held)| held.is_forgettable(now)).map(|(key, _)| *key).collect();
         for key in lapsed {
             if let Some(held) = shard.remove(&key) {
-                self.put_away(key, &held, End::Free, held.retention);
+                self.put_away(key, &held, End::Free(held.progress.clone()), held.retention);
             }
         }
         changed
@@ -411,12 +419,13 @@ impl MemoryStore {
 /// There is no record, but for the fence of the last claim.
 struct Vacant {
     last_fence: u64,
+    progress: Option<Progress>,
 }
 
 impl Held {
     fn answer(&mut self, claim: &Claim, now: Millis) -> Result<Outcome, Vacant> {
         let Some(state) = self.state_at(now) else {
-            return Err(Vacant { last_fence: self.fence });
+            return Err(Vacant { last_fence: self.fence, progress: self.progress.clone() });
         };
         // A lease that lapsed behind the commit point has an end from now on, which is final.
         self.state = state;
@@ -424,10 +433,12 @@ impl Held {
             return Ok(Outcome::Mismatch(differs));
         }
         if matches!(state, HeldState::Indeterminate { .. }) && claim.over_indeterminate {
-            return Err(Vacant { last_fence: self.fence });
+            return Err(Vacant { last_fence: self.fence, progress: self.progress.clone() });
         }
         Ok(match state {
-            HeldState::Claimed { .. } if self.owner == claim.owner => Outcome::Claimed { fence: self.fence },
+            HeldState::Claimed { .. } if self.owner == claim.owner => {
+                Outcome::Claimed { fence: self.fence, progress: self.progress.clone() }
+            }
             HeldState::Claimed { lease_until, .. } => {
                 Outcome::InProgress { lease_left: Duration::from_millis(lease_until - now) }
             }
@@ -477,8 +488,8 @@ impl Held {
 impl Settled {
     fn answer(&self, claim: &Claim) -> Result<Outcome, Vacant> {
         let outcome = match &self.end {
-            End::Free => {
-                return Err(Vacant { last_fence: self.fence });
+            End::Free(progress) => {
+                return Err(Vacant { last_fence: self.fence, progress: progress.clone() });
             }
             End::Completed(answer) => Outcome::Completed(answer.clone()),
             End::NotReplayable => Outcome::NotReplayable,
@@ -487,7 +498,12 @@ impl Settled {
     }
 
     fn size(&self) -> u64 {
-        RECORD_OVERHEAD + if let End::Completed(answer) = &self.end { answer.size() as u64 } else { 0 }
+        let content = match &self.end {
+            End::Completed(answer) => answer.size(),
+            End::Free(Some(progress)) => progress.len(),
+            End::NotReplayable | End::Free(None) => 0,
+        };
+        RECORD_OVERHEAD + content as u64
     }
 }
 

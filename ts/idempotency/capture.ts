@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { RequestFacts } from '../../native/binding.js';
-import { REMOVED, type Answer, type FlatHeaders } from './answer.js';
+import { REMOVED, type Answer } from './answer.js';
 import { isBrokenHere, outlive } from './departure.js';
 import type { HeldClaim, Settlement, Written } from './desk.js';
-import { isSendable, readHead, snapshot, type Head, type HeadArguments, type Snapshot } from './headers.js';
+import { isSendable, readHead, snapshot, type HeadArguments, type SeenHead, type Snapshot } from './headers.js';
 import { exposeHeaders } from './problem.js';
 import { seal } from './seal.js';
 
@@ -13,9 +13,9 @@ export interface CaptureHost {
   readonly maxResponseBytes: number;
   readonly replaySetCookie: boolean;
   /** Whether an answer is worth keeping. */
-  isWorthStoring(answer: { statusCode: number; headers: FlatHeaders }, req: IncomingMessage): boolean;
+  isWorthStoring(answer: { statusCode: number; headers: string[] }, req: IncomingMessage): boolean;
   /** Told of the headers that an answer is kept with. */
-  onHead(headers: FlatHeaders): void;
+  onHead(headers: string[]): void;
   /**
    * Ends the claim. True when that is written; false when the answer goes out without being kept. Never rejects, and
    * takes no longer than the store's time limit.
@@ -65,7 +65,7 @@ export class Capture {
   readonly #write: Write;
   readonly #end: End;
   #phase: Phase = 'open';
-  #head: Head | undefined;
+  #head: SeenHead | undefined;
   /** The pieces of the body; none when they have become too large to be kept. */
   #body: Buffer[] | undefined = [];
   #bytes = 0;
@@ -227,7 +227,7 @@ export class Capture {
     this.res.writeHead = () => this.#writeHead(statusCode);
   }
 
-  #isWorthKeeping(head: Head): boolean {
+  #isWorthKeeping(head: SeenHead): boolean {
     return !this.noStore && this.#host.isWorthStoring(head, this.req);
   }
 

@@ -1,6 +1,8 @@
 import type { NativeMemoryStore, RequestFacts } from '../../native/binding.js';
 import { native } from '../native.js';
-import { decodeAnswer, encodeHead, type Answer } from './answer.js';
+import { decodeHead, encodeHead } from '../stores/head.js';
+import type { MemoryStore } from '../stores/memory.js';
+import { bytesOf, type Answer } from './answer.js';
 import { memoryRegistrar, type NameRecord, type Registrar } from './inspection.js';
 
 /** Whether a write named the current claim; false says that the claim was lost and nothing was written. */
@@ -19,8 +21,8 @@ export interface HeldClaim {
 }
 
 /** What a request is answered at the desk. */
-export type Begun<Claim extends HeldClaim = HeldClaim> =
-  | { readonly outcome: 'claimed'; readonly claim: Claim }
+export type Begun =
+  | { readonly outcome: 'claimed'; readonly claim: HeldClaim }
   | { readonly outcome: 'completed'; readonly answer: Answer }
   | { readonly outcome: 'invalid-key'; readonly reason: string }
   | { readonly outcome: 'mismatch'; readonly differs: 'fingerprint' | 'identity' }
@@ -31,8 +33,8 @@ export type Begun<Claim extends HeldClaim = HeldClaim> =
 export interface Desk {
   /** Names the request and claims its key; over an indeterminate record only if told so. */
   begin(facts: RequestFacts, overIndeterminate: boolean): Begun | Promise<Begun>;
-  /** Resolves when the claim of a record's key is settled, or may be. */
-  waitFor(recordKey: string): Promise<void>;
+  /** Resolves when the claim of a record's key is settled, or may be. Absent where the store cannot tell. */
+  readonly waitFor: ((recordKey: string) => Promise<void>) | undefined;
   /** For operators. */
   readonly registrar: Registrar;
 }
@@ -63,16 +65,18 @@ export class MemoryDesk implements Desk {
   readonly #store;
   readonly #calls;
 
-  constructor(store: NativeMemoryStore, settings: DeskSettings) {
+  constructor(store: MemoryStore, settings: DeskSettings) {
     this.registrar = memoryRegistrar(store, createNamer(settings.maxKeyLength));
     this.#store = store;
     const { maxKeyLength, leaseMs, ttl, derivedTtl } = settings;
-    this.#calls = store.desk(maxKeyLength, leaseMs, ttl * 1000, derivedTtl * 1000);
+    this.#calls = store.open().desk(maxKeyLength, leaseMs, ttl * 1000, derivedTtl * 1000);
   }
 
-  begin(facts: RequestFacts, overIndeterminate: boolean): Begun<MemoryClaim> {
+  begin(facts: RequestFacts, overIndeterminate: boolean): Begun {
     const begun = this.#calls.begin(...facts, overIndeterminate);
-    if (typeof begun !== 'number') return { outcome: 'completed', answer: decodeAnswer(...begun) };
+    if (typeof begun !== 'number') {
+      return { outcome: 'completed', answer: { ...decodeHead(begun[0]), body: begun[1] } };
+    }
     if (begun >= 0) {
       const slot = begun % SLOTS;
       return { outcome: 'claimed', claim: new MemoryClaim(this.#calls, slot, (begun - slot) / SLOTS) };
@@ -85,7 +89,7 @@ export class MemoryDesk implements Desk {
   }
 }
 
-function refusal(code: number, detail: number): Begun<never> {
+function refusal(code: number, detail: number): Begun {
   switch (code) {
     case 1:
       return { outcome: 'invalid-key', reason: KEY_PROBLEMS[detail] ?? '' };
@@ -102,8 +106,7 @@ function refusal(code: number, detail: number): Begun<never> {
   }
 }
 
-/** A claim in the memory of this process. */
-export class MemoryClaim implements HeldClaim {
+class MemoryClaim implements HeldClaim {
   readonly #calls;
   readonly #slot;
   readonly fence: number;
@@ -117,17 +120,11 @@ export class MemoryClaim implements HeldClaim {
   complete(answer: Answer): boolean {
     const { body } = answer;
     if (body.length === 0) return this.#calls.complete(this.#slot, encodeHead(answer));
-    const bytes = typeof body === 'string' ? Buffer.from(body, 'latin1') : body;
-    return this.#calls.complete(this.#slot, encodeHead(answer), bytes);
+    return this.#calls.complete(this.#slot, encodeHead(answer), bytesOf(body));
   }
 
   settle(how: Settlement): boolean {
     return this.#calls.settle(this.#slot, SETTLEMENTS[how]);
-  }
-
-  /** Frees the key, whatever the commit point says: its record is kept elsewhere. */
-  forget(): boolean {
-    return this.#calls.settle(this.#slot, 3);
   }
 
   renew(): boolean {

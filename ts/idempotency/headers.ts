@@ -6,7 +6,7 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http';
 import { Socket } from 'node:net';
-import type { FlatHeaders } from './answer.js';
+import type { Head } from '../stores/head.js';
 
 /** The headers of a response on entry: what other middleware set, and will set again for a replay. */
 export type Snapshot = ReadonlyMap<string, OutgoingHttpHeader>;
@@ -17,13 +17,8 @@ type HeadArgument = OutgoingHttpHeaders | readonly unknown[];
 /** The arguments of `writeHead`: a status code; a reason phrase, headers, or both. */
 export type HeadArguments = [statusCode: number, second?: string | HeadArgument, third?: HeadArgument];
 
-/** The head of an answer. */
-export interface Head {
-  readonly statusCode: number;
-  /** The reason phrase. */
-  readonly statusMessage: string;
-  /** Those to be kept. */
-  readonly headers: FlatHeaders;
+/** The head of an answer as it is about to be sent. Of its header fields, those to be kept. */
+export interface SeenHead extends Omit<Head, 'timestamp'> {
   /** Names that other middleware had set, and that are gone. */
   readonly removed: readonly string[];
   /** Bytes of the body, if the head says so. */
@@ -61,12 +56,12 @@ export function snapshot(res: ServerResponse): Snapshot {
  * they will go on the wire, among them those handed to `writeHead`, which `getHeaders()` does not show. To be called
  * before the real `writeHead`: other middleware adds its own inside.
  */
-export function readHead(before: Snapshot, res: ServerResponse, args: HeadArguments, keepCookies: boolean): Head {
+export function readHead(before: Snapshot, res: ServerResponse, args: HeadArguments, keepCookies: boolean): SeenHead {
   const [, second, third] = args;
   // Express 4 hands on a status that was given as a string.
   const statusCode = args[0] | 0;
   const given = typeof second === 'string' ? third : (third ?? second);
-  const headers: FlatHeaders = [];
+  const headers: string[] = [];
   let contentLength: number | undefined;
   let isEventStream = false;
   for (const [name, value] of given == null ? fieldsSet(res) : fieldsWith(res, given)) {
@@ -94,7 +89,7 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
 }
 
 /** Whether Node will take a head without arguments: the header fields were checked when they were set. */
-export function isSendable({ statusCode, statusMessage }: Head, res: ServerResponse): boolean {
+export function isSendable({ statusCode, statusMessage }: SeenHead, res: ServerResponse): boolean {
   // Not every framing of a body allows for trailers.
   return statusCode <= 999 && /^[\t\x20-\x7e\x80-\xff]*$/.test(statusMessage) && !res.hasHeader('trailer');
 }

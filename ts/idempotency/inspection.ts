@@ -1,6 +1,7 @@
-import type { NativeMemoryStore } from '../../native/binding.js';
 import { withCode } from '../errors.js';
-import type { IdempotencyStore } from '../stores/types.js';
+import type { KeptRecord } from '../stores/contract.js';
+import { decodeHead } from '../stores/head.js';
+import type { MemoryStore } from '../stores/memory.js';
 
 /** What is kept for a key. */
 export interface RecordInfo {
@@ -32,7 +33,7 @@ type Awaitable<T> = T | Promise<T>;
 export interface Registrar {
   /** The names of the records of a key; at one endpoint, or at all. */
   find(key: string, scope: string | undefined, endpoint: Endpoint | undefined): Awaitable<readonly string[]>;
-  inspect(recordKey: string): Awaitable<RecordInfo | undefined>;
+  inspect(recordKey: string): Awaitable<KeptRecord | undefined>;
   forget(recordKey: string): Awaitable<boolean>;
 }
 
@@ -40,58 +41,22 @@ export interface Registrar {
 export type NameRecord = (key: string, scope: string | undefined, endpoint: Endpoint) => string;
 
 /** Looks into the memory of this process. */
-export function memoryRegistrar(store: NativeMemoryStore, nameRecord: NameRecord): Registrar {
+export function memoryRegistrar(store: MemoryStore, nameRecord: NameRecord): Registrar {
   return {
-    find(key, scope, endpoint) {
-      return endpoint ? [nameRecord(key, scope, endpoint)] : store.find(key, scope);
-    },
-    inspect(recordKey) {
-      const found = store.inspect(recordKey);
-      if (found === null) return undefined;
-      const { state, fence, leftMs, head, bodyBytes } = found;
-      const [status, , timestamp = ''] = head?.split('\n', 3) ?? [];
-      return {
-        state: state as RecordInfo['state'],
-        recordKey,
-        fence,
-        leftMs,
-        ...(status !== undefined && { statusCode: Number(status), timestamp, bodyBytes: bodyBytes ?? 0 }),
-      };
-    },
-    forget(recordKey) {
-      return store.forget(recordKey);
-    },
+    find: (key, scope, endpoint) => (endpoint ? [nameRecord(key, scope, endpoint)] : store.open().find(key, scope)),
+    inspect: (recordKey) => store.inspect(recordKey),
+    forget: (recordKey) => store.forget(recordKey),
   };
 }
 
-/** Looks into a store of the user's, which can be asked for a record only by its name. */
-export function simpleRegistrar(store: IdempotencyStore, claims: NativeMemoryStore, nameRecord: NameRecord): Registrar {
-  const running = memoryRegistrar(claims, nameRecord);
-  return {
-    find(key, scope, endpoint) {
-      if (endpoint) return [nameRecord(key, scope, endpoint)];
-      throw withCode(
-        new Error('A store with get, set and delete cannot look for a key; say where it was used: { method, path }'),
-        'ERR_REPRISE_ENDPOINT_NEEDED',
-      );
-    },
-    async inspect(recordKey) {
-      const claimed = await running.inspect(recordKey);
-      if (claimed) return claimed;
-      const kept = await store.get(recordKey);
-      if (!kept) return undefined;
-      const { state, timestamp } = kept;
-      if (state !== 'completed') return { state, recordKey };
-      const bodyBytes = Buffer.byteLength(kept.body, 'base64');
-      return { state, recordKey, statusCode: kept.statusCode, timestamp, bodyBytes };
-    },
-    async forget(recordKey) {
-      const claimed = await running.forget(recordKey);
-      const kept = await store.get(recordKey);
-      if (kept) await store.delete(recordKey);
-      return claimed || Boolean(kept);
-    },
-  };
+/** What an operator gets to see of a record: nothing that only a client should. */
+function show(recordKey: string, kept: KeptRecord): RecordInfo {
+  const { state, fence } = kept;
+  const leftMs = state === 'in-progress' ? kept.leaseLeftMs : kept.expiresInMs;
+  const common = { state, recordKey, ...(fence !== undefined && { fence }), ...(leftMs !== undefined && { leftMs }) };
+  if (state !== 'completed') return common;
+  const { statusCode, timestamp } = decodeHead(kept.answer.head);
+  return { ...common, statusCode, timestamp, bodyBytes: kept.answer.body.byteLength };
 }
 
 /** The one record of a key. @throws Error with code `ERR_REPRISE_AMBIGUOUS_KEY` where several endpoints used it */
@@ -110,5 +75,7 @@ export async function inspectOne(
       'ERR_REPRISE_AMBIGUOUS_KEY',
     );
   }
-  return found[0] === undefined ? undefined : registrar.inspect(found[0]);
+  if (found[0] === undefined) return undefined;
+  const kept = await registrar.inspect(found[0]);
+  return kept && show(found[0], kept);
 }

@@ -1,10 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestFacts } from '../../native/binding.js';
 import { show, withCode } from '../errors.js';
+import { isAtomicStore } from '../stores/contract.js';
 import { MemoryStore } from '../stores/memory.js';
-import type { Answer, FlatHeaders } from './answer.js';
+import { SimpleStoreAdapter } from '../stores/simple.js';
+import type { Answer } from './answer.js';
 import { Capture, type CaptureHost } from './capture.js';
 import { Completions } from './completions.js';
+import { ContractDesk } from './contract-desk.js';
 import { ClaimContext, type IdempotencyContext } from './context.js';
 import { createIdentifier, MemoryDesk, type Begun, type Desk, type HeldClaim, type Settlement } from './desk.js';
 import { factsOf, isUnread, type ServerRequest } from './facts.js';
@@ -22,7 +25,6 @@ import { problem, sendProblem, type Problem } from './problem.js';
 import { Renewals } from './renewals.js';
 import { Reporter, type IdempotencyMetrics } from './reporter.js';
 import { replay } from './replay.js';
-import { SimpleDesk } from './simple-desk.js';
 import { within } from './timeout.js';
 import { isInRequest, isOneOfSeveral, Warnings } from './warnings.js';
 
@@ -123,7 +125,10 @@ class Middleware implements CaptureHost {
     this.#checkTheStart();
     this.#identify = createIdentifier(settings.maxKeyLength);
     this.#renewals = new Renewals(settings.leaseMs, settings.maxHoldMs);
-    this.#parking = new Parking(settings.waitTimeoutMs, (recordKey) => this.#desk.waitFor(recordKey));
+    this.#parking = new Parking(
+      settings.waitTimeoutMs,
+      (recordKey) => this.#desk.waitFor?.(recordKey) ?? Promise.resolve(),
+    );
     this.#completions = new Completions(settings.maxHoldMs, settings.storeTimeoutMs);
   }
 
@@ -193,7 +198,7 @@ class Middleware implements CaptureHost {
   }
 
   /** A head was taken; what is said of it is worth a look. */
-  onHead(headers: FlatHeaders): void {
+  onHead(headers: readonly string[]): void {
     const isCompressed = headers.some((text, i) => i % 2 === 0 && text.toLowerCase() === 'content-encoding');
     if (isCompressed) this.#warnings.warn('WRN_REPRISE_CAPTURED_COMPRESSED');
   }
@@ -282,7 +287,7 @@ class Middleware implements CaptureHost {
         this.#refuse(visit, problem('key-reused', 'Use a new key for a new request.'));
         return;
       case 'in-progress':
-        if (this.#settings.onConcurrent === 'wait') this.#park(visit);
+        if (this.#settings.onConcurrent === 'wait' && this.#desk.waitFor) this.#park(visit);
         else this.#refuseInProgress(visit, begun.leaseLeftMs);
         return;
       case 'not-replayable':
@@ -410,9 +415,10 @@ class Middleware implements CaptureHost {
 
   #openDesk(): Desk {
     const { store } = this.#settings;
-    if (store instanceof MemoryStore) return new MemoryDesk(store.open(), this.#settings);
+    if (store instanceof MemoryStore) return new MemoryDesk(store, this.#settings);
+    if (isAtomicStore(store)) return new ContractDesk(store, this.#settings);
     this.#warnings.warn('WRN_REPRISE_STORE_NOT_ATOMIC');
-    return new SimpleDesk(store, this.#settings);
+    return new ContractDesk(new SimpleStoreAdapter(store), this.#settings);
   }
 
   /** Says what looks like a mistake already now. */

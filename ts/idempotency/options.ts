@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import {
   aBoolean,
+  hasMethods,
   aFunction,
   checkOptions,
   either,
@@ -9,6 +10,7 @@ import {
   wholeNumberBetween,
   type OptionRules,
 } from '../options.js';
+import { isAtomicStore, type AtomicStore } from '../stores/contract.js';
 import { MemoryStore } from '../stores/memory.js';
 import type { IdempotencyStore } from '../stores/types.js';
 import type { ServerRequest } from './facts.js';
@@ -35,7 +37,7 @@ export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
   /** Methods that are handled. Default POST, PUT and PATCH. GET, HEAD, OPTIONS and TRACE never are, even if listed. */
   methods?: readonly string[];
   /** Where records are kept. Default a {@link MemoryStore} of this middleware's own. */
-  store?: MemoryStore | IdempotencyStore;
+  store?: AtomicStore | IdempotencyStore;
   /**
    * Seconds that a record under a derived key is kept: short, since two equal orders an hour apart are two orders.
    * Default 300.
@@ -104,8 +106,8 @@ const RULES: OptionRules<IdempotencyOptions> = {
     range: (value: string[]) => value.length > 0 && value.every((method) => TOKEN.test(method)),
   },
   store: {
-    allowed: 'a MemoryStore, or an object with get, set and delete',
-    type: (value) => value instanceof MemoryStore || hasMethods(value, 'get', 'set', 'delete'),
+    allowed: 'a MemoryStore, a store that holds the contract, or an object with get, set and delete',
+    type: (value) => isAtomicStore(value) || hasMethods(value, 'get', 'set', 'delete'),
   },
   derivedTtl: numberBetween(0.001, SECONDS_IN_TEN_YEARS, 'seconds'),
   scope: aFunction('(req) => string | undefined'),
@@ -178,9 +180,4 @@ const PASSING = new Set([401, 407, 408, 421, 423, 425, 429]);
 /** The default of `shouldStore`. */
 export function isWorthStoring({ statusCode }: AnswerSummary): boolean {
   return statusCode >= 200 && statusCode < 500 && !PASSING.has(statusCode);
-}
-
-function hasMethods(value: unknown, ...names: string[]): boolean {
-  const object = value as Partial<Record<string, unknown>> | null;
-  return typeof value === 'object' && object !== null && names.every((name) => typeof object[name] === 'function');
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import zlib from 'node:zlib';
-import { REMOVED, type Answer, type FlatHeaders } from './answer.js';
+import { bytesOf, REMOVED, type Answer } from './answer.js';
 import { exposeHeaders } from './problem.js';
 
 /**
@@ -64,7 +64,7 @@ function acceptable(req: IncomingMessage, answer: Answer): Answer {
   const encoding = (answer.headers[at + 1] ?? '').trim().toLowerCase();
   const decode = DECODERS[encoding];
   if (decode === undefined || accepts(req.headers['accept-encoding'] ?? '', encoding)) return answer;
-  const bytes = typeof answer.body === 'string' ? Buffer.from(answer.body, 'latin1') : answer.body;
+  const bytes = bytesOf(answer.body);
   let body;
   try {
     body = decode(bytes);
@@ -72,7 +72,7 @@ function acceptable(req: IncomingMessage, answer: Answer): Answer {
     // It was never what its header says: the first client got these bytes, and so does this one.
     return answer;
   }
-  const headers: FlatHeaders = [];
+  const headers: string[] = [];
   for (let i = 0; i < answer.headers.length; i += 2) {
     const name = answer.headers[i] ?? '';
     const value = answer.headers[i + 1] ?? '';
