@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import type { RequestFacts } from '../../native/binding.js';
 import type { Answer } from './answer.js';
 import type { HeldClaim, Settlement, Written } from './desk.js';
+import type { Answered } from './transaction.js';
 import { effectiveHeader, headersSince, snapshot, type HeadArgument, type Snapshot } from './headers.js';
 
 /** What a capture asks of its middleware. */
@@ -18,6 +19,8 @@ export interface CaptureHost {
    * takes no longer than the store's time limit.
    */
   settle(capture: Capture, how: Answer | Settlement): Written;
+  /** Told that the claim has ended in a transaction. */
+  onCommitted(capture: Capture): void;
 }
 
 /** How the body is dealt with. */
@@ -81,6 +84,9 @@ export class Capture {
   #held: (() => void)[] = [];
   /** The connection is gone, while the handler goes on. */
   #clientGone = false;
+  /** A transaction is under way, which ends the claim with what was answered inside of it. */
+  #transaction: { answered?: Answered } | undefined;
+  #unseal: (() => void) | undefined;
 
   constructor(host: CaptureHost, req: IncomingMessage, res: ServerResponse, claim: HeldClaim, facts: RequestFacts) {
     this.#host = host;
@@ -103,7 +109,58 @@ export class Capture {
   /** Ends the claim without an answer: there will be none. */
   abandon(): void {
     if (this.#phase !== 'open') return;
-    this.#settle('release');
+    this.#settle('release', false);
+  }
+
+  /** From here on the answer is held, until `resume` or `takeBack`: a transaction ends the claim with it. */
+  defer(): void {
+    this.#transaction = {};
+  }
+
+  get isDeferred(): boolean {
+    return this.#transaction !== undefined;
+  }
+
+  /** What was answered since `defer`. */
+  get answered(): Answered | undefined {
+    return this.#transaction?.answered;
+  }
+
+  /** The transaction is over. Where it did not end the claim, as was wished, the claim ends as ever. */
+  resume(committed: boolean): void {
+    const how = this.#transaction?.answered?.how;
+    this.#transaction = undefined;
+    if (committed) {
+      this.#host.onCommitted(this);
+      this.#letGo(true);
+    } else if (how !== undefined) {
+      this.#settle(how);
+    }
+  }
+
+  /**
+   * Nothing was committed: what was answered is not true, and none of it has left. The request may be answered anew,
+   * unless its head had left before the transaction began.
+   */
+  takeBack(): void {
+    this.#transaction = undefined;
+    if (this.isOver && this.#phase !== 'settling') return;
+    this.#unseal?.();
+    this.#unseal = undefined;
+    this.#phase = 'open';
+    this.#held = [];
+    this.#chunks = [];
+    this.#bytes = 0;
+    this.#finishing = false;
+    this.#mode = 'kept';
+    if (this.res.headersSent) {
+      this.res.destroy();
+      this.abandon();
+      return;
+    }
+    this.#head = undefined;
+    this.res.statusCode = 200;
+    this.res.removeHeader('Content-Length');
   }
 
   /** Whether the claim has ended, or is about to. */
@@ -118,6 +175,12 @@ export class Capture {
     this.#head = this.#takeHead(args);
     this.#host.onHead(this.#head.headers);
     this.#chooseMode(args);
+    if (this.#transaction) {
+      this.#hold(() => this.#callWriteHead(args));
+      this.res.statusCode = statusCode;
+      this.#seal();
+      return this.res;
+    }
     if (this.#finishing && !this.isOver) {
       this.#hold(() => this.#callWriteHead(args));
       return this.res;
@@ -144,9 +207,9 @@ export class Capture {
     this.#ensureHead();
     if (this.isOver) return this.#callWrite(args);
     this.#keep(bytes);
-    if (!this.#finishing) return this.#callWrite(args);
+    if (!this.#finishing && !this.#transaction) return this.#callWrite(args);
     this.#hold(() => this.#callWrite(args));
-    this.#finish();
+    if (this.#finishing) this.#finish();
     return true;
   }
 
@@ -213,7 +276,8 @@ export class Capture {
     const [, second, third] = args;
     const argument = typeof second === 'string' ? third : (third ?? second);
     const type = effectiveHeader(this.res, argument, 'content-type');
-    if (type === undefined || !/^\s*text\/event-stream/i.test(type)) return;
+    // Held back until the commit, an event stream is an answer like any other.
+    if (type === undefined || this.#transaction || !/^\s*text\/event-stream/i.test(type)) return;
     this.#mode = 'event-stream';
     // It may never end, and it must not run twice: the record says so from the start.
     if (this.#isWorthKeeping()) this.#settle('not-replayable');
@@ -255,8 +319,12 @@ export class Capture {
     };
   }
 
-  #settle(how: Answer | Settlement): void {
+  #settle(how: Answer | Settlement, isWhole = true): void {
     this.#phase = 'settling';
+    if (this.#transaction) {
+      this.#transaction.answered ??= { how, commits: isWhole && (this.#head?.statusCode ?? 500) < 400 };
+      return;
+    }
     const written = this.#host.settle(this, how);
     if (typeof written === 'boolean') {
       this.#letGo(written);
@@ -266,10 +334,8 @@ export class Capture {
       this.#phase = 'over';
       return;
     }
-    // For the handler the answer is on its way: a second one must fail as it would without us.
-    const unseal = this.#finishing ? seal(this.res) : undefined;
+    if (this.#finishing) this.#seal();
     void written.then((done) => {
-      unseal?.();
       this.#letGo(done);
     });
   }
@@ -277,12 +343,18 @@ export class Capture {
   #letGo(written: boolean): void {
     this.#phase = 'over';
     this.#chunks = [];
+    this.#unseal?.();
     if (!written && !this.res.headersSent && this.#head !== undefined) {
       this.res.setHeader('Idempotency-Stored', 'false');
     }
     const held = this.#held;
     this.#held = [];
     for (const step of held) step();
+  }
+
+  /** For the handler the answer is on its way: a second one must fail as it would without us. */
+  #seal(): void {
+    this.#unseal ??= seal(this.res);
   }
 
   #hold(step: () => void): void {
