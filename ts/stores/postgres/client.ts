@@ -92,8 +92,9 @@ function pgPool(pool: PgPool): PostgresAdapter {
         });
         throw error;
       } finally {
-        client.off('error', onError);
         client.release(broken);
+        // The pool listens again to what it takes back. What it throws away may still have something to say.
+        if (broken === undefined) client.off('error', onError);
       }
     },
     listen: async (channel, on) => {
