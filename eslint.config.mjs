@@ -11,6 +11,7 @@ export default tseslint.config(
       '*.d.ts',
       '*.d.mts',
       'index.mjs',
+      'postgres.mjs',
       'redis.mjs',
       'testing.mjs',
       '**/node_modules/',

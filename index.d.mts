@@ -4,7 +4,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_SAVE';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_SAVE';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -53,7 +53,13 @@ interface AtomicStore {
      * Resolves when the claim of a key may have been settled, at the latest when its lease, as it is now, has run out.
      * Without it, requests that would wait are refused at once.
      */
-    waitFor?(key: string): Promise<void>;
+    readonly waitFor?: ((key: string) => Promise<void>) | undefined;
+    /**
+     * Runs a function inside a transaction of the store's database; `tx` is that database's own handle. What it resolves
+     * to ends the claim in the same transaction: both commit, or neither does. Undefined rolls back, and so does an
+     * error, which it then rejects with; so does a claim that was lost. Whether it was committed.
+     */
+    readonly transaction?: ((claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>) => Promise<boolean>) | undefined;
     /** Lets go of what the store opened itself; never of a client that it was given. */
     close?(): Promise<void> | void;
 }
@@ -83,6 +89,8 @@ interface KeptAnswer {
     readonly head: string;
     readonly body: Uint8Array;
 }
+/** How a claim ends in a transaction. */
+type ClaimEnd = KeptAnswer | 'release' | 'not-replayable' | 'indeterminate';
 /** The answer to a claim. */
 type ClaimOutcome = {
     readonly outcome: 'claimed';
@@ -221,6 +229,24 @@ interface IdempotencyContext {
      * never runs again by itself. Resolves once the store knows; false if the claim is lost, and then do not go on.
      */
     commitPoint(): Promise<boolean>;
+    /**
+     * Runs a function inside a transaction of the store's database, with its handle (`tx`), and keeps the answer in the
+     * same transaction: the rows and the record commit together, or neither does, at whatever instant the process or the
+     * database dies. Answer inside of the function, whole, and do not wait for the answer to be sent: it leaves after the
+     * commit. An answer of 400 or above, and an error, roll the rows back; the key is then dealt with as ever.
+     * Resolves with what the function did. Rejects where nothing was committed; the request may then be answered anew.
+     *
+     * Needs a store that has transactions: a `PostgresStore` over a pool.
+     *
+     * @example
+     * ```ts
+     * await req.idempotency.transaction(async (tx: PoolClient) => {
+     *   const { rows } = await tx.query('INSERT INTO orders (item) VALUES ($1) RETURNING id', [req.body.item]);
+     *   res.status(201).json(rows[0]);
+     * });
+     * ```
+     */
+    transaction<Tx, T>(run: (tx: Tx) => Promise<T>): Promise<T>;
     /**
      * A key for a request of your own to another service, the same for every run of this key:
      * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
@@ -752,4 +778,4 @@ declare function getChaosMetrics(): ChaosMetrics;
 declare function registerKernel(id: string, kill: KillKernel): () => void;
 
 export { CheckpointLoadError, CheckpointSaveError, MemoryStore, RetryConfig, chaosMiddleware, computeDelay, createChaos, getChaosMetrics, idempotencyMiddleware, initChaos, registerKernel, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
-export type { AnswerSummary, AtomicStore, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimOutcome, ClaimRef, ClaimRequest, Endpoint, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, WarningCode };
+export type { AnswerSummary, AtomicStore, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, Endpoint, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, WarningCode };

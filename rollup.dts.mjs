@@ -6,6 +6,7 @@ const banner = '/* auto-generated from ts/ by `npm run build:ts`; do not edit */
 
 const entryPoints = [
   ['dist/index.d.ts', 'index'],
+  ['dist/stores/postgres/index.d.ts', 'postgres'],
   ['dist/stores/redis/index.d.ts', 'redis'],
   ['dist/testing/index.d.ts', 'testing'],
 ];

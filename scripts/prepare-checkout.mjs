@@ -30,7 +30,7 @@ const wrapper = {
   ],
   outputs: [
     'dist',
-    ...['index', 'redis', 'testing'].flatMap((name) => [`${name}.d.ts`, `${name}.d.mts`, `${name}.mjs`]),
+    ...['index', 'postgres', 'redis', 'testing'].flatMap((name) => [`${name}.d.ts`, `${name}.d.mts`, `${name}.mjs`]),
   ],
 };
 

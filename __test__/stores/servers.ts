@@ -64,16 +64,23 @@ export async function startPostgres(...settings: readonly string[]): Promise<Tes
   const initdb = ['-D', data, '-U', 'postgres', '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'];
   execFileSync(program('initdb'), initdb, { ...asOther, cwd: folder, stdio: 'pipe' });
   const args = ['-D', data, '-p', String(port), '-h', '127.0.0.1', '-k', folder];
-  const start = async (): Promise<ChildProcess> => {
-    const own = settings.flatMap((setting) => ['-c', setting]);
+  const own = settings.flatMap((setting) => ['-c', setting]);
+  const start = async (triesLeft = 50): Promise<ChildProcess> => {
     const child = spawn(program('postgres'), [...args, ...own], { ...asOther, cwd: folder, stdio: 'ignore' });
-    await until('PostgreSQL', child, () =>
-      succeeds(program('pg_isready'), '-h', '127.0.0.1', '-p', String(port), '-q'),
-    );
-    return child;
+    try {
+      await until('PostgreSQL', child, () =>
+        succeeds(program('pg_isready'), '-h', '127.0.0.1', '-p', String(port), '-q'),
+      );
+      return child;
+    } catch (error) {
+      // The processes of a server that was killed are gone a moment after it; until then no other may start.
+      if (triesLeft === 0 || child.exitCode === null) throw error;
+      await delay(100);
+      return start(triesLeft - 1);
+    }
   };
   // SIGINT is its fast shutdown: clients are disconnected, the files are whole.
-  return server(port, folder, await start(), start, 'SIGINT');
+  return server(port, folder, await start(), async () => start(), 'SIGINT');
 }
 
 function server(
@@ -99,7 +106,8 @@ function server(
     },
     stop: async () => {
       await end(signal);
-      rmSync(folder, { recursive: true, force: true });
+      // What a killed server leaves behind, its own processes may still write to.
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     },
   };
 }

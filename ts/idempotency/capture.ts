@@ -7,6 +7,7 @@ import type { HeldClaim, Settlement, Written } from './desk.js';
 import { isSendable, readHead, snapshot, type HeadArguments, type SeenHead, type Snapshot } from './headers.js';
 import { exposeHeaders } from './problem.js';
 import { seal } from './seal.js';
+import type { Answered } from './transaction.js';
 
 /** What a capture asks of its middleware. */
 export interface CaptureHost {
@@ -21,6 +22,8 @@ export interface CaptureHost {
    * takes no longer than the store's time limit.
    */
   settle(capture: Capture, how: Answer | Settlement): Written;
+  /** Told that the claim has ended in a transaction. */
+  onCommitted(capture: Capture): void;
 }
 
 /** How far the answer is. */
@@ -79,6 +82,10 @@ export class Capture {
   readonly #sources = new Set<Readable>();
   /** The client has left, while the handler goes on: makes the response closed again. */
   #stopOutliving: (() => void) | undefined;
+  /** A transaction is under way, which ends the claim with what was answered inside of it. */
+  #transaction: { answered?: Answered } | undefined;
+  /** For the handler the answer is on its way: makes the response open again. */
+  #unseal: (() => void) | undefined;
 
   constructor(host: CaptureHost, req: IncomingMessage, res: ServerResponse, claim: HeldClaim, facts: RequestFacts) {
     this.#host = host;
@@ -112,7 +119,59 @@ export class Capture {
 
   /** Ends the claim without an answer: there will be none. */
   abandon(): void {
-    if (this.#phase === 'open') this.#endEarly('release');
+    if (this.#phase !== 'open') return;
+    if (this.#transaction) this.#answerInside('release', false);
+    else this.#endEarly('release');
+  }
+
+  /** From here on the answer is held, until `resume` or `takeBack`: a transaction ends the claim with it. */
+  defer(): void {
+    this.#transaction = {};
+  }
+
+  get isDeferred(): boolean {
+    return this.#transaction !== undefined;
+  }
+
+  /** What was answered since `defer`. */
+  get answered(): Answered | undefined {
+    return this.#transaction?.answered;
+  }
+
+  /** The transaction is over. Where it did not end the claim, as was wished, the claim ends as ever. */
+  resume(committed: boolean): void {
+    const how = this.#transaction?.answered?.how;
+    this.#transaction = undefined;
+    if (committed) {
+      this.#host.onCommitted(this);
+      this.#letGo(true);
+    } else if (how !== undefined) {
+      this.#settle(how);
+    }
+  }
+
+  /**
+   * Nothing was committed: what was answered is not true, and none of it has left. The request may be answered anew,
+   * unless its head had left before the transaction began.
+   */
+  takeBack(): void {
+    this.#transaction = undefined;
+    if (this.#phase === 'over') return;
+    this.#unseal?.();
+    this.#unseal = undefined;
+    this.#phase = 'open';
+    this.#held = [];
+    this.#body = [];
+    this.#bytes = 0;
+    this.#headIsHeld = false;
+    this.#ended = false;
+    if (this.res.headersSent) {
+      this.res.destroy();
+      return;
+    }
+    this.#head = undefined;
+    this.res.statusCode = 200;
+    this.res.removeHeader('Content-Length');
   }
 
   /** Whether the claim has ended, or is about to. */
@@ -124,8 +183,11 @@ export class Capture {
     // 1xx are not the answer yet.
     if (this.#phase !== 'open' || this.#head !== undefined || args[0] < 200) return this.#writeHead(...args);
     const head = readHead(this.#before, this.res, args, this.#host.replaySetCookie);
-    if (this.#headIsLast && args.length === 1 && isSendable(head, this.res)) {
+    const isHeld = this.#headIsLast || this.#transaction !== undefined;
+    if (isHeld && args.length === 1 && isSendable(head, this.res)) {
       this.#headIsHeld = true;
+    } else if (this.#transaction) {
+      this.#held.push(() => this.#writeHead(...args));
     } else {
       // What Node refuses, it refuses here, where the handler stands.
       this.#writeHead(...args);
@@ -133,7 +195,11 @@ export class Capture {
     this.#head = head;
     this.#host.onHead(head.headers);
     // It may never end, and it must not run twice: the record says so from the start.
-    if (head.isEventStream && !this.#headIsHeld && this.#isWorthKeeping(head)) this.#endEarly('not-replayable');
+    if (head.isEventStream && !isHeld && this.#isWorthKeeping(head)) this.#endEarly('not-replayable');
+    if (this.#transaction) {
+      this.res.statusCode = head.statusCode;
+      this.#seal();
+    }
     return this.res;
   }
 
@@ -152,6 +218,10 @@ export class Capture {
     if (isAtLeast(total, this.#head?.contentLength)) {
       this.#held.push(() => this.#pass(args));
       this.#finish();
+      return true;
+    }
+    if (this.#transaction) {
+      this.#held.push(() => this.#pass(args));
       return true;
     }
     this.#letGoOfHead();
@@ -203,7 +273,7 @@ export class Capture {
   /** Nobody listens to an answer that cannot be kept: it is left to Node. */
   #stopIfPointless(): boolean {
     const head = this.#head;
-    if (!this.#stopOutliving || this.#body || !head || !this.#isWorthKeeping(head)) return false;
+    if (!this.#stopOutliving || this.#transaction || this.#body || !head || !this.#isWorthKeeping(head)) return false;
     this.#endEarly('not-replayable');
     return true;
   }
@@ -239,16 +309,27 @@ export class Capture {
 
   /** The handler has said all: ends the claim, then lets go of what waits. */
   #finish(): void {
-    this.#phase = 'settling';
-    const written = this.#host.settle(this, this.#verdict());
+    const how = this.#verdict();
     this.#body = undefined;
+    if (this.#transaction) this.#answerInside(how, (this.#head?.statusCode ?? 500) < 400 && how !== 'release');
+    else this.#settle(how);
+  }
+
+  /** Notes what the transaction is to end with. */
+  #answerInside(how: Answer | Settlement, commits: boolean): void {
+    this.#phase = 'settling';
+    if (this.#transaction) this.#transaction.answered ??= { how, commits };
+  }
+
+  #settle(how: Answer | Settlement): void {
+    this.#phase = 'settling';
+    const written = this.#host.settle(this, how);
     if (typeof written === 'boolean') {
       this.#letGo(written);
       return;
     }
-    const unseal = seal(this.res, () => this.#ended);
+    this.#seal();
     void written.then((written) => {
-      unseal();
       try {
         this.#letGo(written);
       } catch (error) {
@@ -265,7 +346,8 @@ export class Capture {
     const hasBody = statusCode !== 204 && statusCode !== 304;
     // Shorter than its head says: it is not complete, and the client knows.
     if (hasBody && this.#bytes < contentLength) return 'release';
-    if (this.#body === undefined || head.isEventStream) return 'not-replayable';
+    // Held back until the commit, an event stream is an answer like any other.
+    if (this.#body === undefined || (head.isEventStream && !this.#transaction)) return 'not-replayable';
     return {
       statusCode,
       statusMessage,
@@ -277,6 +359,7 @@ export class Capture {
 
   #letGo(written: boolean): void {
     this.#phase = 'over';
+    this.#unseal?.();
     if (!written && this.#headIsHeld) {
       this.res.setHeader('Idempotency-Stored', 'false');
       exposeHeaders(this.res, 'Idempotency-Stored');
@@ -285,6 +368,10 @@ export class Capture {
     this.#stopOutliving?.();
     for (const step of this.#held.splice(0)) step();
     this.#stopOutliving = undefined;
+  }
+
+  #seal(): void {
+    this.#unseal ??= seal(this.res, () => this.#ended);
   }
 
   /** Ends the claim before the answer has ended, which passes through from here on. */

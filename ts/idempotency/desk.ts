@@ -18,6 +18,9 @@ export interface HeldClaim {
   settle(how: Settlement): Written;
   renew(): Written;
   commitPoint(): Written;
+  /** Ends the claim in a transaction of the store's database; see the contract. Absent where the store has none. */
+  readonly transaction?:
+    ((run: (tx: unknown) => Promise<Answer | Settlement | undefined>) => Promise<boolean>) | undefined;
 }
 
 /** What a request is answered at the desk. */

@@ -83,10 +83,10 @@ interface IoRedisPipeline {
 
 function ioredis(client: IoRedis): RedisConnection {
   return {
-    send: async ([command, ...args]) => client.callBuffer(String(command), ...args),
-    sendAndWait: async ([command, ...args], _, [wait = '', ...limits]) => {
-      const pipeline = client.pipeline().callBuffer(String(command), ...args);
-      const [first, second] = (await pipeline.callBuffer(wait, ...limits).exec()) ?? [];
+    send: async ([command, ...args]) => client.callBuffer(nameOf(command), ...args),
+    sendAndWait: async ([command, ...args], _, [wait, ...limits]) => {
+      const pipeline = client.pipeline().callBuffer(nameOf(command), ...args);
+      const [first, second] = (await pipeline.callBuffer(nameOf(wait), ...limits).exec()) ?? [];
       const error = first?.[0] ?? second?.[0];
       if (error) throw error;
       return [first?.[1], second?.[1]];
@@ -110,6 +110,11 @@ function ioredis(client: IoRedis): RedisConnection {
       };
     },
   };
+}
+
+/** ioredis knows what it knows of a command by its name in small letters. */
+function nameOf(command: RedisArgument | undefined): string {
+  return String(command).toLowerCase();
 }
 
 interface Subscriber extends Emitter {
