@@ -4,7 +4,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_SAVE';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -568,6 +568,76 @@ interface CheckpointedRetry<State, Result> {
  */
 declare function retryWithCheckpoint<State = unknown, Result = unknown>(options: CheckpointOptions<State, Result>): CheckpointedRetry<State, Result>;
 
+/** What a {@link RetryBudget} takes. */
+interface RetryBudgetOptions {
+    /**
+     * `ratio` (default), as Finagle does it: each call pays for `retryRatio` of a retry. `throttle`, as gRPC does it:
+     * a failure takes a token, a success gives `tokenRatio` back, retries stop at half of `maxTokens`.
+     */
+    readonly mode?: 'ratio' | 'throttle' | undefined;
+    /** Budgets of one name are one budget, in all threads of the process; each must give the same numbers. */
+    readonly name?: string | undefined;
+    /** Of `ratio`: retries that one call pays for. Default 0.2. */
+    readonly retryRatio?: number | undefined;
+    /** Of `ratio`: retries each second that nobody need pay for. Default 10. */
+    readonly minRetriesPerSecond?: number | undefined;
+    /** Of `ratio`: milliseconds in which a call's share can be spent. Default 10 000. */
+    readonly windowMs?: number | undefined;
+    /** Of `throttle`: tokens at the start, and at most. Default 100. */
+    readonly maxTokens?: number | undefined;
+    /** Of `throttle`: what a success gives back. Default 0.1. */
+    readonly tokenRatio?: number | undefined;
+}
+/** The budget of one key: what the option `budget` takes besides a {@link RetryBudget}. */
+declare class BudgetShare {
+    #private;
+}
+/**
+ * Bounds how many of all calls may be retries, so that a service that is down is not hit by a multiple of its load. A
+ * retry that the budget does not allow is not made: the original error comes out at once, and nobody waits for tokens.
+ *
+ * It lives outside of the JavaScript heap, shared by the worker threads that give it one name. The 10,000 keys used
+ * last are told apart.
+ *
+ * @example
+ * const budget = new RetryBudget({ retryRatio: 0.1 });
+ * await retry(() => charge(card), { budget: budget.for('api.stripe.com') });
+ */
+declare class RetryBudget {
+    #private;
+    /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named budget has other numbers */
+    constructor(options?: RetryBudgetOptions);
+    /** The budget of one key, for example of a host: keys do not spend each other's. */
+    for(key: string): BudgetShare;
+    /** What is left for a key: retries of `ratio`, tokens of `throttle`. */
+    balance(key?: string): number;
+    /** Moves this budget's clock forward, for tests. */
+    advanceClock(byMs: number): void;
+}
+
+/**
+ * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
+ *
+ * @example
+ * throw new NonRetryableError('the card is declined', { cause: error });
+ */
+declare class NonRetryableError extends Error {
+    name: string;
+}
+/** One attempt took longer than `attemptTimeoutMs`. It is retried as any failure. */
+declare class AttemptTimeoutError extends Error implements RepriseError {
+    readonly name = "AttemptTimeoutError";
+    readonly code = "ERR_REPRISE_ATTEMPT_TIMEOUT";
+    constructor(timeoutMs: number);
+}
+/** All attempts and waits together took longer than `totalTimeoutMs`. `cause` is what failed last, if anything did. */
+declare class RetryTimeoutError extends Error implements RepriseError {
+    readonly name = "RetryTimeoutError";
+    readonly code = "ERR_REPRISE_RETRY_TIMEOUT";
+    constructor(timeoutMs: number, options: {
+        cause?: unknown;
+    });
+}
 /**
  * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an
  * earlier run has done. `cause` is what the loader threw last. Calling the task again is safe.
@@ -593,6 +663,157 @@ declare class CheckpointSaveError extends Error implements RepriseError {
     constructor(taskId: string, result: unknown, cause: unknown);
 }
 
+/** Why a run was given up. */
+type StopReason = 'exhausted' | 'non-retryable' | 'aborted' | 'timeout' | 'budget' | 'retry-after' | 'lost' | 'drained';
+/** How a run went whose error is at hand. */
+interface RetryInfo {
+    /** Calls that were made. */
+    readonly attempts: number;
+    /** Milliseconds waited between them. */
+    readonly totalDelayMs: number;
+    /** Why there was no further one. */
+    readonly stopReason: StopReason;
+    /** The errors, oldest first: the last five at most. */
+    readonly errors: readonly unknown[];
+    /** What the other side asked to wait, where it did, in milliseconds. */
+    readonly retryAfterMs?: number;
+}
+/**
+ * How the run went that ended with this error; undefined for an error that no run of reprise ended with, and for
+ * thrown values that are no objects. Where runs are nested, the outermost counts.
+ *
+ * @example
+ * retry(charge).catch((error) => console.log(getRetryInfo(error)?.attempts));
+ */
+declare function getRetryInfo(error: unknown): RetryInfo | undefined;
+
+/** Where in a distributed trace a piece of work belongs: W3C Trace Context. */
+interface TraceContext {
+    /** 32 hexadecimal digits. */
+    readonly traceId: string;
+    /** 16 hexadecimal digits. */
+    readonly spanId: string;
+    /** As it goes on to other services: `00-<trace id>-<span id>-<flags>`. */
+    readonly traceparent: string;
+}
+/** The part of `@opentelemetry/api` that is used: pass the whole as the option `openTelemetry`. */
+interface OpenTelemetryApi {
+    readonly trace: {
+        getActiveSpan(): {
+            spanContext(): {
+                traceId: string;
+                spanId: string;
+                traceFlags: number;
+            };
+        } | undefined;
+    };
+}
+/**
+ * Middleware that reads `traceparent` off each request, so that everything logged while the request is handled names
+ * its trace, and `retryFetch` passes it on. Not needed where OpenTelemetry is given.
+ *
+ * @example
+ * app.use(traceContext());
+ */
+declare function traceContext(): (req: IncomingMessage, res: unknown, next: () => unknown) => void;
+
+/** What happens in a run, as `onEvent` is told and as it is published under `reprise:retry:` and its `type`. */
+interface RetryEvent {
+    /**
+     * `attempt`: a call begins. `retry`: it failed, and after `delayMs` there will be another. `success`, `give-up`:
+     * the end. `load`, `save`: of a checkpoint.
+     */
+    readonly type: 'attempt' | 'retry' | 'success' | 'give-up' | 'load' | 'save';
+    /** The option `name`. */
+    readonly name?: string;
+    /** The task, of a checkpointed run. */
+    readonly taskId?: string;
+    /** Which call it is, from 1. */
+    readonly attempt: number;
+    readonly maxAttempts: number;
+    /** Of `retry`: milliseconds until the next call. */
+    readonly delayMs?: number;
+    /** Of `give-up`. */
+    readonly stopReason?: StopReason;
+    /** Of `retry` and `give-up`: what was thrown. */
+    readonly error?: unknown;
+}
+
+/**
+ * How waits are spread: `none`, `full` (between 0 and the delay), `equal` (half of it, and up to as much again), or
+ * `decorrelated` (between `initialDelayMs` and three times the wait before, up to `maxDelayMs`).
+ */
+type Jitter = 'none' | 'full' | 'equal' | 'decorrelated';
+/** What {@link RetryOptions.shouldRetry} learns besides the error. */
+interface FailureContext {
+    /** Which call failed, from 1. */
+    readonly attempt: number;
+    readonly maxAttempts: number;
+}
+/** How often, how long, and under what circumstances to retry. All is optional. */
+interface RetryOptions extends RetryConfigInit {
+    /** Names the runs in events and logs. One name for many runs: no ids in it. */
+    readonly name?: string | undefined;
+    /** How waits are spread. Default `full`; of the named presets `none`. */
+    readonly jitter?: Jitter | undefined;
+    /** Makes the jitter repeatable: same seed, same waits. A whole number. Default: by chance, anew for each run. */
+    readonly seed?: number | undefined;
+    /** Ends the run at once, during an attempt or a wait, with its own reason. */
+    readonly signal?: AbortSignal | undefined;
+    /** Milliseconds that one attempt may take; then `ctx.signal` aborts and the attempt counts as failed. */
+    readonly attemptTimeoutMs?: number | undefined;
+    /** Milliseconds for all attempts and waits together, by a clock that nobody sets back. */
+    readonly totalTimeoutMs?: number | undefined;
+    /** Longest `Retry-After` that is waited for; above it the run ends. Default `maxDelayMs`, at least 60 000. */
+    readonly maxRetryAfterMs?: number | undefined;
+    /** Whether to retry over this error; undefined leaves it to the default rule. What it throws ends the run. */
+    readonly shouldRetry?: ((error: unknown, context: FailureContext) => boolean | undefined | PromiseLike<boolean | undefined>) | undefined;
+    /** Bounds the share of retries among all calls. */
+    readonly budget?: RetryBudget | BudgetShare | undefined;
+    /** Is told what happens. What it throws changes nothing. */
+    readonly onEvent?: ((event: RetryEvent) => void) | undefined;
+    /** A pino-shaped logger: `logger.warn(fields, message)`. */
+    readonly logger?: Logger | undefined;
+    /** `@opentelemetry/api`: log lines then name the active span. */
+    readonly openTelemetry?: OpenTelemetryApi | undefined;
+}
+/** What {@link schedule} and {@link worstCaseMs} look at. */
+type ScheduleOptions = Pick<RetryOptions, keyof RetryConfigInit | 'jitter' | 'seed' | 'attemptTimeoutMs'>;
+/**
+ * The waits between the attempts, in milliseconds. With jitter and a seed as they will be; with jitter and no seed the
+ * longest there can be. Jitter is `none` unless given.
+ *
+ * @example
+ * schedule({ maxAttempts: 5, initialDelayMs: 2_000 }); // [2000, 4000, 8000, 16000]
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function schedule(options?: ScheduleOptions): number[];
+/**
+ * The longest that a run can take, in milliseconds: all waits, and all attempts where `attemptTimeoutMs` bounds them.
+ * A `Retry-After` may make it longer, `totalTimeoutMs` shorter.
+ *
+ * @example
+ * worstCaseMs({ maxAttempts: 5, initialDelayMs: 2_000, maxDelayMs: 60_000 }); // 30000
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function worstCaseMs(options?: ScheduleOptions): number;
+
+/** What a retried function may look at; a new one for every attempt. */
+interface AttemptContext {
+    /** Which call it is, from 1. */
+    readonly attempt: number;
+    /** How many there may be in total. */
+    readonly maxAttempts: number;
+    /** What the call before this one threw; undefined in the first. */
+    readonly lastError: unknown;
+    /** Aborts when nobody waits for this attempt any more: the caller's signal, a timeout, or a claim that was lost. */
+    readonly signal: AbortSignal;
+    /** Milliseconds left of `totalTimeoutMs`; Infinity without one. */
+    readonly remainingMs: number;
+}
+
 /** A method that a decorator may wrap: it returns a promise already, since a decorator cannot change its type. */
 type AsyncMethod = (...args: never[]) => Promise<unknown>;
 
@@ -605,13 +826,62 @@ type AsyncMethod = (...args: never[]) => Promise<unknown>;
  *
  * The promise rejects with the very value that the last call threw. See `docs/retry.md` for what is not retried.
  */
-interface RetryPreset {
+interface Retrier {
     /** As a legacy decorator (`experimentalDecorators`) of a method, static or not. */
     <Method extends AsyncMethod>(target: object, name: string | symbol, descriptor: TypedPropertyDescriptor<Method>): TypedPropertyDescriptor<Method>;
     /** As a TC39 decorator of a method: public, private or static. */
     <Method extends AsyncMethod>(method: Method, context: ClassMethodDecoratorContext): Method;
     /** As a wrapper of a function, synchronous or not. */
     <This, Args extends unknown[], Result>(fn: (this: This, ...args: Args) => Result): (this: This, ...args: Args) => Promise<Awaited<Result>>;
+}
+/**
+ * Calls a function until it succeeds: up to 3 times, with full jitter over waits of 1 s and 2 s, unless the options
+ * say otherwise. Rejects with the very value that the last call threw; {@link getRetryInfo} tells how it went.
+ *
+ * @example
+ * const user = await retry(({ signal }) => fetchUser(id, { signal }), { maxAttempts: 5, totalTimeoutMs: 10_000 });
+ *
+ * @throws TypeError or RangeError with a code, synchronously, when an option is unknown or not allowed
+ */
+declare function retry<T>(fn: (context: AttemptContext) => T | PromiseLike<T>, options?: RetryOptions): Promise<Awaited<T>>;
+/**
+ * A function that is retried whenever it is called, with `this`, arguments and types kept; see {@link retry}.
+ *
+ * @example
+ * const getUser = withRetry(fetchUser, { maxAttempts: 5 });
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function withRetry<This, Args extends unknown[], Result>(fn: (this: This, ...args: Args) => Result, options?: RetryOptions): (this: This, ...args: Args) => Promise<Awaited<Result>>;
+/**
+ * A method decorator, TC39 or legacy, and a wrapper of functions; see {@link retry}.
+ *
+ * @example
+ * class Users {
+ *   @Retry({ maxAttempts: 5 })
+ *   async find(id: string) { … }
+ * }
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function Retry(options?: RetryOptions): Retrier;
+/** What {@link retrySync} takes. */
+type RetrySyncOptions = Omit<ScheduleOptions, 'attemptTimeoutMs'>;
+/**
+ * The same for a synchronous function, for scripts: it **blocks the thread** while it waits, so that nothing else runs
+ * in it. Never call it in a server. No jitter unless given.
+ *
+ * @example
+ * const config = retrySync(() => readFileSync('/mnt/config.json', 'utf8'));
+ *
+ * @throws what the last call threw; a TypeError (`ERR_REPRISE_INVALID_ARGUMENT`) where the function returns a promise
+ */
+declare function retrySync<T>(fn: (attempt: number) => T, options?: RetrySyncOptions): T;
+
+/** A {@link Retrier} that, called with options, makes another one: its own numbers, but for what the options say. */
+interface RetryPreset extends Retrier {
+    /** With some options of its own; jitter stays `none` unless given. */
+    (overrides: RetryOptions): RetryPreset;
 }
 /**
  * For a task of ordinary weight: 3 calls at most, waits of 1 s and 2 s between them (cap 30 s).
@@ -623,6 +893,9 @@ interface RetryPreset {
  * class Kernel {
  *   @retryKernelTask
  *   async search(query: string) { … }
+ *
+ *   @retryKernelTask({ maxAttempts: 5 })
+ *   async index(id: string) { … }
  * }
  */
 declare const retryKernelTask: RetryPreset;
@@ -630,6 +903,34 @@ declare const retryKernelTask: RetryPreset;
 declare const retryCriticalTask: RetryPreset;
 /** For a task somebody waits for: 3 calls at most, waits of 0.5 s and 1 s (cap 5 s). */
 declare const retryQuickTask: RetryPreset;
+
+/**
+ * What a `Retry-After` header asks for, in milliseconds from `now`: whole seconds, or one of the three forms of an
+ * HTTP date (RFC 9110, 5.6.7 and 10.2.3). A date that has passed is 0; undefined for anything else.
+ *
+ * @example
+ * parseRetryAfter('120'); // 120000
+ */
+declare function parseRetryAfter(value: string, now?: number): number | undefined;
+
+/** What {@link setTestMode} takes. */
+interface TestMode {
+    /** No run makes more calls than this, whatever its own `maxAttempts`. */
+    readonly maxAttempts?: number | undefined;
+    /** Waits between attempts take 0 ms. A `Retry-After` too. Default true. */
+    readonly noDelay?: boolean | undefined;
+}
+/**
+ * For tests: every run of this module from now on waits 0 ms between attempts, and makes at most `maxAttempts` calls.
+ * `false` ends it. Returns a function that restores what was before.
+ *
+ * @example
+ * const restore = setTestMode({ maxAttempts: 2 });
+ * afterAll(restore);
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function setTestMode(options: TestMode | false): () => void;
 
 /**
  * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
@@ -748,5 +1049,5 @@ declare function getChaosMetrics(): ChaosMetrics;
  */
 declare function registerKernel(id: string, kill: KillKernel): () => void;
 
-export { CheckpointLoadError, CheckpointSaveError, MemoryStore, RetryConfig, chaosMiddleware, computeDelay, createChaos, getChaosMetrics, idempotencyMiddleware, initChaos, registerKernel, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
-export type { AnswerSummary, AtomicStore, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimOutcome, ClaimRef, ClaimRequest, Endpoint, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, WarningCode };
+export { AttemptTimeoutError, BudgetShare, CheckpointLoadError, CheckpointSaveError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, chaosMiddleware, computeDelay, createChaos, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, parseRetryAfter, registerKernel, retry, retryCriticalTask, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimOutcome, ClaimRef, ClaimRequest, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, TestMode, TraceContext, WarningCode };

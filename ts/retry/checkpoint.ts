@@ -1,6 +1,7 @@
 import { withCode } from '../errors.js';
 import { aFunction, checkOptions, invalidArgument, type OptionRules } from '../options.js';
 import { RetryConfig, type RetryConfigInit } from './config.js';
+import { planOf } from './plan.js';
 import { CheckpointLoadError, CheckpointSaveError } from './errors.js';
 import { inEveryForm } from './forms.js';
 import { runWithRetry } from './loop.js';
@@ -94,7 +95,8 @@ export function retryWithCheckpoint<State = unknown, Result = unknown>(
   // A copy has the own fields only, which are those that were checked.
   const given: CheckpointOptions<State, Result> = { ...options };
   const { checkpointLoader, checkpointSaver } = given;
-  const config = new RetryConfig(given.config);
+  const { maxAttempts, initialDelayMs, maxDelayMs, exponentialBase } = new RetryConfig(given.config);
+  const plan = planOf({ maxAttempts, initialDelayMs, maxDelayMs, exponentialBase, jitter: 'none' });
   if (checkpointLoader === undefined && checkpointSaver === undefined) {
     throw withCode(
       new TypeError('retryWithCheckpoint: neither option "checkpointLoader" nor "checkpointSaver" is given'),
@@ -124,9 +126,9 @@ export function retryWithCheckpoint<State = unknown, Result = unknown>(
     if (typeof taskId !== 'string' || taskId === '') {
       throw invalidArgument(TypeError, 'retryWithCheckpoint', 'taskId', taskId, 'a string that is not empty');
     }
-    const result = (await runWithRetry(config, async (attempt) => {
+    const result = (await runWithRetry(plan, async ({ attempt }) => {
       const checkpointState = await load(taskId);
-      return call({ taskId, attempt, maxAttempts: config.maxAttempts, checkpointState });
+      return call({ taskId, attempt, maxAttempts: plan.config.maxAttempts, checkpointState });
     })) as Result;
     await save(taskId, result);
     return result;
