@@ -472,6 +472,55 @@ interface IdempotencyHandler {
  */
 declare function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>(options?: IdempotencyOptions<Req>): IdempotencyHandler;
 
+/** What a task whose record is in a store gets as its last argument; a new one for every attempt. */
+declare class TaskContext<State = unknown> {
+    #private;
+    /** The task, as named by the caller's first argument. */
+    readonly taskId: string;
+    /** Which call it is, from 1; calls that an earlier process made count. */
+    readonly attempt: number;
+    /** How many calls there may be in total. */
+    readonly maxAttempts: number;
+    /** What was saved last, as it is read back from JSON; undefined where there is no checkpoint. */
+    readonly checkpointState: State | undefined;
+    /** Aborts when nobody waits for this attempt any more: the caller's signal, a timeout, or a claim that was lost. */
+    get signal(): AbortSignal;
+    /** What the call before this one threw; undefined in the first of this process. */
+    get lastError(): unknown;
+    /** Milliseconds left of `totalTimeoutMs`; Infinity without one. */
+    get remainingMs(): number;
+    /**
+     * Grows with every process that takes the task over. Written next to your own rows (`WHERE fence <= ?`), it keeps
+     * out a process that was taken for dead and comes back.
+     */
+    get fence(): number;
+    /**
+     * Saves how far the task has come, for the attempt after a failure or a crash. JSON; taken when it is called, and
+     * kept once the promise resolves.
+     *
+     * @throws StaleAttemptError after the attempt; CheckpointTooLargeError; CheckpointLostError; what the store throws
+     */
+    saveCheckpoint(state: State): Promise<void>;
+    /**
+     * The same for what may be written late: at most once in `heartbeatIntervalMs`, and always when the attempt dies by
+     * an error, a timeout or an abort. A crash may lose the last one.
+     *
+     * @throws StaleAttemptError after the attempt; a TypeError for what is no JSON
+     */
+    heartbeat(state: State): void;
+    /**
+     * Does something once: its result is saved under this name, and later attempts, also in other processes, get the
+     * result instead. Each step of a task has a name of its own. The result is what JSON makes of it, the first time
+     * too. A crash between the effect and the save repeats it, so give {@link derive}'s key to whom you call.
+     *
+     * @example
+     * const charge = await ctx.step('charge', () => stripe.charges.create(order, { idempotencyKey: ctx.derive('charge') }));
+     */
+    step<T>(name: string, fn: () => T): Promise<Awaited<T>>;
+    /** A key for a request of your own to another service: the same for every attempt, in every process. */
+    derive(name: string): string;
+}
+
 /** A {@link RetryConfig} as it is passed in: every field may be left out. */
 type RetryConfigInit = {
     readonly [Name in keyof RetryConfig]?: RetryConfig[Name] | undefined;
@@ -509,64 +558,6 @@ declare class RetryConfig {
  * config is refused by {@link RetryConfig}
  */
 declare function computeDelay(attempt: number, config?: RetryConfigInit): number;
-
-/** What a checkpointed function gets as its last argument; a new one for every attempt. */
-interface CheckpointContext<State = unknown> {
-    /** The task, as named by the caller's first argument. */
-    readonly taskId: string;
-    /** Which call of this run it is, from 1. A new process starts again from 1. */
-    readonly attempt: number;
-    /** How many calls this run may make in total. */
-    readonly maxAttempts: number;
-    /** What `checkpointLoader` returned just before this attempt; undefined where there is no checkpoint. */
-    readonly checkpointState: State | undefined;
-}
-/** What {@link retryWithCheckpoint} takes. At least one of the loader and the saver must be there. */
-interface CheckpointOptions<State = unknown, Result = unknown> {
-    /** How often and how long; see {@link RetryConfig} for the defaults. */
-    readonly config?: RetryConfigInit | undefined;
-    /**
-     * Returns what was saved for this task, or null or undefined if nothing was. Called before every attempt, the first
-     * one included: after a crash, the first attempt of the new process is the retry.
-     */
-    readonly checkpointLoader?: ((taskId: string) => State | null | undefined | PromiseLike<State | null | undefined>) | undefined;
-    /** Keeps the result of a task that succeeded. What it returns is awaited and ignored. */
-    readonly checkpointSaver?: ((taskId: string, result: Result) => unknown) | undefined;
-}
-/** What {@link retryWithCheckpoint} returns: a function wrapper and a method decorator in one. */
-interface CheckpointedRetry<State, Result> {
-    /** As a legacy decorator (`experimentalDecorators`) of a method, static or not. */
-    <Method extends (taskId: string, ...rest: never[]) => Promise<Result>>(target: object, name: string | symbol, descriptor: TypedPropertyDescriptor<Method>): TypedPropertyDescriptor<Method>;
-    /** As a TC39 decorator of a method: public, private or static. */
-    <Method extends (taskId: string, ...rest: never[]) => Promise<Result>>(method: Method, context: ClassMethodDecoratorContext): Method;
-    /** As a wrapper of a function whose only argument is the task id. */
-    <This, TaskResult extends Result>(fn: (this: This, taskId: string, context: CheckpointContext<State>) => TaskResult | PromiseLike<TaskResult>): (this: This, taskId: string) => Promise<TaskResult>;
-    /** As a wrapper of a function with more arguments; the context comes after them. */
-    <This, Args extends unknown[], TaskResult extends Result>(fn: (this: This, taskId: string, ...rest: [...args: Args, context: CheckpointContext<State>]) => TaskResult | PromiseLike<TaskResult>): (this: This, taskId: string, ...args: Args) => Promise<TaskResult>;
-}
-/**
- * Retry that resumes: the function's first argument names the task, and the context appended after its arguments
- * holds what was saved for that task. On success the result is saved under the task's name.
- *
- * The context comes right after the arguments that the caller passed, whatever the function declares: a parameter
- * before it must always be passed, if need be as `undefined`.
- *
- * A loader or saver that throws is itself retried as {@link retryQuickTask} does. If it still fails, the promise
- * rejects with {@link CheckpointLoadError} (the function is not run) or {@link CheckpointSaveError} (it succeeded and
- * is never run again for that; the error has the result).
- *
- * @example
- * const task = retryWithCheckpoint({
- *   config: new RetryConfig({ maxAttempts: 5, initialDelayMs: 2_000 }),
- *   checkpointLoader: (taskId) => db.getCheckpoint(taskId),
- *   checkpointSaver: (taskId, result: State) => db.saveCheckpoint(taskId, result),
- * })(async (taskId, ctx) => runKernel(ctx.checkpointState ?? initialState(taskId)));
- *
- * await task('search-17');
- *
- * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
- */
-declare function retryWithCheckpoint<State = unknown, Result = unknown>(options: CheckpointOptions<State, Result>): CheckpointedRetry<State, Result>;
 
 /** What a {@link RetryBudget} takes. */
 interface RetryBudgetOptions {
@@ -613,54 +604,6 @@ declare class RetryBudget {
     balance(key?: string): number;
     /** Moves this budget's clock forward, for tests. */
     advanceClock(byMs: number): void;
-}
-
-/**
- * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
- *
- * @example
- * throw new NonRetryableError('the card is declined', { cause: error });
- */
-declare class NonRetryableError extends Error {
-    name: string;
-}
-/** One attempt took longer than `attemptTimeoutMs`. It is retried as any failure. */
-declare class AttemptTimeoutError extends Error implements RepriseError {
-    readonly name = "AttemptTimeoutError";
-    readonly code = "ERR_REPRISE_ATTEMPT_TIMEOUT";
-    constructor(timeoutMs: number);
-}
-/** All attempts and waits together took longer than `totalTimeoutMs`. `cause` is what failed last, if anything did. */
-declare class RetryTimeoutError extends Error implements RepriseError {
-    readonly name = "RetryTimeoutError";
-    readonly code = "ERR_REPRISE_RETRY_TIMEOUT";
-    constructor(timeoutMs: number, options: {
-        cause?: unknown;
-    });
-}
-/**
- * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an
- * earlier run has done. `cause` is what the loader threw last. Calling the task again is safe.
- */
-declare class CheckpointLoadError extends Error implements RepriseError {
-    readonly name = "CheckpointLoadError";
-    readonly code = "ERR_REPRISE_CHECKPOINT_LOAD";
-    /** The task whose checkpoint it is. */
-    readonly taskId: string;
-    constructor(taskId: string, cause: unknown);
-}
-/**
- * The task succeeded, but its result could not be saved. It is in `result`: save it by other means; calling the task
- * again would run it again. `cause` is what the saver threw last. No retry of reprise repeats a task over this error.
- */
-declare class CheckpointSaveError extends Error implements RepriseError {
-    readonly name = "CheckpointSaveError";
-    readonly code = "ERR_REPRISE_CHECKPOINT_SAVE";
-    /** The task that succeeded. */
-    readonly taskId: string;
-    /** What the task returned. Not enumerable, so that loggers do not print it. */
-    readonly result: unknown;
-    constructor(taskId: string, result: unknown, cause: unknown);
 }
 
 /** Why a run was given up. */
@@ -771,12 +714,14 @@ interface RetryOptions extends RetryConfigInit {
     /** Bounds the share of retries among all calls. */
     readonly budget?: RetryBudget | BudgetShare | undefined;
     /** Is told what happens. What it throws changes nothing. */
-    readonly onEvent?: ((event: RetryEvent) => void) | undefined;
+    readonly onEvent?: ((event: RetryEvent) => unknown) | undefined;
     /** A pino-shaped logger: `logger.warn(fields, message)`. */
     readonly logger?: Logger | undefined;
     /** `@opentelemetry/api`: log lines then name the active span. */
     readonly openTelemetry?: OpenTelemetryApi | undefined;
 }
+/** All of {@link RetryOptions} but the numbers of a {@link RetryConfig}. */
+type RunOptions = Omit<RetryOptions, keyof RetryConfigInit>;
 /** What {@link schedule} and {@link worstCaseMs} look at. */
 type ScheduleOptions = Pick<RetryOptions, keyof RetryConfigInit | 'jitter' | 'seed' | 'attemptTimeoutMs'>;
 /**
@@ -800,6 +745,166 @@ declare function schedule(options?: ScheduleOptions): number[];
  */
 declare function worstCaseMs(options?: ScheduleOptions): number;
 
+/** What a checkpointed function gets as its last argument; a new one for every attempt. */
+interface CheckpointContext<State = unknown> {
+    /** The task, as named by the caller's first argument. */
+    readonly taskId: string;
+    /** Which call of this run it is, from 1. A new process starts again from 1. */
+    readonly attempt: number;
+    /** How many calls this run may make in total. */
+    readonly maxAttempts: number;
+    /** What `checkpointLoader` returned just before this attempt; undefined where there is no checkpoint. */
+    readonly checkpointState: State | undefined;
+    /** Aborts when nobody waits for this attempt any more: the caller's signal, or a timeout. */
+    readonly signal: AbortSignal;
+}
+/** What {@link retryWithCheckpoint} takes with callbacks of your own. At least one of the loader and the saver must be there. */
+interface CheckpointOptions<State = unknown, Result = unknown> extends RunOptions {
+    /** How often and how long; see {@link RetryConfig} for the defaults. */
+    readonly config?: RetryConfigInit | undefined;
+    /**
+     * Returns what was saved for this task, or null or undefined if nothing was. Called before every attempt, the first
+     * one included: after a crash, the first attempt of the new process is the retry.
+     */
+    readonly checkpointLoader?: ((taskId: string) => State | null | undefined | PromiseLike<State | null | undefined>) | undefined;
+    /** Keeps the result of a task that succeeded. What it returns is awaited and ignored. */
+    readonly checkpointSaver?: ((taskId: string, result: Result) => unknown) | undefined;
+}
+/** What of a task kept in a store may be chosen. */
+interface TaskOptions {
+    /**
+     * `at-least-once` (default): an attempt in which the process died is made again. `at-most-once`: it counts as
+     * failed, with `InterruptedAttemptError`, which `shouldRetry` may allow.
+     */
+    readonly semantics?: 'at-least-once' | 'at-most-once' | undefined;
+    /** Bytes that the record of a task may have. Default 262 144. */
+    readonly maxStateBytes?: number | undefined;
+    /** Milliseconds between two writes of `ctx.heartbeat`. Default 5 000. */
+    readonly heartbeatIntervalMs?: number | undefined;
+}
+/** What {@link retryWithCheckpoint} takes with a store. */
+interface StoredCheckpointOptions extends RunOptions, TaskOptions {
+    /** How often and how long; see {@link RetryConfig} for the defaults. */
+    readonly config?: RetryConfigInit | undefined;
+    /** Where the records are: any store that holds the full contract, the one of `idempotencyMiddleware` too. */
+    readonly store: AtomicStore;
+    /** Tells the tasks of this function from others in the store. It must stay the same from one release to the next. */
+    readonly name: string;
+    /** Milliseconds that a claim holds without renewal: after a crash, how long until another process may go on. 30 000. */
+    readonly leaseMs?: number | undefined;
+    /** Seconds that a result, or the progress of a task that was given up, is kept. Default 86 400. */
+    readonly ttl?: number | undefined;
+}
+/** What {@link retryWithCheckpoint} returns: a function wrapper and a method decorator in one. */
+interface CheckpointedRetry<State, Result, Context = CheckpointContext<State>> {
+    /** As a legacy decorator (`experimentalDecorators`) of a method, static or not. */
+    <Method extends (taskId: string, ...rest: never[]) => Promise<Result>>(target: object, name: string | symbol, descriptor: TypedPropertyDescriptor<Method>): TypedPropertyDescriptor<Method>;
+    /** As a TC39 decorator of a method: public, private or static. */
+    <Method extends (taskId: string, ...rest: never[]) => Promise<Result>>(method: Method, context: ClassMethodDecoratorContext): Method;
+    /** As a wrapper of a function whose only argument is the task id. */
+    <This, TaskResult extends Result>(fn: (this: This, taskId: string, context: Context) => TaskResult | PromiseLike<TaskResult>): (this: This, taskId: string) => Promise<TaskResult>;
+    /** As a wrapper of a function with more arguments; the context comes after them. */
+    <This, Args extends unknown[], TaskResult extends Result>(fn: (this: This, taskId: string, ...rest: [...args: Args, context: Context]) => TaskResult | PromiseLike<TaskResult>): (this: This, taskId: string, ...args: Args) => Promise<TaskResult>;
+}
+/**
+ * Retry that resumes: the function's first argument names the task, and the context appended after its arguments
+ * holds what was saved for that task. On success the result is saved under the task's name.
+ *
+ * With `store` it does more: one process runs a task at a time (two calls in one process are one), attempts and waits
+ * outlive the process, progress can be saved in the middle of an attempt, and a task that succeeded returns its result
+ * without running again until `ttl` is over. See {@link TaskContext}.
+ *
+ * The context comes right after the arguments that the caller passed, whatever the function declares: a parameter
+ * before it must always be passed, if need be as `undefined`.
+ *
+ * A loader or saver that throws is itself retried as {@link retryQuickTask} does. If it still fails, the promise
+ * rejects with {@link CheckpointLoadError} (the function is not run) or {@link CheckpointSaveError} (it succeeded and
+ * is never run again for that; the error has the result).
+ *
+ * @example
+ * const task = retryWithCheckpoint({
+ *   config: new RetryConfig({ maxAttempts: 5, initialDelayMs: 2_000 }),
+ *   checkpointLoader: (taskId) => db.getCheckpoint(taskId),
+ *   checkpointSaver: (taskId, result: State) => db.saveCheckpoint(taskId, result),
+ * })(async (taskId, ctx) => runKernel(ctx.checkpointState ?? initialState(taskId)));
+ *
+ * await task('search-17');
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function retryWithCheckpoint<State = unknown>(options: StoredCheckpointOptions): CheckpointedRetry<State, unknown, TaskContext<State>>;
+declare function retryWithCheckpoint<State = unknown, Result = unknown>(options: CheckpointOptions<State, Result>): CheckpointedRetry<State, Result>;
+
+/** What {@link resumable} takes. Retries inside the request go by the options of {@link retry}. */
+interface ResumableOptions<Result = unknown> extends RetryOptions, TaskOptions {
+    /** Answers with the result. Default: 200 and the result as JSON, or 204 for `undefined`. */
+    readonly respond?: ((result: Result, res: ServerResponse, req: IncomingMessage) => unknown) | undefined;
+}
+/**
+ * A route handler that picks up where it stopped: the task's checkpoints are kept in the record of the request's own
+ * idempotency key. When a request fails or its process dies, the client's retry with the same key goes on after the
+ * last step or checkpoint; when it succeeds, every later retry gets the first answer. It needs
+ * {@link idempotencyMiddleware} before it, and survives a crash where that one's store does.
+ *
+ * @example
+ * app.use(express.json(), idempotencyMiddleware({ store }));
+ * app.post('/payments', resumable(async (req, task) => {
+ *   const charge = await task.step('charge', () => bank.charge(req.body, { idempotencyKey: task.derive('charge') }));
+ *   return task.step('receipt', () => mail.send(charge));
+ * }));
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function resumable<Req extends ServerRequest, Result>(task: (req: Req, context: TaskContext) => Result | PromiseLike<Result>, options?: ResumableOptions<NoInfer<Result>>): (req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
+
+/**
+ * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
+ *
+ * @example
+ * throw new NonRetryableError('the card is declined', { cause: error });
+ */
+declare class NonRetryableError extends Error {
+    name: string;
+}
+/** One attempt took longer than `attemptTimeoutMs`. It is retried as any failure. */
+declare class AttemptTimeoutError extends Error implements RepriseError {
+    readonly name = "AttemptTimeoutError";
+    readonly code = "ERR_REPRISE_ATTEMPT_TIMEOUT";
+    constructor(timeoutMs: number);
+}
+/** All attempts and waits together took longer than `totalTimeoutMs`. `cause` is what failed last, if anything did. */
+declare class RetryTimeoutError extends Error implements RepriseError {
+    readonly name = "RetryTimeoutError";
+    readonly code = "ERR_REPRISE_RETRY_TIMEOUT";
+    constructor(timeoutMs: number, options: {
+        cause?: unknown;
+    });
+}
+/**
+ * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an
+ * earlier run has done. `cause` is what the loader threw last. Calling the task again is safe.
+ */
+declare class CheckpointLoadError extends Error implements RepriseError {
+    readonly name = "CheckpointLoadError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_LOAD";
+    /** The task whose checkpoint it is. */
+    readonly taskId: string;
+    constructor(taskId: string, cause: unknown);
+}
+/**
+ * The task succeeded, but its result could not be saved. It is in `result`: save it by other means; calling the task
+ * again would run it again. `cause` is what the saver threw last. No retry of reprise repeats a task over this error.
+ */
+declare class CheckpointSaveError extends Error implements RepriseError {
+    readonly name = "CheckpointSaveError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_SAVE";
+    /** The task that succeeded. */
+    readonly taskId: string;
+    /** What the task returned. Not enumerable, so that loggers do not print it. */
+    readonly result: unknown;
+    constructor(taskId: string, result: unknown, cause: unknown);
+}
+
 /** What a retried function may look at; a new one for every attempt. */
 interface AttemptContext {
     /** Which call it is, from 1. */
@@ -813,6 +918,98 @@ interface AttemptContext {
     /** Milliseconds left of `totalTimeoutMs`; Infinity without one. */
     readonly remainingMs: number;
 }
+
+/**
+ * Another process runs the task at the moment. Express answers it with 409 and `Retry-After`, as its error handler
+ * does with any error that has a `status` and `headers`.
+ */
+declare class TaskInProgressError extends Error implements RepriseError {
+    readonly name = "TaskInProgressError";
+    readonly code = "ERR_REPRISE_TASK_IN_PROGRESS";
+    readonly status = 409;
+    readonly expose = true;
+    /** Milliseconds that the other process's lease still holds without renewal. */
+    readonly retryAfterMs: number;
+    readonly headers: Readonly<Record<string, string>>;
+    constructor(taskId: string, leaseLeftMs: number);
+}
+/**
+ * This process lost its claim of the task, by a pause longer than the lease: another one may have taken over. Nothing
+ * was written over the other's record; what the task did by itself meanwhile is for its `fence` to keep out.
+ */
+declare class CheckpointLostError extends Error implements RepriseError {
+    readonly name = "CheckpointLostError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_LOST";
+    constructor(taskId: string);
+}
+/** The task was called under this name before, with other arguments. Use another task id. */
+declare class CheckpointMismatchError extends Error implements RepriseError {
+    readonly name = "CheckpointMismatchError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_MISMATCH";
+    readonly status = 422;
+    constructor(taskId: string);
+}
+/** The record of the task cannot be read. It is left as it is, and the task was not run; `cause` says more. */
+declare class CheckpointCorruptError extends Error implements RepriseError {
+    readonly name = "CheckpointCorruptError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_CORRUPT";
+    constructor(taskId: string, cause: unknown);
+}
+/** What was to be saved is larger than `maxStateBytes`. Nothing was written; what was saved before is still there. */
+declare class CheckpointTooLargeError extends Error implements RepriseError {
+    readonly name = "CheckpointTooLargeError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_TOO_LARGE";
+    constructor(taskId: string, bytes: number, most: number);
+}
+/** An attempt that nobody waits for any more (it timed out, or its run is over) tried to save something. */
+declare class StaleAttemptError extends Error implements RepriseError {
+    readonly name = "StaleAttemptError";
+    readonly code = "ERR_REPRISE_ATTEMPT_STALE";
+    constructor(taskId: string, attempt: number);
+}
+/**
+ * A process died in the middle of an attempt, and the task is not to be run again for that: with `at-most-once`, or
+ * since it was the last attempt. Its effects may or may not have happened. The next call starts anew.
+ */
+declare class InterruptedAttemptError extends Error implements RepriseError {
+    readonly name = "InterruptedAttemptError";
+    readonly code = "ERR_REPRISE_ATTEMPT_INTERRUPTED";
+    constructor(taskId: string, attempt: number);
+}
+/** The process is about to end, and the task was stopped or not begun. It resumes wherever it is called next. */
+declare class DrainedError extends Error implements RepriseError {
+    readonly name = "DrainedError";
+    readonly code = "ERR_REPRISE_DRAINED";
+    readonly status = 503;
+    readonly expose = true;
+    readonly headers: Readonly<Record<string, string>>;
+    constructor(taskId: string);
+}
+
+/** What {@link drain} did. */
+interface DrainReport {
+    /** Tasks that came to their own end. */
+    readonly finished: number;
+    /** Tasks that were stopped; they resume when they are called again. */
+    readonly stopped: number;
+}
+/**
+ * For SIGTERM: brings the tasks that have a store to a good end before the process does. Waits between attempts end
+ * at once, attempts may finish until the time is over, what they saved is written and every claim is released, so that
+ * another process goes on where this one stopped. Calls that come meanwhile are refused with `DrainedError` (503).
+ *
+ * @example
+ * process.once('SIGTERM', async () => {
+ *   server.close();
+ *   await drain({ timeoutMs: 10_000 });
+ *   process.exit();
+ * });
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function drain(options?: {
+    timeoutMs?: number | undefined;
+}): Promise<DrainReport>;
 
 /** A method that a decorator may wrap: it returns a promise already, since a decorator cannot change its type. */
 type AsyncMethod = (...args: never[]) => Promise<unknown>;
@@ -1049,5 +1246,5 @@ declare function getChaosMetrics(): ChaosMetrics;
  */
 declare function registerKernel(id: string, kill: KillKernel): () => void;
 
-export { AttemptTimeoutError, BudgetShare, CheckpointLoadError, CheckpointSaveError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, chaosMiddleware, computeDelay, createChaos, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, parseRetryAfter, registerKernel, retry, retryCriticalTask, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimOutcome, ClaimRef, ClaimRequest, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, TestMode, TraceContext, WarningCode };
+export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, parseRetryAfter, registerKernel, resumable, retry, retryCriticalTask, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

@@ -14,7 +14,22 @@ export {
   type CheckpointContext,
   type CheckpointedRetry,
   type CheckpointOptions,
+  type StoredCheckpointOptions,
+  type TaskOptions,
 } from './retry/checkpoint.js';
+export { resumable, type ResumableOptions } from './checkpoint/resumable.js';
+export type { TaskContext } from './checkpoint/context.js';
+export { drain, type DrainReport } from './checkpoint/drain.js';
+export {
+  CheckpointCorruptError,
+  CheckpointLostError,
+  CheckpointMismatchError,
+  CheckpointTooLargeError,
+  DrainedError,
+  InterruptedAttemptError,
+  StaleAttemptError,
+  TaskInProgressError,
+} from './checkpoint/errors.js';
 export { computeDelay, RetryConfig, type RetryConfigInit } from './retry/config.js';
 export { BudgetShare, RetryBudget, type RetryBudgetOptions } from './retry/budget.js';
 export {

@@ -27,7 +27,7 @@ export interface RetryEvent {
 
 /** Who listens to a run. */
 export interface Listeners {
-  readonly onEvent?: ((event: RetryEvent) => void) | undefined;
+  readonly onEvent?: ((event: RetryEvent) => unknown) | undefined;
   readonly logger?: Logger | undefined;
   readonly openTelemetry?: OpenTelemetryApi | undefined;
 }
@@ -57,7 +57,7 @@ export function isHeard({ onEvent, logger }: Listeners): boolean {
 export function tell(listeners: Listeners, event: RetryEvent): void {
   const { onEvent, logger } = listeners;
   if (CHANNELS[event.type].hasSubscribers) CHANNELS[event.type].publish(event);
-  if (onEvent !== undefined) quietly(() => onEvent(event) as unknown);
+  if (onEvent !== undefined) quietly(() => onEvent(event));
   if (logger !== undefined) {
     const { level, message } = KINDS[event.type];
     quietly(() => {

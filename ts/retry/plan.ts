@@ -49,7 +49,7 @@ export interface RetryOptions extends RetryConfigInit {
   /** Bounds the share of retries among all calls. */
   readonly budget?: RetryBudget | BudgetShare | undefined;
   /** Is told what happens. What it throws changes nothing. */
-  readonly onEvent?: ((event: RetryEvent) => void) | undefined;
+  readonly onEvent?: ((event: RetryEvent) => unknown) | undefined;
   /** A pino-shaped logger: `logger.warn(fields, message)`. */
   readonly logger?: Logger | undefined;
   /** `@opentelemetry/api`: log lines then name the active span. */
@@ -58,8 +58,10 @@ export interface RetryOptions extends RetryConfigInit {
 
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
-export const RETRY_RULES: OptionRules<RetryOptions> = {
-  ...CONFIG_RULES,
+/** All of {@link RetryOptions} but the numbers of a {@link RetryConfig}. */
+export type RunOptions = Omit<RetryOptions, keyof RetryConfigInit>;
+
+export const RUN_RULES: OptionRules<RunOptions> = {
   name: {
     allowed: 'a string that is not empty',
     type: (value) => typeof value === 'string',
@@ -86,6 +88,8 @@ export const RETRY_RULES: OptionRules<RetryOptions> = {
     type: (value) => typeof value === 'object' && value !== null && 'trace' in value,
   },
 };
+
+export const RETRY_RULES: OptionRules<RetryOptions> = { ...CONFIG_RULES, ...RUN_RULES };
 
 /** Options, checked and complete: what a run goes by. */
 export interface Plan {
