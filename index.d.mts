@@ -1011,6 +1011,37 @@ declare function drain(options?: {
     timeoutMs?: number | undefined;
 }): Promise<DrainReport>;
 
+/**
+ * `fetch` that may be sent again. Any method but GET, HEAD, OPTIONS and TRACE gets an `Idempotency-Key`, made once
+ * before the first attempt, unless the request has one: in a checkpointed task give it `ctx.derive(name)`, which is
+ * the same after a crash. Retried are network errors, 408, 425, 429, 5xx, and a 409 that says when to come back
+ * (`Retry-After`), as an answer still in progress does.
+ *
+ * What comes out is what `fetch` gives: the last response, whatever its status, or the last error; `getRetryInfo`
+ * takes both. Each attempt tells its number in `X-Retry-Attempt`, what is left of `totalTimeoutMs` in
+ * `X-Request-Timeout-Ms`, and the trace at hand in `traceparent`. Both `init.signal` and the option `signal` end it.
+ *
+ * @example
+ * const response = await retryFetch('https://bank.example/charges', { method: 'POST', body: JSON.stringify(charge) });
+ *
+ * @throws TypeError (`ERR_REPRISE_BODY_NOT_REPLAYABLE`) for a stream as body, which can be sent only once, unless
+ * `maxAttempts` is 1; TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function retryFetch(url: string | URL, init?: RequestInit, options?: RetryOptions): Promise<Response>;
+/**
+ * The retry options that a request of a server implies: the run ends when the client goes away, and when the time is
+ * over that the client gave in `X-Request-Timeout-Ms`, as {@link retryFetch} does.
+ *
+ * @example
+ * app.get('/search', async (req, res) => {
+ *   res.json(await retry(({ signal }) => search(req.query, { signal }), requestRetryOptions(req, res)));
+ * });
+ */
+declare function requestRetryOptions(req: IncomingMessage, res: ServerResponse): {
+    signal: AbortSignal;
+    totalTimeoutMs?: number;
+};
+
 /** A method that a decorator may wrap: it returns a promise already, since a decorator cannot change its type. */
 type AsyncMethod = (...args: never[]) => Promise<unknown>;
 
@@ -1246,5 +1277,5 @@ declare function getChaosMetrics(): ChaosMetrics;
  */
 declare function registerKernel(id: string, kill: KillKernel): () => void;
 
-export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, parseRetryAfter, registerKernel, resumable, retry, retryCriticalTask, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
 export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

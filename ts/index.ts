@@ -40,6 +40,7 @@ export {
   RetryTimeoutError,
 } from './retry/errors.js';
 export type { RetryEvent } from './retry/events.js';
+export { requestRetryOptions, retryFetch } from './retry/fetch.js';
 export { getRetryInfo, type RetryInfo, type StopReason } from './retry/info.js';
 export type { AttemptContext } from './retry/loop.js';
 export {

@@ -26,9 +26,10 @@ async function serve(task: (req: express.Request, ctx: TaskContext) => unknown, 
   const errors: unknown[] = [];
   app.use(express.json(), idempotencyMiddleware({ store: store as MemoryStore }));
   app.post('/payments', resumable(task, { maxAttempts: 1 }));
-  app.use((error: { status?: number }, _req: express.Request, res: express.Response, _next: express.NextFunction) => {
+  app.use((error: { status?: number }, _req: express.Request, res: express.Response, next: express.NextFunction) => {
     errors.push(error);
-    res.status(error.status ?? 500).end();
+    if (res.headersSent) next(error);
+    else res.status(error.status ?? 500).end();
   });
   const server = app.listen(0);
   await once(server, 'listening');
@@ -94,7 +95,7 @@ describe.each([
 
 it('without a key it says what to mount', async () => {
   const next = vi.fn();
-  resumable(() => 1)({} as express.Request, {} as express.Response, next);
+  resumable(() => 1)({} as never, {} as never, next);
   expect(next).toHaveBeenCalledWith(
     expect.objectContaining({ message: expect.stringContaining('mount idempotencyMiddleware()') as string }),
   );
