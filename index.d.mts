@@ -4,7 +4,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -53,7 +53,13 @@ interface AtomicStore {
      * Resolves when the claim of a key may have been settled, at the latest when its lease, as it is now, has run out.
      * Without it, requests that would wait are refused at once.
      */
-    waitFor?(key: string): Promise<void>;
+    readonly waitFor?: ((key: string) => Promise<void>) | undefined;
+    /**
+     * Runs a function inside a transaction of the store's database; `tx` is that database's own handle. What it resolves
+     * to ends the claim in the same transaction: both commit, or neither does. Undefined rolls back, and so does an
+     * error, which it then rejects with; so does a claim that was lost. Whether it was committed.
+     */
+    readonly transaction?: ((claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>) => Promise<boolean>) | undefined;
     /** Lets go of what the store opened itself; never of a client that it was given. */
     close?(): Promise<void> | void;
 }
@@ -83,6 +89,8 @@ interface KeptAnswer {
     readonly head: string;
     readonly body: Uint8Array;
 }
+/** How a claim ends in a transaction. */
+type ClaimEnd = KeptAnswer | 'release' | 'not-replayable' | 'indeterminate';
 /** The answer to a claim. */
 type ClaimOutcome = {
     readonly outcome: 'claimed';
@@ -222,6 +230,24 @@ interface IdempotencyContext {
      */
     commitPoint(): Promise<boolean>;
     /**
+     * Runs a function inside a transaction of the store's database, with its handle (`tx`), and keeps the answer in the
+     * same transaction: the rows and the record commit together, or neither does, at whatever instant the process or the
+     * database dies. Answer inside of the function, whole, and do not wait for the answer to be sent: it leaves after the
+     * commit. An answer of 400 or above, and an error, roll the rows back; the key is then dealt with as ever.
+     * Resolves with what the function did. Rejects where nothing was committed; the request may then be answered anew.
+     *
+     * Needs a store that has transactions: a `PostgresStore` over a pool.
+     *
+     * @example
+     * ```ts
+     * await req.idempotency.transaction(async (tx: PoolClient) => {
+     *   const { rows } = await tx.query('INSERT INTO orders (item) VALUES ($1) RETURNING id', [req.body.item]);
+     *   res.status(201).json(rows[0]);
+     * });
+     * ```
+     */
+    transaction<Tx, T>(run: (tx: Tx) => Promise<T>): Promise<T>;
+    /**
      * A key for a request of your own to another service, the same for every run of this key:
      * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
      */
@@ -249,9 +275,12 @@ interface StoredAnswer {
     /** SHA-256 over who asked, in hexadecimal; zeros where a scope says whose key it is, or nobody is known. */
     readonly identity: string;
     readonly statusCode: number;
-    /** The reason phrase; empty for the usual one of the status code. */
+    /** The reason phrase. */
     readonly statusMessage: string;
-    /** Pairs of name and value, in the order of the answer, repeated names kept. */
+    /**
+     * Pairs of name and value, in the order of the answer, repeated names kept. A pair named `:removed` says that the
+     * handler took away the header in its value, which other middleware had set.
+     */
     readonly headers: readonly (readonly [name: string, value: string])[];
     /** The body's bytes in base64. */
     readonly body: string;
@@ -358,7 +387,7 @@ interface IdempotencyEvent {
 }
 
 /** A likely mistake, worth a word once. `docs/errors/<code>.md` explains each. */
-type WarningCode = 'WRN_REPRISE_BODY_NOT_PARSED' | 'WRN_REPRISE_CAPTURED_COMPRESSED' | 'WRN_REPRISE_CREATED_IN_REQUEST' | 'WRN_REPRISE_DOUBLE_MOUNT' | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION' | 'WRN_REPRISE_NO_SCOPE' | 'WRN_REPRISE_SHOULD_STORE_FAILED' | 'WRN_REPRISE_STORE_NOT_ATOMIC';
+type WarningCode = 'WRN_REPRISE_BODY_NOT_PARSED' | 'WRN_REPRISE_CAPTURED_COMPRESSED' | 'WRN_REPRISE_CREATED_IN_REQUEST' | 'WRN_REPRISE_DOUBLE_MOUNT' | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION' | 'WRN_REPRISE_NO_SCOPE' | 'WRN_REPRISE_SHOULD_STORE_FAILED' | 'WRN_REPRISE_STORE_EVICTS' | 'WRN_REPRISE_STORE_NOT_ATOMIC';
 
 /** What a handler answered, for `shouldStore`. */
 interface AnswerSummary {
@@ -1278,4 +1307,4 @@ declare function getChaosMetrics(): ChaosMetrics;
 declare function registerKernel(id: string, kill: KillKernel): () => void;
 
 export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

@@ -6,7 +6,15 @@ export type { Endpoint, RecordInfo } from './idempotency/inspection.js';
 export type { Problem, ProblemCode } from './idempotency/problem.js';
 export type { IdempotencyEvent, IdempotencyMetrics, Logger } from './idempotency/reporter.js';
 export type { WarningCode } from './idempotency/warnings.js';
-export type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from './stores/contract.js';
+export type {
+  AtomicStore,
+  ClaimEnd,
+  ClaimOutcome,
+  ClaimRef,
+  ClaimRequest,
+  KeptAnswer,
+  KeptRecord,
+} from './stores/contract.js';
 export { MemoryStore, type MemoryStoreOptions, type MemoryStoreStats } from './stores/memory.js';
 export type { IdempotencyStore, StoredAnswer, StoredResponse, StoredVerdict } from './stores/types.js';
 export {

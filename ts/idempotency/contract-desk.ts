@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { RequestFacts } from '../../native/binding.js';
 import { withCode } from '../errors.js';
-import type { AtomicStore, ClaimRef } from '../stores/contract.js';
+import type { AtomicStore, ClaimRef, KeptAnswer } from '../stores/contract.js';
 import { decodeHead, encodeHead } from '../stores/head.js';
 import { bytesOf, type Answer } from './answer.js';
 import {
@@ -75,7 +75,7 @@ class ContractClaim implements HeldClaim {
   }
 
   complete(answer: Answer): Promise<boolean> {
-    return this.#store.complete(this.#ref, { head: encodeHead(answer), body: bytesOf(answer.body) }, this.#ttl);
+    return this.#store.complete(this.#ref, keptAnswer(answer), this.#ttl);
   }
 
   settle(how: Settlement): Promise<boolean> {
@@ -84,6 +84,18 @@ class ContractClaim implements HeldClaim {
 
   renew(): Promise<boolean> {
     return this.#store.renew(this.#ref, this.#leaseMs);
+  }
+
+  get transaction(): HeldClaim['transaction'] {
+    const store = this.#store;
+    if (!store.transaction) return undefined;
+    return async (run) => {
+      const ended = async (tx: unknown) => {
+        const end = await run(tx);
+        return typeof end === 'object' ? keptAnswer(end) : end;
+      };
+      return (await store.transaction?.(this.#ref, this.#ttl, ended)) ?? false;
+    };
   }
 
   commitPoint(): Promise<boolean> {
@@ -97,6 +109,10 @@ class ContractClaim implements HeldClaim {
   save(progress: Uint8Array): Promise<boolean> {
     return this.#store.save(this.#ref, progress);
   }
+}
+
+function keptAnswer(answer: Answer): KeptAnswer {
+  return { head: encodeHead(answer), body: bytesOf(answer.body) };
 }
 
 /** Looks into a store that can be asked for a record only by its name. */

@@ -22,6 +22,9 @@ export interface HeldClaim {
   progress(): Uint8Array | undefined;
   /** Saves how far the owner has come, for the next claim of the key. */
   save(progress: Uint8Array): Written;
+  /** Ends the claim in a transaction of the store's database; see the contract. Absent where the store has none. */
+  readonly transaction?:
+    ((run: (tx: unknown) => Promise<Answer | Settlement | undefined>) => Promise<boolean>) | undefined;
 }
 
 /** What a request is answered at the desk. */

@@ -190,6 +190,10 @@ class Middleware implements CaptureHost {
     });
   }
 
+  onCommitted(capture: Capture): void {
+    this.#renewals.delete(capture);
+  }
+
   inspect(key: string, scope?: string, endpoint?: Endpoint): Promise<RecordInfo | undefined> {
     return inspectOne(this.#desk.registrar, key, scope, endpoint);
   }

@@ -10,6 +10,7 @@ export type WarningCode =
   | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION'
   | 'WRN_REPRISE_NO_SCOPE'
   | 'WRN_REPRISE_SHOULD_STORE_FAILED'
+  | 'WRN_REPRISE_STORE_EVICTS'
   | 'WRN_REPRISE_STORE_NOT_ATOMIC';
 
 const MESSAGES: Record<WarningCode, string> = {
@@ -32,6 +33,9 @@ const MESSAGES: Record<WarningCode, string> = {
     'idempotencyMiddleware() has no scope(req): a key belongs to the Authorization or Cookie header that it first ' +
     'came with, and is refused after a new login. Say whose key it is: scope: (req) => req.user?.id.',
   WRN_REPRISE_SHOULD_STORE_FAILED: 'shouldStore(answer, req) threw; the default rule decides.',
+  WRN_REPRISE_STORE_EVICTS:
+    'The Redis behind a RedisStore drops keys when its memory is full (maxmemory-policy), claims in progress too: a ' +
+    'retry may then run again. Give it the policy noeviction, or a Redis of its own.',
   WRN_REPRISE_STORE_NOT_ATOMIC:
     'A store with only get, set and delete cannot keep two processes from running one key at once; inside of this ' +
     'process one runs.',

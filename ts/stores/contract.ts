@@ -42,7 +42,15 @@ export interface AtomicStore {
    * Resolves when the claim of a key may have been settled, at the latest when its lease, as it is now, has run out.
    * Without it, requests that would wait are refused at once.
    */
-  waitFor?(key: string): Promise<void>;
+  readonly waitFor?: ((key: string) => Promise<void>) | undefined;
+  /**
+   * Runs a function inside a transaction of the store's database; `tx` is that database's own handle. What it resolves
+   * to ends the claim in the same transaction: both commit, or neither does. Undefined rolls back, and so does an
+   * error, which it then rejects with; so does a claim that was lost. Whether it was committed.
+   */
+  readonly transaction?:
+    | ((claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>) => Promise<boolean>)
+    | undefined;
   /** Lets go of what the store opened itself; never of a client that it was given. */
   close?(): Promise<void> | void;
 }
@@ -75,6 +83,9 @@ export interface KeptAnswer {
   readonly head: string;
   readonly body: Uint8Array;
 }
+
+/** How a claim ends in a transaction. */
+export type ClaimEnd = KeptAnswer | 'release' | 'not-replayable' | 'indeterminate';
 
 /** The answer to a claim. */
 export type ClaimOutcome =

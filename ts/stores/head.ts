@@ -1,7 +1,7 @@
 /** All of an answer but its body. */
 export interface Head {
   readonly statusCode: number;
-  /** The reason phrase; empty for the usual one of the status code. */
+  /** The reason phrase. */
   readonly statusMessage: string;
   /** Header fields as they go on the wire: name, value, name, value, …; order and repeated names kept. */
   readonly headers: string[];

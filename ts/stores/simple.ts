@@ -38,9 +38,10 @@ export class SimpleStoreAdapter implements AtomicStore {
       this.#claims.end(claim, 'release', ttl * 1000);
       throw error;
     }
-    if (kept && !(kept.state === 'indeterminate' && overIndeterminate)) {
+    const found = kept && answerFrom(kept, request);
+    if (found && !(found.outcome === 'indeterminate' && overIndeterminate)) {
       this.#claims.end(claim, 'release', ttl * 1000);
-      return answerFrom(kept, request);
+      return found;
     }
     this.#forgetTheOldest();
     this.#requests.set(key, { fence, fingerprint, identity, committed: false });
@@ -65,8 +66,9 @@ export class SimpleStoreAdapter implements AtomicStore {
 
   async release(claim: ClaimRef, ttl: number): Promise<boolean> {
     // Nothing was stored for the key yet: releasing it is a matter of this process alone.
-    if (this.#held(claim)?.committed) return this.mark(claim, 'indeterminate', ttl);
-    this.#requests.delete(claim.key);
+    const held = this.#held(claim);
+    if (held?.committed) return this.mark(claim, 'indeterminate', ttl);
+    if (held) this.#requests.delete(claim.key);
     return this.#claims.end(claim, 'release', ttl * 1000);
   }
 
