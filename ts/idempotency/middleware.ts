@@ -9,7 +9,15 @@ import { Capture, type CaptureHost } from './capture.js';
 import { Completions } from './completions.js';
 import { ContractDesk } from './contract-desk.js';
 import { ClaimContext, type IdempotencyContext } from './context.js';
-import { createIdentifier, MemoryDesk, type Begun, type Desk, type HeldClaim, type Settlement } from './desk.js';
+import {
+  createIdentifier,
+  MemoryDesk,
+  type Begun,
+  type Desk,
+  type HeldClaim,
+  type Identified,
+  type Settlement,
+} from './desk.js';
 import { factsOf, isUnread, type ServerRequest } from './facts.js';
 import { inspectOne, type Endpoint, type RecordInfo } from './inspection.js';
 import {
@@ -317,7 +325,7 @@ class Middleware implements CaptureHost {
       return;
     }
     const capture = new Capture(this, req, res, claim, facts);
-    const context = new ClaimContext(this, capture, clientKey(facts), () => this.#recordKey(facts));
+    const context = new ClaimContext(this, capture, clientKey(facts), () => this.#identified(facts));
     req.idempotency = context;
     this.#renewals.add(capture, (reason) => {
       context.lose(reason);
@@ -436,8 +444,13 @@ class Middleware implements CaptureHost {
   }
 
   #recordKey(facts: RequestFacts): string {
+    return this.#identified(facts).key;
+  }
+
+  /** A key that is none names nothing. */
+  #identified(facts: RequestFacts): Identified {
     const identified = this.#identify(facts);
-    return typeof identified === 'string' ? '' : identified.key;
+    return typeof identified === 'string' ? { key: '', fingerprint: '', identity: '' } : identified;
   }
 }
 
