@@ -3,7 +3,7 @@ import { hasMethods } from '../../options.js';
 /** Runs one statement with its values, and gives its rows. Without values it may be several statements. */
 export type PostgresQuery = (text: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
 
-/** One row, by the names of its columns; `bytea` comes as Buffer. */
+/** One row, by the names of its columns; `bytea` comes as a Buffer or another Uint8Array. */
 export type Row = Readonly<Record<string, unknown>>;
 
 /**
@@ -70,33 +70,52 @@ function pgQuery(client: PgQueryable): PostgresQuery {
   return async (text, values) => (await client.query(text, values)).rows;
 }
 
+/**
+ * Runs a function on a connection of the pool. One that breaks says so by an event too, and may do so late: somebody
+ * listens until it is gone, for an event that nobody hears would end the process.
+ */
+async function withConnection<T>(
+  pool: PgPool,
+  run: (client: PgClient, discard: (reason: unknown) => void) => Promise<T>,
+): Promise<T> {
+  const client = await pool.connect();
+  let broken: unknown;
+  const discard = (reason: unknown): void => {
+    broken ??= reason;
+  };
+  client.on('error', discard);
+  try {
+    return await run(client, discard);
+  } finally {
+    client.release(broken);
+    // The pool listens itself to what it takes back.
+    if (broken === undefined) client.off('error', discard);
+  }
+}
+
 function pgPool(pool: PgPool): PostgresAdapter {
   return {
-    query: pgQuery(pool),
-    transaction: async (run) => {
-      const client = await pool.connect();
-      // A connection that breaks says so by an event too, which nobody else listens to now.
-      let broken: unknown;
-      const onError = (error: unknown): void => {
-        broken = error;
-      };
-      client.on('error', onError);
-      try {
-        await client.query('BEGIN');
-        const value = await run(client, pgQuery(client));
-        await client.query('COMMIT');
-        return value;
-      } catch (error) {
-        await client.query('ROLLBACK').catch((failure: unknown) => {
-          broken ??= failure;
-        });
-        throw error;
-      } finally {
-        client.release(broken);
-        // The pool listens again to what it takes back. What it throws away may still have something to say.
-        if (broken === undefined) client.off('error', onError);
-      }
-    },
+    query: async (text, values) =>
+      withConnection(pool, async (client, discard) => {
+        try {
+          return await pgQuery(client)(text, values);
+        } catch (error) {
+          discard(error);
+          throw error;
+        }
+      }),
+    transaction: async (run) =>
+      withConnection(pool, async (client, discard) => {
+        try {
+          await client.query('BEGIN');
+          const value = await run(client, pgQuery(client));
+          await client.query('COMMIT');
+          return value;
+        } catch (error) {
+          await client.query('ROLLBACK').catch(discard);
+          throw error;
+        }
+      }),
     listen: async (channel, on) => {
       const client = new pool.Client(pool.options);
       const close = async (): Promise<void> => {
