@@ -59,8 +59,10 @@ interface PgClient extends PgQueryable {
   unref?(): void;
 }
 
+type PgPoolClient = PgClient & { release(error?: unknown): void };
+
 interface PgPool extends PgQueryable {
-  connect(): Promise<PgClient & { release(error?: unknown): void }>;
+  connect(callback: (error: Error | undefined, client: PgPoolClient) => void): void;
   options: object;
   Client: new (options: object) => PgClient;
 }
@@ -78,12 +80,17 @@ async function withConnection<T>(
   pool: PgPool,
   run: (client: PgClient, discard: (reason: unknown) => void) => Promise<T>,
 ): Promise<T> {
-  const client = await pool.connect();
   let broken: unknown;
   const discard = (reason: unknown): void => {
     broken ??= reason;
   };
-  client.on('error', discard);
+  const client = await new Promise<PgPoolClient>((resolve, reject) => {
+    // By callback: the server's last words may come with its first, before a promise has been heard.
+    pool.connect((error, connected) => {
+      if (error) reject(error);
+      else resolve(connected.on('error', discard));
+    });
+  });
   try {
     return await run(client, discard);
   } finally {
