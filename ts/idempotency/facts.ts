@@ -19,17 +19,20 @@ const RAW_BYTES = 4;
 const RAW_TEXT = 5;
 const CONTENT_DIGEST = 6;
 
+/** Two header lines are refused, not joined: the space makes that sure. */
+const NO_KEY = 'two lines';
+
 /** The facts by which a request is known, in the order of the binding. */
 export function factsOf(req: ServerRequest, keyHeader: string, scope: string | undefined): RequestFacts {
   const { headers } = req;
   const contentType = headers['content-type'];
   const key = headers[keyHeader];
+  const sentTwice = typeof key === 'object' || (key?.includes(',') === true && countLines(req, keyHeader) > 1);
   const [bodyKind, body] = bodyOf(req, contentType ?? '');
   return [
     req.method ?? '',
     req.originalUrl ?? req.url ?? '',
-    // Node joins a header that was sent twice with a comma and a space, which no key may have.
-    typeof key === 'object' ? key.join(', ') : key,
+    sentTwice ? NO_KEY : key,
     contentType,
     scope,
     scope === undefined ? (headers.authorization ?? headers.cookie) : undefined,
@@ -41,6 +44,11 @@ export function factsOf(req: ServerRequest, keyHeader: string, scope: string | u
 /** Whether there is a body that nobody has read, so that nothing is known of it. */
 export function isUnread(facts: RequestFacts): boolean {
   return facts[6] === UNREAD;
+}
+
+/** Node joins repeated lines with commas, which one key may have too, and an empty line leaves no other trace. */
+function countLines({ rawHeaders }: ServerRequest, name: string): number {
+  return rawHeaders.filter((text, i) => i % 2 === 0 && text.toLowerCase() === name).length;
 }
 
 function bodyOf(req: ServerRequest, contentType: string): [kind: number, body: string | Uint8Array | undefined] {
