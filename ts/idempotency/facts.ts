@@ -19,6 +19,16 @@ const RAW_BYTES = 4;
 const RAW_TEXT = 5;
 const CONTENT_DIGEST = 6;
 
+/**
+ * Whether all of the body is known, so that a key may be derived from it. It is not where nobody has read it, not even
+ * by a digest, which its sender may have got wrong; nor by the fields of a form that files may have come with.
+ */
+export function isBodyKnown(req: ServerRequest): boolean {
+  if (!hasBody(req)) return true;
+  if (isLeftUnread(req)) return false;
+  return !isMultipart(req.headers['content-type']) || req.headers['content-digest'] !== undefined;
+}
+
 /** Two header lines are refused, not joined: the space makes that sure. */
 const NO_KEY = 'two lines';
 
@@ -53,19 +63,25 @@ function countLines({ rawHeaders }: ServerRequest, name: string): number {
 
 function bodyOf(req: ServerRequest, contentType: string): [kind: number, body: string | Uint8Array | undefined] {
   const { body } = req;
-  const sent = hasBody(req);
-  const isEmpty = body === undefined || isEmptyObject(body);
-  if (!sent && isEmpty) return [ABSENT, undefined];
-  const multipart = /^\s*multipart\//i.test(contentType);
+  if (!hasBody(req) && (body === undefined || isEmptyObject(body))) return [ABSENT, undefined];
+  const multipart = isMultipart(contentType);
   const digest = req.headers['content-digest'];
-  // Express 4 gives requests that no parser took an empty object for a body.
-  if (body === undefined || (isEmpty && !req.readableEnded) || (multipart && digest !== undefined)) {
+  if (isLeftUnread(req) || (multipart && digest !== undefined)) {
     return typeof digest === 'string' ? [CONTENT_DIGEST, digest] : [UNREAD, undefined];
   }
   if (body instanceof Uint8Array) return [RAW_BYTES, body];
   if (typeof body === 'string' && !/[/+]json\s*(;|$)/i.test(contentType)) return [RAW_TEXT, body];
   const form = multipart || /^\s*application\/x-www-form-urlencoded/i.test(contentType);
   return [form ? FORM_TEXT : JSON_TEXT, jsonText(body)];
+}
+
+/** Whether no parser took the body; Express 4 then has an empty object for it. */
+function isLeftUnread({ body, readableEnded }: ServerRequest): boolean {
+  return body === undefined || (isEmptyObject(body) && !readableEnded);
+}
+
+function isMultipart(contentType: string | undefined): boolean {
+  return contentType !== undefined && /^\s*multipart\//i.test(contentType);
 }
 
 function hasBody(req: ServerRequest): boolean {

@@ -7,7 +7,7 @@ import { Capture, type CaptureHost } from './capture.js';
 import { Completions } from './completions.js';
 import { ClaimContext, type IdempotencyContext } from './context.js';
 import { createIdentifier, MemoryDesk, type Begun, type Desk, type HeldClaim, type Settlement } from './desk.js';
-import { factsOf, isUnread, type ServerRequest } from './facts.js';
+import { factsOf, isBodyKnown, isUnread, type ServerRequest } from './facts.js';
 import {
   isWorthStoring,
   parseOptions,
@@ -76,6 +76,7 @@ class Middleware implements CaptureHost {
   readonly maxResponseBytes: number;
   readonly replaySetCookie: boolean;
   readonly #settings: Settings;
+  readonly #keyHeader: string;
   readonly #ownsStore: boolean;
   readonly #desk: Desk;
   readonly #identify;
@@ -86,6 +87,7 @@ class Middleware implements CaptureHost {
 
   constructor(settings: Settings, ownsStore: boolean) {
     this.#settings = settings;
+    this.#keyHeader = settings.headerName.toLowerCase();
     this.#ownsStore = ownsStore;
     this.maxResponseBytes = settings.maxResponseBytes;
     this.replaySetCookie = settings.replaySetCookie;
@@ -109,7 +111,7 @@ class Middleware implements CaptureHost {
         next();
         return;
       }
-      facts = factsOf(req, this.#settings.keyHeader, this.#scopeOf(req));
+      facts = factsOf(req, this.#keyHeader, this.#scopeOf(req));
     } catch (error) {
       next(error);
       return;
@@ -176,17 +178,18 @@ class Middleware implements CaptureHost {
   #admitsWithoutKey(visit: Visit): boolean {
     switch (this.#settings.missingKey) {
       case 'reject':
-        this.#refuse(visit, problem('missing-key', 'Send a key of your own in the Idempotency-Key header.'));
+        this.#refuse(visit, problem('missing-key', `Send a key of your own in the ${this.#settings.headerName} header.`));
         return false;
       case 'pass':
         visit.next();
         return false;
       case 'derive':
-        if (!isUnread(visit.facts)) return true;
+        if (isBodyKnown(visit.req)) return true;
         warnOnce(
           'WRN_REPRISE_BODY_NOT_PARSED',
-          'A request without a key has a body that nobody has read before idempotencyMiddleware(). No key can be ' +
-            'derived from it, and it runs unguarded. Mount your body parser (express.json()) first.',
+          'A request without a key has a body that idempotencyMiddleware() does not know: nobody has read it yet, or ' +
+            'files may have come with its form. No key can be derived from it, and it runs unguarded. Mount your body ' +
+            'parser (express.json()) first.',
         );
         visit.next();
         return false;
