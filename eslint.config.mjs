@@ -8,9 +8,12 @@ export default tseslint.config(
       'target/',
       'native/',
       'src/',
-      'index.d.ts',
-      'index.d.mts',
+      '*.d.ts',
+      '*.d.mts',
       'index.mjs',
+      'postgres.mjs',
+      'redis.mjs',
+      'testing.mjs',
       '**/node_modules/',
       '__test__/package/consumers/',
     ],
@@ -21,6 +24,8 @@ export default tseslint.config(
     extends: [...tseslint.configs.strictTypeChecked, ...tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
+      // Express tells an error handler by its four parameters.
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
       // Numbers read well in messages; everything else must be converted on purpose.
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
     },
@@ -29,6 +34,7 @@ export default tseslint.config(
     files: ['**/*.js', '**/*.mjs', '**/*.cjs'],
     languageOptions: {
       globals: {
+        AbortController: 'readonly',
         process: 'readonly',
         console: 'readonly',
         require: 'readonly',

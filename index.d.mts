@@ -4,12 +4,263 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_SAVE';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_SAVE';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
     readonly code: RepriseErrorCode;
 }
+
+/**
+ * The full store contract: what a store does that several processes may share. `docs/stores.md` says it in words, and
+ * `storeContract` in `reprise/testing` checks a store against it.
+ *
+ * A record is free, claimed, completed, not replayable or indeterminate. Every step is atomic, and every write after
+ * the claim names the claim: one that was lost writes nothing and resolves to false. The store's own clock decides
+ * what has expired. Names (`key`, `fingerprint`, `identity`) are digests; a store need not look into them, nor into
+ * an answer's head and body, nor into progress.
+ */
+interface AtomicStore {
+    /**
+     * Makes the claimant the owner of the key, or says why not.
+     *
+     * - No record, or one that has expired: claimed. The fence is one more than that of the key's last claim.
+     * - In progress by the same owner: claimed again, with the same fence and a new lease. A driver may repeat a claim
+     *   whose answer it lost.
+     * - In progress with a lease that ran out: claimed, unless it had passed its commit point; then the record is
+     *   indeterminate from now on.
+     * - Otherwise a record with another fingerprint or identity is a mismatch, checked before all else.
+     */
+    claim(request: ClaimRequest): Promise<ClaimOutcome>;
+    /** Ends a claim with an answer, kept for `ttl` seconds. */
+    complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean>;
+    /** Prolongs the lease, from now. */
+    renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
+    /** Ends a claim without an answer: the key is free, or indeterminate behind the commit point. Progress is kept. */
+    release(claim: ClaimRef, ttl: number): Promise<boolean>;
+    /**
+     * `committed`: the claim has passed its commit point. `not-replayable` and `indeterminate` end it so, for `ttl`
+     * seconds.
+     */
+    mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
+    /** Saves how far the owner has come, for the next claim of the key; gone once the claim is completed. */
+    save(claim: ClaimRef, progress: Uint8Array): Promise<boolean>;
+    /** What is kept for a key. */
+    inspect(key: string): Promise<KeptRecord | undefined>;
+    /** Frees a key, whatever its state; its owner has lost the claim. Whether there was anything to forget. */
+    forget(key: string): Promise<boolean>;
+    /**
+     * Resolves when the claim of a key may have been settled, at the latest when its lease, as it is now, has run out.
+     * Without it, requests that would wait are refused at once.
+     */
+    readonly waitFor?: ((key: string) => Promise<void>) | undefined;
+    /**
+     * Runs a function inside a transaction of the store's database; `tx` is that database's own handle. What it resolves
+     * to ends the claim in the same transaction: both commit, or neither does. Undefined rolls back, and so does an
+     * error, which it then rejects with; so does a claim that was lost. Whether it was committed.
+     */
+    readonly transaction?: ((claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>) => Promise<boolean>) | undefined;
+    /** Lets go of what the store opened itself; never of a client that it was given. */
+    close?(): Promise<void> | void;
+}
+/** A request to become the owner of a key. */
+interface ClaimRequest {
+    readonly key: string;
+    readonly fingerprint: string;
+    readonly identity: string;
+    /** Unlike that of any other claimant. */
+    readonly owner: string;
+    /** Milliseconds that the claim holds without renewal. */
+    readonly leaseMs: number;
+    /** Seconds that what becomes of it is kept, if its owner is never heard of again. */
+    readonly ttl: number;
+    /** Whether an indeterminate record counts as free. Default false. */
+    readonly overIndeterminate?: boolean;
+}
+/** Names a claim in later writes. */
+interface ClaimRef {
+    readonly key: string;
+    readonly owner: string;
+    readonly fence: number;
+}
+/** An answer as a store keeps it. */
+interface KeptAnswer {
+    /** One character a byte (Latin-1). */
+    readonly head: string;
+    readonly body: Uint8Array;
+}
+/** How a claim ends in a transaction. */
+type ClaimEnd = KeptAnswer | 'release' | 'not-replayable' | 'indeterminate';
+/** The answer to a claim. */
+type ClaimOutcome = {
+    readonly outcome: 'claimed';
+    readonly fence: number;
+    readonly progress?: Uint8Array;
+} | {
+    readonly outcome: 'completed';
+    readonly answer: KeptAnswer;
+} | {
+    readonly outcome: 'in-progress';
+    readonly leaseLeftMs: number;
+} | {
+    readonly outcome: 'mismatch';
+    readonly differs: 'fingerprint' | 'identity';
+} | {
+    readonly outcome: 'not-replayable' | 'indeterminate' | 'full';
+};
+/** A record, as an operator sees it. What a store does not keep is absent. */
+type KeptRecord = {
+    readonly state: 'in-progress';
+    readonly fence?: number;
+    readonly leaseLeftMs?: number;
+} | {
+    readonly state: 'completed';
+    readonly fence?: number;
+    readonly expiresInMs?: number;
+    readonly answer: KeptAnswer;
+} | {
+    readonly state: 'not-replayable' | 'indeterminate';
+    readonly fence?: number;
+    readonly expiresInMs?: number;
+};
+
+/** What a {@link MemoryStore} may keep. */
+interface MemoryStoreOptions {
+    /**
+     * Stores of one name are one store, in all threads of the process; each must give the same limits. Without a name,
+     * worker threads that run the same program share the stores that they make at the same line of it, and nothing
+     * else is shared: two stores made by one thread are always two.
+     */
+    name?: string;
+    /** Bytes of completed records, each counted with 512 of its own. Default 256 MiB. */
+    maxBytes?: number;
+    /** Completed records, and, apart from them, claims. Default 1,000,000. */
+    maxEntries?: number;
+}
+/** What a {@link MemoryStore} keeps at the moment. */
+interface MemoryStoreStats {
+    /** Claims in progress and indeterminate records; these are never evicted. */
+    held: number;
+    /** Completed, not replayable and released records. */
+    settled: number;
+    /** Bytes of the settled ones, with their overhead. */
+    bytes: number;
+    /** Settled records that were dropped to make room, since the store was made. */
+    evicted: number;
+}
+/**
+ * Keeps records in the memory of this process, off the JavaScript heap, shared by its worker threads. When it is full
+ * it drops the completed record that was used longest ago; a claim in progress is never dropped, and where claims
+ * fill it, new ones are refused. It forgets all when the process ends, and other processes do not see it.
+ *
+ * @example
+ * ```ts
+ * app.use(idempotencyMiddleware({ store: new MemoryStore({ maxBytes: 64 * 1024 * 1024 }) }));
+ * ```
+ */
+declare class MemoryStore implements AtomicStore {
+    #private;
+    /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named store has other limits */
+    constructor(options?: MemoryStoreOptions);
+    claim(request: ClaimRequest): Promise<ClaimOutcome>;
+    complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean>;
+    renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
+    release(claim: ClaimRef, ttl: number): Promise<boolean>;
+    mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
+    save(claim: ClaimRef, progress: Uint8Array): Promise<boolean>;
+    inspect(key: string): Promise<KeptRecord | undefined>;
+    forget(key: string): Promise<boolean>;
+    waitFor(key: string): Promise<void>;
+    /** Counts what is kept. */
+    stats(): MemoryStoreStats;
+    /**
+     * Moves this store's clock forward, so that a test of a day's retention takes no day. The store's clock is its own:
+     * neither fake timers nor a change of the system's time move it.
+     */
+    advanceClock(byMs: number): void;
+    /** Lets go of the store; its memory is freed with the last that shares it. Later use throws. */
+    close(): void;
+}
+
+/** What is kept for a key. */
+interface RecordInfo {
+    readonly state: 'in-progress' | 'completed' | 'not-replayable' | 'indeterminate';
+    /** The record's name in the store: a digest, never the client's key. */
+    readonly recordKey: string;
+    /** The fence of the claim that it is, or comes from; absent where the store does not keep it. */
+    readonly fence?: number;
+    /** Milliseconds left of the lease, or until the record is forgotten; absent where the store does not tell. */
+    readonly leftMs?: number;
+    /** Of a completed record: its status. */
+    readonly statusCode?: number;
+    /** Of a completed record: when the answer was completed, ISO 8601. */
+    readonly timestamp?: string;
+    /** Of a completed record: how long the body is. */
+    readonly bodyBytes?: number;
+}
+/** Where a key was used: keys of two endpoints are two keys. */
+interface Endpoint {
+    readonly method: string;
+    /** The path as the client sent it, without its query. */
+    readonly path: string;
+}
+
+/**
+ * A handler's view of the key that it runs under: `req.idempotency`. (An interface, since a program that sees this
+ * package's types as a CommonJS and as an ES module declares `req.idempotency` twice, and the two must be one type.)
+ */
+interface IdempotencyContext {
+    /** What the client sent, or, where it sent none, the key that was derived from the request. */
+    readonly key: string;
+    /**
+     * Grows by one with every run of this key. Written next to your own rows (`WHERE fence <= ?`), it keeps out a run
+     * that was taken for dead and comes back.
+     */
+    readonly fence: number;
+    /**
+     * Aborts when the claim is lost, after a pause longer than the lease or at `maxHoldMs`: from then on another
+     * request may run under this key. The answer still goes out, with `Idempotency-Stored: false`.
+     */
+    readonly signal: AbortSignal;
+    /** This answer is not to be kept: the key is free again after it. */
+    noStore(): void;
+    /**
+     * From here on, the effect may have happened. An error, a crash or a lost lease makes the record indeterminate: it
+     * never runs again by itself. Resolves once the store knows; false if the claim is lost, and then do not go on.
+     */
+    commitPoint(): Promise<boolean>;
+    /**
+     * Runs a function inside a transaction of the store's database, with its handle (`tx`), and keeps the answer in the
+     * same transaction: the rows and the record commit together, or neither does, at whatever instant the process or the
+     * database dies. Answer inside of the function, whole, and do not wait for the answer to be sent: it leaves after the
+     * commit. An answer of 400 or above, and an error, roll the rows back; the key is then dealt with as ever.
+     * Resolves with what the function did. Rejects where nothing was committed; the request may then be answered anew.
+     *
+     * Needs a store that has transactions: a `PostgresStore` over a pool.
+     *
+     * @example
+     * ```ts
+     * await req.idempotency.transaction(async (tx: PoolClient) => {
+     *   const { rows } = await tx.query('INSERT INTO orders (item) VALUES ($1) RETURNING id', [req.body.item]);
+     *   res.status(201).json(rows[0]);
+     * });
+     * ```
+     */
+    transaction<Tx, T>(run: (tx: Tx) => Promise<T>): Promise<T>;
+    /**
+     * A key for a request of your own to another service, the same for every run of this key:
+     * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
+     */
+    derive(name: string): string;
+}
+
+/** A request as Express, connect or `node:http` hands it on. */
+type ServerRequest = IncomingMessage & {
+    /** The URL as it came in; Express and connect change `url` where a router is mounted. */
+    originalUrl?: string;
+    /** What a body parser made of the body. */
+    body?: unknown;
+};
 
 /**
  * What a store keeps for a key, as plain JSON: it survives `JSON.stringify` and `JSON.parse`. A store need not look
@@ -24,9 +275,12 @@ interface StoredAnswer {
     /** SHA-256 over who asked, in hexadecimal; zeros where a scope says whose key it is, or nobody is known. */
     readonly identity: string;
     readonly statusCode: number;
-    /** The reason phrase; empty for the usual one of the status code. */
+    /** The reason phrase. */
     readonly statusMessage: string;
-    /** Pairs of name and value, in the order of the answer, repeated names kept. */
+    /**
+     * Pairs of name and value, in the order of the answer, repeated names kept. A pair named `:removed` says that the
+     * handler took away the header in its value, which other middleware had set.
+     */
     readonly headers: readonly (readonly [name: string, value: string])[];
     /** The body's bytes in base64. */
     readonly body: string;
@@ -71,94 +325,6 @@ interface IdempotencyStore {
     delete(key: string): unknown;
 }
 
-/**
- * A handler's view of the key that it runs under: `req.idempotency`. (An interface, since a program that sees this
- * package's types as a CommonJS and as an ES module declares `req.idempotency` twice, and the two must be one type.)
- */
-interface IdempotencyContext {
-    /** What the client sent, or, where it sent none, the key that was derived from the request. */
-    readonly key: string;
-    /**
-     * Grows by one with every run of this key. Written next to your own rows (`WHERE fence <= ?`), it keeps out a run
-     * that was taken for dead and comes back.
-     */
-    readonly fence: number;
-    /**
-     * Aborts when the claim is lost, after a pause longer than the lease or at `maxHoldMs`: from then on another
-     * request may run under this key. The answer still goes out, with `Idempotency-Stored: false`.
-     */
-    readonly signal: AbortSignal;
-    /** This answer is not to be kept: the key is free again after it. */
-    noStore(): void;
-    /**
-     * From here on, the effect may have happened. An error, a crash or a lost lease makes the record indeterminate: it
-     * never runs again by itself. Resolves once the store knows; false if the claim is lost, and then do not go on.
-     */
-    commitPoint(): Promise<boolean>;
-    /**
-     * A key for a request of your own to another service, the same for every run of this key:
-     * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
-     */
-    derive(name: string): string;
-}
-
-/** A request as Express, connect or `node:http` hands it on. */
-type ServerRequest = IncomingMessage & {
-    /** The URL as it came in; Express and connect change `url` where a router is mounted. */
-    originalUrl?: string;
-    /** What a body parser made of the body. */
-    body?: unknown;
-};
-
-/** What a {@link MemoryStore} may keep. */
-interface MemoryStoreOptions {
-    /**
-     * Stores of one name are one store, in all threads of the process; each must give the same limits. Without a name,
-     * worker threads that run the same program share the stores that they make at the same line of it, and nothing
-     * else is shared: two stores made by one thread are always two.
-     */
-    name?: string;
-    /** Bytes of completed records, each counted with 512 of its own. Default 256 MiB. */
-    maxBytes?: number;
-    /** Completed records, and, apart from them, claims. Default 1,000,000. */
-    maxEntries?: number;
-}
-/** What a {@link MemoryStore} keeps at the moment. */
-interface MemoryStoreStats {
-    /** Claims in progress and indeterminate records; these are never evicted. */
-    held: number;
-    /** Completed, not replayable and released records. */
-    settled: number;
-    /** Bytes of the settled ones, with their overhead. */
-    bytes: number;
-    /** Settled records that were dropped to make room, since the store was made. */
-    evicted: number;
-}
-/**
- * Keeps records in the memory of this process, off the JavaScript heap, shared by its worker threads. When it is full
- * it drops the completed record that was used longest ago; a claim in progress is never dropped, and where claims
- * fill it, new ones are refused. It forgets all when the process ends, and other processes do not see it.
- *
- * @example
- * ```ts
- * app.use(idempotencyMiddleware({ store: new MemoryStore({ maxBytes: 64 * 1024 * 1024 }) }));
- * ```
- */
-declare class MemoryStore {
-    #private;
-    /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named store has other limits */
-    constructor(options?: MemoryStoreOptions);
-    /** Counts what is kept. */
-    stats(): MemoryStoreStats;
-    /**
-     * Moves this store's clock forward, so that a test of a day's retention takes no day. The store's clock is its own:
-     * neither fake timers nor a change of the system's time move it.
-     */
-    advanceClock(byMs: number): void;
-    /** Lets go of the store; its memory is freed with the last that shares it. Later use throws. */
-    close(): void;
-}
-
 /** Why a request was refused. Stable, for programs. */
 type ProblemCode = 'invalid-key' | 'missing-key' | 'key-reused' | 'in-progress' | 'not-replayable' | 'indeterminate' | 'store-unavailable';
 /** The answer to a refused request: problem details by RFC 9457. */
@@ -174,6 +340,54 @@ interface Problem {
     /** Seconds for the `Retry-After` header, where waiting helps. */
     readonly retryAfter?: number;
 }
+
+/** The part of a pino logger that is used here. `console` will not do: its arguments come in another order. */
+interface Logger {
+    debug(fields: object, message: string): void;
+    info(fields: object, message: string): void;
+    warn(fields: object, message: string): void;
+    error(fields: object, message: string): void;
+}
+/** Counts since a middleware was made, and what it has at the moment. */
+interface IdempotencyMetrics {
+    /** Requests that became the owner of their key, and ran. */
+    claims: number;
+    /** Requests that were answered from a completed record. */
+    replays: number;
+    /** Requests that were refused since the first one was running. */
+    conflicts: number;
+    /** Requests that were refused since their key was used for another request, or by someone else. */
+    mismatches: number;
+    /** Requests that were refused for a key that is none. */
+    invalidKeys: number;
+    /** Requests that were refused since there was no answer to replay, or nobody knows whether the first one ran. */
+    unanswerable: number;
+    /** Steps that the store failed. */
+    storeErrors: number;
+    /** Requests that run at the moment. */
+    running: number;
+    /** Requests that wait for another one's answer at the moment. */
+    waiting: number;
+}
+/**
+ * What is published on `node:diagnostics_channel`, under `reprise:idempotency:` and its `type`. Never the client's
+ * key: `recordKey` is its digest, the name of the record in the store.
+ */
+interface IdempotencyEvent {
+    readonly type: 'claim' | 'replay' | 'conflict' | 'mismatch' | 'store-error';
+    readonly req: ServerRequest;
+    readonly recordKey: string;
+    /** Of a claim: its fence. */
+    readonly fence?: number;
+    /** Of a mismatch: whether the request asks for something else, or somebody else asks. */
+    readonly differs?: 'fingerprint' | 'identity';
+    /** Of a store error: what it was, and at what. */
+    readonly error?: unknown;
+    readonly phase?: StorePhase;
+}
+
+/** A likely mistake, worth a word once. `docs/errors/<code>.md` explains each. */
+type WarningCode = 'WRN_REPRISE_BODY_NOT_PARSED' | 'WRN_REPRISE_CAPTURED_COMPRESSED' | 'WRN_REPRISE_CREATED_IN_REQUEST' | 'WRN_REPRISE_DOUBLE_MOUNT' | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION' | 'WRN_REPRISE_NO_SCOPE' | 'WRN_REPRISE_SHOULD_STORE_FAILED' | 'WRN_REPRISE_STORE_EVICTS' | 'WRN_REPRISE_STORE_NOT_ATOMIC';
 
 /** What a handler answered, for `shouldStore`. */
 interface AnswerSummary {
@@ -192,7 +406,7 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     /** Methods that are handled. Default POST, PUT and PATCH. GET, HEAD, OPTIONS and TRACE never are, even if listed. */
     methods?: readonly string[];
     /** Where records are kept. Default a {@link MemoryStore} of this middleware's own. */
-    store?: MemoryStore | IdempotencyStore;
+    store?: AtomicStore | IdempotencyStore;
     /**
      * Seconds that a record under a derived key is kept: short, since two equal orders an hour apart are two orders.
      * Default 300.
@@ -237,6 +451,10 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     replaySetCookie?: boolean;
     /** What to do when nobody can know whether the first request ran: refuse with 409 (default), or run again. */
     onIndeterminate?: 'block' | 'retry' | ((req: Req) => 'block' | 'retry' | Promise<'block' | 'retry'>);
+    /** A logger of pino's shape: each request's outcome, and warnings. Default none; warnings then go to `process.emitWarning`. */
+    logger?: Logger;
+    /** Warnings not to be given; see docs/errors. */
+    silence?: readonly WarningCode[];
     /** Answers a refused request in your own way. */
     onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
 }
@@ -253,6 +471,18 @@ type Next = (error?: unknown) => unknown;
 /** What {@link idempotencyMiddleware} returns: a handler for `app.use`, connect, or a `node:http` server. */
 interface IdempotencyHandler {
     (req: IncomingMessage, res: ServerResponse, next: Next): void;
+    /**
+     * What is kept for a key of a scope. `endpoint` is needed where the key was used at several, and always with a
+     * store that has only get, set and delete.
+     */
+    inspect(key: string, scope?: string, endpoint?: Endpoint): Promise<RecordInfo | undefined>;
+    /**
+     * Frees a key of a scope, at one endpoint or at all: its next request runs. Whether there was anything to forget. A
+     * request that runs under it loses its claim.
+     */
+    forget(key: string, scope?: string, endpoint?: Endpoint): Promise<boolean>;
+    /** Counts since the start, and how many requests run and wait at the moment. */
+    metrics(): IdempotencyMetrics;
     /** Stops the timers, answers those that wait, and lets go of a store of its own. Later requests get a 503. */
     close(): void;
 }
@@ -430,5 +660,122 @@ declare const retryCriticalTask: RetryPreset;
 /** For a task somebody waits for: 3 calls at most, waits of 0.5 s and 1 s (cap 5 s). */
 declare const retryQuickTask: RetryPreset;
 
-export { CheckpointLoadError, CheckpointSaveError, MemoryStore, RetryConfig, computeDelay, idempotencyMiddleware, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
-export type { AnswerSummary, CheckpointContext, CheckpointOptions, CheckpointedRetry, IdempotencyContext, IdempotencyHandler, IdempotencyOptions, IdempotencyStore, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict };
+/**
+ * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
+ * promise resolved; not if it threw, rejected, or gave `false` (as `ChildProcess.kill` does when there was no process).
+ */
+type KillKernel = () => unknown;
+
+/** What {@link initChaos} and {@link createChaos} take. Everything is optional. */
+interface ChaosOptions {
+    /** Whether anything is injected at all. Default true; an off always wins, in code or in `CHAOS_ENABLED`. */
+    readonly enabled?: boolean | undefined;
+    /** Share of requests that are answered with 500, 503, 504 or 429 instead of running the handler, 0 to 1. Default 0. */
+    readonly failureProbability?: number | undefined;
+    /** Share of requests that are held before the handler runs, 0 to 1. Default 0. */
+    readonly latencyProbability?: number | undefined;
+    /** How long they are held: whole milliseconds, uniform, both ends included. Default [100, 5000]. */
+    readonly latencyRange?: readonly [min: number, max: number] | undefined;
+    /** Share of requests at which one registered kernel is killed, 0 to 1. Default 0. */
+    readonly kernelKillProbability?: number | undefined;
+    /**
+     * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
+     * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
+     */
+    readonly excludedPaths?: readonly string[] | undefined;
+    /** The same seed makes the same decisions; 42 and '42' are one seed. Default: a random one, written to stderr. */
+    readonly seed?: number | string | undefined;
+}
+
+/** A middleware for Express 4 and 5, Connect and plain `node:http`. */
+type ChaosMiddleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
+/** What has happened so far. A fault counts when it was done, not when it was decided. */
+interface ChaosMetrics {
+    /** Requests that were decided about: not those on excluded paths, not OPTIONS, none while chaos is off. */
+    readonly totalRequests: number;
+    /** Requests that were answered with an injected error. */
+    readonly failuresInjected: number;
+    /** Requests that were held. */
+    readonly latenciesInjected: number;
+    /** Kernels that were killed. */
+    readonly kernelsKilled: number;
+    /** `failuresInjected / totalRequests`; 0 while there was no request. */
+    readonly failureRate: number;
+    /** `latenciesInjected / totalRequests`; 0 while there was no request. */
+    readonly latencyRate: number;
+}
+/** Chaos of one configuration. It shares nothing with any other; its functions may be taken apart from it. */
+interface Chaos {
+    /** Whether it injects anything: `enabled`, allowed here, and not closed. */
+    readonly armed: boolean;
+    /** The seed that it decides by; given again, it makes the same decisions. */
+    readonly seed: string;
+    /** The middleware that injects. However often it is mounted, a request is decided about once. */
+    readonly middleware: () => ChaosMiddleware;
+    /** The counts as they stand; still there after {@link close}. */
+    readonly metrics: () => ChaosMetrics;
+    /**
+     * Names a kernel that may be killed. A killed one must be registered again when it was restarted. Registering an
+     * id that is there replaces its kill.
+     *
+     * @param id which; among several, the victim is chosen by the seed over the sorted ids
+     * @param kill ends it; see {@link KillKernel}
+     * @returns takes the registration back
+     * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`
+     */
+    readonly registerKernel: (id: string, kill: KillKernel) => () => void;
+    /** Turns it off for good: every held request goes on at once, to its handler; the middleware passes through. */
+    readonly close: () => void;
+}
+/**
+ * Chaos that is independent of {@link initChaos} and of every other instance; made for tests, and for an application
+ * that needs two. It reads no environment but the guard of production: `NODE_ENV`, `CHAOS_ENGINEERING_OVERRIDE`.
+ *
+ * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_OPTION` or `ERR_REPRISE_UNKNOWN_OPTION`
+ * @example
+ * const chaos = createChaos({ failureProbability: 0.3, seed: 42 });
+ * app.use(chaos.middleware());
+ * // ...
+ * chaos.close();
+ */
+declare function createChaos(options?: ChaosOptions): Chaos;
+
+/**
+ * Arms the default chaos, which {@link chaosMiddleware} injects. Called again, it turns the chaos that was there off
+ * and starts anew, counts at zero; `initChaos({ enabled: false })` leaves it off.
+ *
+ * The environment wins over the options: `CHAOS_FAILURE_RATE`, `CHAOS_LATENCY_RATE`, `CHAOS_LATENCY_RANGE`
+ * (`100-5000`), `CHAOS_KERNEL_KILL_RATE`, `CHAOS_SEED`; with `CHAOS_ENABLED` an off wins, whoever says it. With
+ * `NODE_ENV=production` nothing is armed unless `CHAOS_ENGINEERING_OVERRIDE=true`.
+ *
+ * @returns the instance; `close()` turns it off
+ * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_OPTION`, `ERR_REPRISE_UNKNOWN_OPTION` or
+ *   `ERR_REPRISE_INVALID_ENVIRONMENT`; the chaos that was there goes on
+ * @example
+ * initChaos({ failureProbability: 0.05, latencyProbability: 0.1, latencyRange: [100, 5000], seed: 42 });
+ * app.use(chaosMiddleware());
+ */
+declare function initChaos(options?: ChaosOptions): Chaos;
+/**
+ * Injects what the default chaos decides; passes every request through while there is none. It follows every later
+ * {@link initChaos}. If nobody called that before and `CHAOS_ENABLED=true`, it arms itself from the environment.
+ *
+ * Mount it after CORS and before everything that it shall test.
+ *
+ * @throws RangeError with code `ERR_REPRISE_INVALID_ENVIRONMENT`, if it arms itself and a variable cannot be read
+ */
+declare function chaosMiddleware(): ChaosMiddleware;
+/** What the default chaos has done since it was last armed; all zero before that. */
+declare function getChaosMetrics(): ChaosMetrics;
+/**
+ * Names a kernel that the default chaos may kill, now and after every later {@link initChaos}; see
+ * {@link Chaos.registerKernel}.
+ *
+ * @example
+ * const worker = new Worker('./kernel.js');
+ * registerKernel('kernel-1', () => worker.terminate());
+ */
+declare function registerKernel(id: string, kill: KillKernel): () => void;
+
+export { CheckpointLoadError, CheckpointSaveError, MemoryStore, RetryConfig, chaosMiddleware, computeDelay, createChaos, getChaosMetrics, idempotencyMiddleware, initChaos, registerKernel, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
+export type { AnswerSummary, AtomicStore, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, Endpoint, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, WarningCode };

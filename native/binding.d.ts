@@ -23,7 +23,7 @@ export interface DeskCalls {
   begin(...call: [...facts: RequestFacts, overIndeterminate: boolean]): number | [head: string, body: string | Buffer];
   /** Ends a claim with an answer to replay; false if the claim was lost. */
   complete(slot: number, head: string, body?: Uint8Array): boolean;
-  /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate, 3 forgotten; false if the claim was lost. */
+  /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate; false if the claim was lost. */
   settle(slot: number, how: number): boolean;
   /** Prolongs a claim's lease; false if the claim was lost. */
   renew(slot: number): boolean;
@@ -39,6 +39,21 @@ export interface DeskCalls {
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** Decides about requests, and counts. */
+export declare class ChaosEngine {
+  /** Fails for a plan that the wrapper should have refused. */
+  constructor(plan: ChaosPlan)
+  /**
+   * The call for every request, as a closure: (request key, kernels registered) to the decision, null for the
+   * many requests to which nothing happens. Take it once.
+   */
+  decider(): (arg0: string, arg1: number) => ChaosDecision | null
+  /** Counts one fault that took effect. */
+  count(injected: ChaosInjected): void
+  /** The counts as they stand. */
+  metrics(): ChaosMetrics
+}
+
 /** The memory store, as JavaScript holds it. */
 export declare class NativeMemoryStore {
   /**
@@ -50,6 +65,8 @@ export declare class NativeMemoryStore {
   desk(maxKeyLength: number, leaseMs: number, ttlMs: number, derivedTtlMs: number): DeskCalls
   /** Resolves when the claim of that key is settled, or when its lease as it is now has run out. */
   waitFor(key: string): Promise<void>
+  /** The records of a key and its scope, at whatever endpoints. Looks at every record, on a thread of its own. */
+  find(key: string, scope?: string | undefined | null): Promise<Array<string>>
   /** What is kept for a key, or null. */
   inspect(key: string): NativeInspection | null
   /** Frees a key; whether there was a record. */
@@ -58,6 +75,57 @@ export declare class NativeMemoryStore {
   stats(): NativeStoreStats
   /** Moves the store's clock forward, for all who share it. */
   advanceClock(byMs: number): void
+  /** Makes the claimant the owner of the key, or says why not. */
+  claim(request: NativeClaimRequest): NativeClaimOutcome
+  /** Ends a claim with an answer; false if the claim was lost. */
+  complete(claim: NativeClaimRef, head: string, body: Buffer, retentionMs: number): boolean
+  /** Ends a claim without one: `release`, `not-replayable` or `indeterminate`; false if the claim was lost. */
+  end(claim: NativeClaimRef, how: 'release' | 'not-replayable' | 'indeterminate', retentionMs: number): boolean
+  /** Prolongs a claim's lease; false if the claim was lost. */
+  renew(claim: NativeClaimRef, leaseMs: number): boolean
+  /** Marks the commit point; false if the claim was lost. */
+  commitPoint(claim: NativeClaimRef): boolean
+  /** Saves progress for the next claim; false if the claim was lost. */
+  save(claim: NativeClaimRef, progress: Buffer): boolean
+}
+
+/** What happens to one request; an absent field is a fault that it does not get. */
+export interface ChaosDecision {
+  /** Hold it for so long first. */
+  latencyMs?: number
+  /** Answer with this status instead of running the handler. */
+  status?: number
+  /** Kill the kernel with this place among the sorted ids. */
+  victim?: number
+}
+
+/** What is counted when it was done. */
+export type ChaosInjected = 'failure' | 'latency' | 'kernel-kill'
+
+/** What has happened so far. */
+export interface ChaosMetrics {
+  /** Requests that the engine decided about; excluded ones are not among them. */
+  totalRequests: number
+  /** Requests that were answered with an injected error. */
+  failuresInjected: number
+  /** Requests that were held for an injected delay. */
+  latenciesInjected: number
+  /** Kernels that were killed: the kill was called, and neither threw, rejected nor returned false. */
+  kernelsKilled: number
+  /** `failuresInjected / totalRequests`, 0 before the first request. */
+  failureRate: number
+  /** `latenciesInjected / totalRequests`, 0 before the first request. */
+  latencyRate: number
+}
+
+/** What an engine decides by. Probabilities are from 0 to 1; the latency is uniform, both ends included. */
+export interface ChaosPlan {
+  seed: string
+  failureProbability: number
+  latencyProbability: number
+  latencyMinMs: number
+  latencyMaxMs: number
+  kernelKillProbability: number
 }
 
 /**
@@ -74,6 +142,52 @@ export declare function computeDelay(attempt: number, initialDelayMs: number, ma
  */
 export declare function identifier(maxKeyLength: number): (...facts: RequestFacts) => string | number
 
+/** The answer to a claim: `outcome`, and what goes with it. */
+export interface NativeClaimOutcome {
+  /** `claimed`, `completed`, `in-progress`, `not-replayable`, `indeterminate`, `mismatch` or `full`. */
+  outcome: string
+  /** Of `claimed`. */
+  fence?: number
+  /** Of `claimed`, where an earlier claim saved any. */
+  progress?: Buffer
+  /** Of `completed`, one character a byte. */
+  head?: string
+  /** Of `completed`. */
+  body?: Buffer
+  /** Of `in-progress`. */
+  leaseLeftMs?: number
+  /** Of `mismatch`: `fingerprint` or `identity`. */
+  differs?: string
+}
+
+/** A claim that is held. */
+export interface NativeClaimRef {
+  /** Its key. */
+  key: string
+  /** Who holds it. */
+  owner: string
+  /** Its fence. */
+  fence: number
+}
+
+/** A request to become the owner of a key; all names are digests in hexadecimal but the owner's, which is any text. */
+export interface NativeClaimRequest {
+  /** Which record. */
+  key: string
+  /** What is asked for. */
+  fingerprint: string
+  /** Who asks. */
+  identity: string
+  /** Who claims. */
+  owner: string
+  /** Milliseconds that the claim holds without renewal. */
+  leaseMs: number
+  /** Milliseconds that what becomes of it is kept. */
+  retentionMs: number
+  /** Whether an indeterminate record counts as free. */
+  overIndeterminate: boolean
+}
+
 /** What is kept for a key. */
 export interface NativeInspection {
   /** `in-progress`, `completed`, `not-replayable` or `indeterminate`. */
@@ -82,10 +196,10 @@ export interface NativeInspection {
   fence: number
   /** Milliseconds left of the lease or of the retention. */
   leftMs: number
-  /** The head of a kept answer. */
+  /** The head of a kept answer, one character a byte. */
   head?: string
-  /** Bytes of a kept answer's body. */
-  bodyBytes?: number
+  /** Its body. */
+  body?: Buffer
 }
 
 /** What a memory store keeps at the moment. */

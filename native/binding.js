@@ -835,7 +835,9 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.ChaosEngine = nativeBinding.ChaosEngine
 module.exports.NativeMemoryStore = nativeBinding.NativeMemoryStore
+module.exports.ChaosInjected = nativeBinding.ChaosInjected
 module.exports.computeDelay = nativeBinding.computeDelay
 module.exports.identifier = nativeBinding.identifier
 module.exports.version = nativeBinding.version

@@ -28,7 +28,10 @@ const wrapper = {
     'scripts/write-esm-faces.mjs',
     'package.json',
   ],
-  outputs: ['dist', 'index.d.ts', 'index.d.mts', 'index.mjs'],
+  outputs: [
+    'dist',
+    ...['index', 'postgres', 'redis', 'testing'].flatMap((name) => [`${name}.d.ts`, `${name}.d.mts`, `${name}.mjs`]),
+  ],
 };
 
 await runMain(async () => {

@@ -19,10 +19,7 @@ impl Clock {
     /// A clock that starts at zero, now.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-            advanced: AtomicU64::new(0),
-        }
+        Self { origin: Instant::now(), advanced: AtomicU64::new(0) }
     }
 
     /// Milliseconds since this clock was made, plus all that it was advanced by.
@@ -37,9 +34,7 @@ impl Clock {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         let add = |advanced: u64| Some(advanced.saturating_add(millis));
         // The closure always returns a value, so the update cannot fail.
-        let _ = self
-            .advanced
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        let _ = self.advanced.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 }
 

@@ -14,36 +14,23 @@ use reprise::idempotency::{
 
 const LEASE: Duration = Duration::from_secs(30);
 const DAY: Duration = Duration::from_secs(86_400);
-const LARGE: Limits = Limits {
-    max_bytes: 1 << 30,
-    max_entries: 1_000_000,
-};
+const LARGE: Limits = Limits { max_bytes: 1 << 30, max_entries: 1_000_000 };
 
 fn digest(text: &str) -> Digest {
     DigestBuilder::new("test").field(text.as_bytes()).finish()
 }
 
 fn request(key: &str, body: &str) -> Identified {
-    Identified {
-        key: digest(key),
-        fingerprint: digest(body),
-        identity: digest("alice"),
-    }
+    Identified { key: digest(key), fingerprint: digest(body), identity: digest("alice"), name: digest(key) }
 }
 
 fn claim_of(request: Identified, owner: u128) -> Claim {
-    Claim {
-        request,
-        owner: Owner(owner),
-        lease: LEASE,
-        retention: DAY,
-        over_indeterminate: false,
-    }
+    Claim { request, owner: Owner(owner), lease: LEASE, retention: DAY, over_indeterminate: false }
 }
 
 fn fence(outcome: &Outcome) -> u64 {
     match outcome {
-        Outcome::Claimed { fence } => *fence,
+        Outcome::Claimed { fence, .. } => *fence,
         other => panic!("not claimed: {other:?}"),
     }
 }
@@ -53,13 +40,7 @@ fn answer(text: &str) -> Answer {
 }
 
 fn complete(store: &MemoryStore, key: &str, owner: u128, fence: u64, text: &str) -> Written {
-    store.settle(
-        &digest(key),
-        Owner(owner),
-        fence,
-        Settlement::Complete(answer(text)),
-        DAY,
-    )
+    store.settle(&digest(key), Owner(owner), fence, Settlement::Complete(answer(text)), DAY)
 }
 
 #[test]
@@ -83,20 +64,11 @@ fn another_fingerprint_or_identity_is_a_mismatch_while_running_and_after() {
     let store = MemoryStore::new(LARGE);
     let alice = request("k", "a");
     let other_body = request("k", "b");
-    let bob = Identified {
-        identity: digest("bob"),
-        ..alice
-    };
+    let bob = Identified { identity: digest("bob"), ..alice };
     store.claim(&claim_of(alice, 1));
     for _ in 0..2 {
-        assert!(matches!(
-            store.claim(&claim_of(other_body, 2)),
-            Outcome::Mismatch(Differs::Fingerprint)
-        ));
-        assert!(matches!(
-            store.claim(&claim_of(bob, 2)),
-            Outcome::Mismatch(Differs::Identity)
-        ));
+        assert!(matches!(store.claim(&claim_of(other_body, 2)), Outcome::Mismatch(Differs::Fingerprint)));
+        assert!(matches!(store.claim(&claim_of(bob, 2)), Outcome::Mismatch(Differs::Identity)));
         complete(&store, "k", 1, 1, "done");
     }
 }
@@ -133,13 +105,37 @@ fn a_lapsed_lease_is_taken_over_and_its_owner_fenced_on_every_write() {
     assert_eq!(complete(&store, "k", 1, 1, "stale"), Written::Lost);
     assert_eq!(store.renew(&key, Owner(1), 1, LEASE), Written::Lost);
     assert_eq!(store.commit_point(&key, Owner(1), 1), Written::Lost);
-    assert_eq!(
-        store.settle(&key, Owner(1), 1, Settlement::Release, DAY),
-        Written::Lost
-    );
+    assert_eq!(store.settle(&key, Owner(1), 1, Settlement::Release, DAY), Written::Lost);
     // Not by the right number of the wrong owner either.
     assert_eq!(complete(&store, "k", 1, 2, "stale"), Written::Lost);
     assert_eq!(complete(&store, "k", 2, 2, "fresh"), Written::Done);
+}
+
+#[test]
+fn progress_is_handed_to_the_next_claim_until_there_is_an_answer() {
+    let store = MemoryStore::new(LARGE);
+    let key = digest("k");
+    let progress = |outcome| match outcome {
+        Outcome::Claimed { progress, .. } => progress.map(|bytes| bytes.to_vec()),
+        other => panic!("not claimed: {other:?}"),
+    };
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 1))), None);
+    assert_eq!(store.save(&key, Owner(1), 1, b"one".as_slice().into()), Written::Done);
+    // After a release, after a lapse, after a lapse that the housekeeping tidied up, and to the owner itself.
+    store.settle(&key, Owner(1), 1, Settlement::Release, DAY);
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 2))), Some(b"one".to_vec()));
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 2))), Some(b"one".to_vec()));
+    assert_eq!(store.save(&key, Owner(2), 2, b"two".as_slice().into()), Written::Done);
+    assert_eq!(store.save(&key, Owner(1), 1, b"stale".as_slice().into()), Written::Lost);
+    store.clock().advance(LEASE * 2);
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 3))), Some(b"two".to_vec()));
+    store.clock().advance(LEASE + DAY + Duration::from_secs(1));
+    for _ in 0..64 {
+        store.maintain();
+    }
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 4))), Some(b"two".to_vec()));
+    store.forget(&key);
+    assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 5))), None);
 }
 
 #[test]
@@ -149,10 +145,7 @@ fn renewal_keeps_a_claim() {
     for _ in 0..10 {
         store.clock().advance(LEASE / 3 * 2);
         assert_eq!(store.renew(&digest("k"), Owner(1), 1, LEASE), Written::Done);
-        assert!(matches!(
-            store.claim(&claim_of(request("k", "a"), 2)),
-            Outcome::InProgress { .. }
-        ));
+        assert!(matches!(store.claim(&claim_of(request("k", "a"), 2)), Outcome::InProgress { .. }));
     }
 }
 
@@ -169,27 +162,11 @@ fn behind_the_commit_point_a_key_is_never_silently_free() {
             Some(end) => assert_eq!(store.settle(&key, Owner(1), 1, end, DAY), Written::Done),
             None => store.clock().advance(LEASE * 2),
         }
-        assert!(matches!(
-            store.claim(&claim_of(request("k", "a"), 2)),
-            Outcome::Indeterminate
-        ));
-        assert_eq!(
-            complete(&store, "k", 1, 1, "late"),
-            Written::Lost,
-            "a verdict is final"
-        );
-        let retry = Claim {
-            over_indeterminate: true,
-            ..claim_of(request("k", "a"), 3)
-        };
+        assert!(matches!(store.claim(&claim_of(request("k", "a"), 2)), Outcome::Indeterminate));
+        assert_eq!(complete(&store, "k", 1, 1, "late"), Written::Lost, "a verdict is final");
+        let retry = Claim { over_indeterminate: true, ..claim_of(request("k", "a"), 3) };
         assert_eq!(fence(&store.claim(&retry)), 2);
-        assert!(matches!(
-            store.claim(&Claim {
-                owner: Owner(4),
-                ..retry
-            }),
-            Outcome::InProgress { .. }
-        ));
+        assert!(matches!(store.claim(&Claim { owner: Owner(4), ..retry }), Outcome::InProgress { .. }));
     }
 }
 
@@ -199,34 +176,23 @@ fn a_completion_behind_the_commit_point_is_a_completion() {
     store.claim(&claim_of(request("k", "a"), 1));
     store.commit_point(&digest("k"), Owner(1), 1);
     assert_eq!(complete(&store, "k", 1, 1, "done"), Written::Done);
-    assert!(matches!(
-        store.claim(&claim_of(request("k", "a"), 2)),
-        Outcome::Completed(_)
-    ));
+    assert!(matches!(store.claim(&claim_of(request("k", "a"), 2)), Outcome::Completed(_)));
 }
 
 #[test]
 fn every_record_expires_by_the_stores_clock() {
-    for settlement in [
-        Settlement::Complete(answer("x")),
-        Settlement::NotReplayable,
-        Settlement::Indeterminate,
-    ] {
+    for settlement in
+        [Settlement::Complete(answer("x")), Settlement::NotReplayable, Settlement::Indeterminate]
+    {
         let store = MemoryStore::new(LARGE);
         let claim = claim_of(request("k", "a"), 1);
         store.claim(&claim);
         store.settle(&claim.request.key, Owner(1), 1, settlement, DAY);
         store.clock().advance(Duration::from_secs(86_399));
-        assert!(!matches!(
-            store.claim(&claim_of(claim.request, 2)),
-            Outcome::Claimed { .. }
-        ));
+        assert!(!matches!(store.claim(&claim_of(claim.request, 2)), Outcome::Claimed { .. }));
         store.clock().advance(Duration::from_secs(2));
         assert!(store.inspect(&claim.request.key).is_none());
-        assert!(matches!(
-            store.claim(&claim_of(claim.request, 2)),
-            Outcome::Claimed { .. }
-        ));
+        assert!(matches!(store.claim(&claim_of(claim.request, 2)), Outcome::Claimed { .. }));
     }
 }
 
@@ -235,26 +201,14 @@ fn retention_may_be_longer_than_32_bits_of_milliseconds() {
     let store = MemoryStore::new(LARGE);
     let weeks = Duration::from_secs(60 * 86_400);
     store.claim(&claim_of(request("k", "a"), 1));
-    store.settle(
-        &digest("k"),
-        Owner(1),
-        1,
-        Settlement::Complete(answer("x")),
-        weeks,
-    );
+    store.settle(&digest("k"), Owner(1), 1, Settlement::Complete(answer("x")), weeks);
     store.clock().advance(Duration::from_secs(59 * 86_400));
-    assert!(matches!(
-        store.claim(&claim_of(request("k", "a"), 2)),
-        Outcome::Completed(_)
-    ));
+    assert!(matches!(store.claim(&claim_of(request("k", "a"), 2)), Outcome::Completed(_)));
 }
 
 #[test]
 fn a_store_full_of_completed_records_drops_the_least_recently_used_and_counts_it() {
-    let store = MemoryStore::new(Limits {
-        max_bytes: 1 << 20,
-        max_entries: 3,
-    });
+    let store = MemoryStore::new(Limits { max_bytes: 1 << 20, max_entries: 3 });
     let put = |key: &str| {
         let outcome = store.claim(&claim_of(request(key, "a"), 1));
         complete(&store, key, 1, fence(&outcome), key);
@@ -274,10 +228,7 @@ fn a_store_full_of_completed_records_drops_the_least_recently_used_and_counts_it
 
 #[test]
 fn bytes_are_bounded_and_claims_are_never_evicted() {
-    let limits = Limits {
-        max_bytes: 1 << 20,
-        max_entries: 100_000,
-    };
+    let limits = Limits { max_bytes: 1 << 20, max_entries: 100_000 };
     let store = MemoryStore::new(limits);
     for i in 0..500 {
         store.claim(&claim_of(request(&format!("held {i}"), "a"), 1));
@@ -300,36 +251,21 @@ fn bytes_are_bounded_and_claims_are_never_evicted() {
 
 #[test]
 fn a_store_full_of_claims_refuses_new_ones() {
-    let store = MemoryStore::new(Limits {
-        max_bytes: 1 << 20,
-        max_entries: 2,
-    });
+    let store = MemoryStore::new(Limits { max_bytes: 1 << 20, max_entries: 2 });
     store.claim(&claim_of(request("a", "x"), 1));
     store.claim(&claim_of(request("b", "x"), 1));
-    assert!(matches!(
-        store.claim(&claim_of(request("c", "x"), 1)),
-        Outcome::Full
-    ));
-    assert!(matches!(
-        store.claim(&claim_of(request("a", "x"), 2)),
-        Outcome::InProgress { .. }
-    ));
+    assert!(matches!(store.claim(&claim_of(request("c", "x"), 1)), Outcome::Full));
+    assert!(matches!(store.claim(&claim_of(request("a", "x"), 2)), Outcome::InProgress { .. }));
     complete(&store, "a", 1, 1, "done");
     assert_eq!(fence(&store.claim(&claim_of(request("c", "x"), 1))), 1);
 }
 
 #[test]
 fn an_answer_larger_than_the_store_is_not_replayable_rather_than_forgotten() {
-    let store = MemoryStore::new(Limits {
-        max_bytes: 4096,
-        max_entries: 10,
-    });
+    let store = MemoryStore::new(Limits { max_bytes: 4096, max_entries: 10 });
     store.claim(&claim_of(request("k", "a"), 1));
     assert_eq!(complete(&store, "k", 1, 1, &"x".repeat(5000)), Written::Done);
-    assert!(matches!(
-        store.claim(&claim_of(request("k", "a"), 2)),
-        Outcome::NotReplayable
-    ));
+    assert!(matches!(store.claim(&claim_of(request("k", "a"), 2)), Outcome::NotReplayable));
 }
 
 #[test]
@@ -359,24 +295,14 @@ fn housekeeping_forgets_what_lapsed_long_ago_but_not_its_fence() {
 
 #[test]
 fn waiters_are_woken_by_whatever_ends_the_claim() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        for end in [
-            Settlement::Complete(answer("x")),
-            Settlement::Release,
-            Settlement::Indeterminate,
-        ] {
+        for end in [Settlement::Complete(answer("x")), Settlement::Release, Settlement::Indeterminate] {
             let store = MemoryStore::new(LARGE);
             assert!(store.wait(&digest("k")).is_none());
             store.claim(&claim_of(request("k", "a"), 1));
-            let waiting = [
-                store.wait(&digest("k")).unwrap(),
-                store.wait(&digest("k")).unwrap(),
-            ];
+            let waiting = [store.wait(&digest("k")).unwrap(), store.wait(&digest("k")).unwrap()];
             store.settle(&digest("k"), Owner(1), 1, end, DAY);
             let before = tokio::time::Instant::now();
             for one in waiting {
@@ -404,7 +330,8 @@ fn threads_that_claim_one_key_at_once_get_one_owner() {
                 for key in 0..200 {
                     let name = key.to_string();
                     let owner = thread << 64 | u128::from(key);
-                    if let Outcome::Claimed { fence } = store.claim(&claim_of(request(&name, "a"), owner)) {
+                    if let Outcome::Claimed { fence, .. } = store.claim(&claim_of(request(&name, "a"), owner))
+                    {
                         runs[&key].fetch_add(1, Ordering::Relaxed);
                         assert_eq!(complete(&store, &name, owner, fence, &name), Written::Done);
                     }
@@ -445,34 +372,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Model {
     Free,
-    Claimed {
-        owner: u8,
-        body: u8,
-        until: u64,
-        committed: bool,
-    },
-    Ended {
-        body: u8,
-        until: u64,
-        how: u8,
-    },
+    Claimed { owner: u8, body: u8, until: u64, committed: bool },
+    Ended { body: u8, until: u64, how: u8 },
 }
 
 fn at(state: Model, now: u64) -> Model {
     match state {
-        Model::Claimed {
-            until,
-            committed: true,
-            body,
-            ..
-        } if until <= now => at(
-            Model::Ended {
-                body,
-                until: until + DAY.as_secs(),
-                how: 2,
-            },
-            now,
-        ),
+        Model::Claimed { until, committed: true, body, .. } if until <= now => {
+            at(Model::Ended { body, until: until + DAY.as_secs(), how: 2 }, now)
+        }
         Model::Claimed { until, .. } | Model::Ended { until, .. } if until <= now => Model::Free,
         state => state,
     }
@@ -497,7 +405,7 @@ proptest! {
                     let got = store.claim(&asked);
                     model[k] = at(model[k], now);
                     match (model[k], got) {
-                        (Model::Free, Outcome::Claimed { fence }) => {
+                        (Model::Free, Outcome::Claimed { fence, .. }) => {
                             // The fence is remembered as long as the record would be.
                             prop_assert!(fence == last_fence[k] + 1 || (fence == 1 && now >= remembered_until[k]));
                             remembered_until[k] = now + LEASE.as_secs() + DAY.as_secs();
@@ -508,7 +416,7 @@ proptest! {
                         (Model::Claimed { body: kept, .. } | Model::Ended { body: kept, .. }, Outcome::Mismatch(Differs::Fingerprint)) => {
                             prop_assert_ne!(kept, body);
                         }
-                        (Model::Claimed { owner: mine, body: kept, committed, .. }, Outcome::Claimed { fence }) => {
+                        (Model::Claimed { owner: mine, body: kept, committed, .. }, Outcome::Claimed { fence, .. }) => {
                             prop_assert_eq!((mine, kept, fence), (owner, body, last_fence[k]));
                             model[k] = Model::Claimed { owner, body, until: now + LEASE.as_secs(), committed };
                         }

@@ -87,6 +87,12 @@ export function checkOption(owner: string, name: string, value: unknown, rule: O
   }
 }
 
+/** Whether a value is an object with all these methods, its own or inherited. */
+export function hasMethods(value: unknown, ...names: readonly string[]): boolean {
+  const object = value as Partial<Record<string, unknown>> | null;
+  return typeof value === 'object' && object !== null && names.every((name) => typeof object[name] === 'function');
+}
+
 /** The one sentence for a bad option: its name, its value, what is allowed. */
 export function invalidOption(
   ErrorClass: new (message: string) => Error,

@@ -9,8 +9,11 @@ export interface Shop extends Running {
   /** How often the handler ran. */
   readonly runs: number;
   /** Sends one request; see `send`. */
-  send(this: void, sent?: Sent): Promise<Received>;
+  readonly send: (sent?: Sent) => Promise<Received>;
 }
+
+/** Answers a request; `run` counts how often it was called. */
+export type Handler = (req: Request, res: Response, next: NextFunction, run: number) => unknown;
 
 /** How a shop is built, where it is not the usual way. */
 export interface ShopPlan {
@@ -18,12 +21,14 @@ export interface ShopPlan {
   /** Mounted before the guard. Default `express.json()`. */
   readonly before?: readonly RequestHandler[];
   /** Answers each request of any method and path that gets through. Default 201 with `{ run }`. */
-  readonly handler?: (req: Request, res: Response, next: NextFunction, run: number) => unknown;
+  readonly handler?: Handler;
 }
+
+const countingHandler: Handler = (_req, res, _next, run) => res.status(201).json({ run });
 
 /** Opens a shop behind a guard with these options; both are closed after the test. */
 export async function shop(options: IdempotencyOptions = {}, plan: ShopPlan = {}): Promise<Shop> {
-  const { express = express5, handler = (_req, res, _next, run) => res.status(201).json({ run }) } = plan;
+  const { express = express5, handler = countingHandler } = plan;
   const { before = [express.json()] } = plan;
   const guard = idempotencyMiddleware(options);
   onTestFinished(() => {

@@ -1,7 +1,7 @@
 import type { RequestHandler } from 'express';
 import { describe, expect, it } from 'vitest';
 import { expresses, type Sent } from '../helpers/server.js';
-import { refusal, shop, type Shop } from '../helpers/shop.js';
+import { refusal, shop, type Handler, type Shop } from '../helpers/shop.js';
 
 const LIMIT = '32mb';
 
@@ -91,7 +91,7 @@ describe.each(expresses)('§2.4 the fingerprint of JSON, $name', ({ express }) =
     ).toBe('refused');
   });
 
-  const changing: NonNullable<Parameters<typeof shop>[1]>['handler'] = (req, res) => {
+  const changing: Handler = (req, res) => {
     (req.body as Record<string, unknown>)['price'] = 3;
     req.url = '/elsewhere';
     res.status(201).json(req.body);

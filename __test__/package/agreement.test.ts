@@ -81,6 +81,21 @@ describe('one implementation behind every entry point', () => {
   });
 });
 
+interface Lockfile {
+  readonly packages: Readonly<Record<string, { readonly optionalDependencies?: Readonly<Record<string, string>> }>>;
+}
+
+it.each(['package-lock.json', '__test__/package/consumers/package-lock.json'])(
+  // npm writes such a lockfile without a word when a registry lacks one of them, and refuses to install from it.
+  '%s knows the packages of every platform, so that npm ci works on all of them',
+  (file) => {
+    const { packages } = JSON.parse(read(file)) as Lockfile;
+    const known = new Set(Object.keys(packages).map((location) => location.split('node_modules/').at(-1)));
+    const wanted = Object.values(packages).flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}));
+    expect(wanted.filter((name) => !known.has(name))).toEqual([]);
+  },
+);
+
 it('nothing runs when a user installs', () => {
   const atInstall = ['preinstall', 'install', 'postinstall', 'prepublish', 'preprepare', 'prepare', 'postprepare'];
   expect(Object.keys(manifest.scripts ?? {}).filter((name) => atInstall.includes(name))).toEqual([]);

@@ -33,6 +33,18 @@ describe('the package that everybody installs', () => {
       'native/binding.d.ts',
       'native/binding.js',
       'package.json',
+      'postgres.d.mts',
+      'postgres.d.ts',
+      'postgres.js',
+      'postgres.mjs',
+      'redis.d.mts',
+      'redis.d.ts',
+      'redis.js',
+      'redis.mjs',
+      'testing.d.mts',
+      'testing.d.ts',
+      'testing.js',
+      'testing.mjs',
     ]);
     expect(names.filter((name) => name.startsWith('dist/') && !name.endsWith('.js'))).toEqual([]);
   });

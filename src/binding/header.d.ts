@@ -23,7 +23,7 @@ export interface DeskCalls {
   begin(...call: [...facts: RequestFacts, overIndeterminate: boolean]): number | [head: string, body: string | Buffer];
   /** Ends a claim with an answer to replay; false if the claim was lost. */
   complete(slot: number, head: string, body?: Uint8Array): boolean;
-  /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate, 3 forgotten; false if the claim was lost. */
+  /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate; false if the claim was lost. */
   settle(slot: number, how: number): boolean;
   /** Prolongs a claim's lease; false if the claim was lost. */
   renew(slot: number): boolean;

@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use napi::bindgen_prelude::{BufferSlice, Function, FunctionCallContext, Object, Result, ToNapiValue};
+use napi::bindgen_prelude::{
+    Buffer, BufferSlice, Function, FunctionCallContext, Object, Result, ToNapiValue,
+};
 use napi::{Either, Env, Error, Status, sys};
 use napi_derive::napi;
 
 use super::text::{Latin1, Text};
 use crate::idempotency::{
-    Answer, Body, Claim, Differs, Digest, Identified, Inspection, InvalidKey, Limits, MemoryStore, Outcome,
-    Owner, Registry, Request, Settlement, Written, identify,
+    Answer, Body, Claim, Differs, Digest, DigestBuilder, Identified, Inspection, InvalidKey, Limits,
+    MemoryStore, Outcome, Owner, Registry, Request, Settlement, Written, identify, name,
 };
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
@@ -31,7 +33,7 @@ const LARGEST_TEXT: usize = 4096;
 /// The memory store, as JavaScript holds it.
 #[napi(js_name = "NativeMemoryStore")]
 pub struct NativeMemoryStore {
-    store: Arc<MemoryStore>,
+    pub(super) store: Arc<MemoryStore>,
 }
 
 /// What a memory store keeps at the moment.
@@ -56,10 +58,10 @@ pub struct NativeInspection {
     pub fence: f64,
     /// Milliseconds left of the lease or of the retention.
     pub left_ms: f64,
-    /// The head of a kept answer.
+    /// The head of a kept answer, one character a byte.
     pub head: Option<String>,
-    /// Bytes of a kept answer's body.
-    pub body_bytes: Option<f64>,
+    /// Its body.
+    pub body: Option<Buffer>,
 }
 
 #[napi]
@@ -73,10 +75,7 @@ impl NativeMemoryStore {
         max_bytes: f64,
         max_entries: f64,
     ) -> Result<Self> {
-        let limits = Limits {
-            max_bytes: whole(max_bytes),
-            max_entries: whole(max_entries),
-        };
+        let limits = Limits { max_bytes: whole(max_bytes), max_entries: whole(max_entries) };
         let store = match sharing.as_str() {
             "name" => REGISTRY
                 .named(&name, limits)
@@ -113,24 +112,29 @@ impl NativeMemoryStore {
     #[napi]
     pub async fn wait_for(&self, key: String) -> Result<()> {
         // Taken before the first await, so that no completion in between is missed.
-        let waiting = Digest::from_hex(&key).and_then(|key| self.store.wait(&key));
+        let waiting = self.store.wait(&digest(&key));
         if let Some(waiting) = waiting {
             waiting.done().await;
         }
         Ok(())
     }
 
+    /// The records of a key and its scope, at whatever endpoints. Looks at every record, on a thread of its own.
+    #[allow(clippy::unused_async, reason = "runs on a thread that serves no requests")]
+    #[napi]
+    pub async fn find(&self, key: String, scope: Option<String>) -> Vec<String> {
+        self.store.find(&name(scope.as_deref(), &key)).iter().map(Digest::to_hex).collect()
+    }
+
     /// What is kept for a key, or null.
     #[napi(catch_unwind)]
     pub fn inspect(&self, key: String) -> Option<NativeInspection> {
-        let found = self.store.inspect(&Digest::from_hex(&key)?)?;
+        let found = self.store.inspect(&digest(&key))?;
         let (state, fence, left, answer) = match found {
             Inspection::InProgress { fence, lease_left } => ("in-progress", fence, lease_left, None),
-            Inspection::Completed {
-                fence,
-                answer,
-                expires_in,
-            } => ("completed", fence, expires_in, Some(answer)),
+            Inspection::Completed { fence, answer, expires_in } => {
+                ("completed", fence, expires_in, Some(answer))
+            }
             Inspection::NotReplayable { fence, expires_in } => ("not-replayable", fence, expires_in, None),
             Inspection::Indeterminate { fence, expires_in } => ("indeterminate", fence, expires_in, None),
         };
@@ -138,17 +142,15 @@ impl NativeMemoryStore {
             state,
             fence: number(fence),
             left_ms: left.as_secs_f64() * 1000.0,
-            head: answer
-                .as_ref()
-                .map(|answer| answer.head().iter().copied().map(char::from).collect()),
-            body_bytes: answer.as_ref().map(|answer| number(answer.body().len() as u64)),
+            head: answer.as_ref().map(|answer| answer.head().iter().copied().map(char::from).collect()),
+            body: answer.as_ref().map(|answer| answer.body().to_vec().into()),
         })
     }
 
     /// Frees a key; whether there was a record.
     #[napi(catch_unwind)]
     pub fn forget(&self, key: String) -> bool {
-        Digest::from_hex(&key).is_some_and(|key| self.store.forget(&key))
+        self.store.forget(&digest(&key))
     }
 
     /// Counts what is kept.
@@ -178,11 +180,9 @@ pub fn identifier(env: &Env, max_key_length: f64) -> Result<Function<'_, (), Ide
     function(env, "identify", move |call| {
         let identified = with_request(&call, |request| identify(request, max_key_length))?;
         Ok(match identified {
-            Ok(Identified {
-                key,
-                fingerprint,
-                identity,
-            }) => Either::A(key.to_hex() + &fingerprint.to_hex() + &identity.to_hex()),
+            Ok(Identified { key, fingerprint, identity, .. }) => {
+                Either::A(key.to_hex() + &fingerprint.to_hex() + &identity.to_hex())
+            }
             Err(reason) => Either::B(reason_code(reason)),
         })
     })
@@ -236,29 +236,19 @@ impl Desk {
         let here = Rc::clone(&desk);
         calls.set("begin", function(env, "begin", move |call| here.begin(&call))?)?;
         let here = Rc::clone(&desk);
-        calls.set(
-            "complete",
-            function(env, "complete", move |call| here.complete(&call))?,
-        )?;
+        calls.set("complete", function(env, "complete", move |call| here.complete(&call))?)?;
         let here = Rc::clone(&desk);
         calls.set("settle", function(env, "settle", move |call| here.settle(&call))?)?;
         let here = Rc::clone(&desk);
         calls.set("renew", function(env, "renew", move |call| here.renew(&call))?)?;
-        calls.set(
-            "commitPoint",
-            function(env, "commitPoint", move |call| desk.commit_point(&call))?,
-        )?;
+        calls.set("commitPoint", function(env, "commitPoint", move |call| desk.commit_point(&call))?)?;
         Ok(calls)
     }
 
     /// `(...facts, overIndeterminate)`: names the request and claims its key, in one crossing.
     fn begin(&self, call: &FunctionCallContext<'_>) -> Result<Begun> {
         let (identified, retention) = with_request(call, |request| {
-            let retention = if request.key.is_some() {
-                self.ttl
-            } else {
-                self.derived_ttl
-            };
+            let retention = if request.key.is_some() { self.ttl } else { self.derived_ttl };
             (identify(request, self.max_key_length), retention)
         })?;
         let identified = match identified {
@@ -267,29 +257,17 @@ impl Desk {
         };
         let owner = self.next_owner();
         let over_indeterminate = call.get(8)?;
-        let claim = Claim {
-            request: identified,
-            owner,
-            lease: self.lease,
-            retention,
-            over_indeterminate,
-        };
+        let claim = Claim { request: identified, owner, lease: self.lease, retention, over_indeterminate };
         Ok(match self.store.claim(&claim) {
-            Outcome::Claimed { fence } => {
-                let slot = self.take_slot(Slot {
-                    key: identified.key,
-                    owner,
-                    fence,
-                    retention,
-                });
+            Outcome::Claimed { fence, .. } => {
+                let slot = self.take_slot(Slot { key: identified.key, owner, fence, retention });
                 Begun::Number(number(fence) * SLOTS + slot)
             }
             Outcome::Completed(answer) => Begun::Replay(answer),
             Outcome::Mismatch(differs) => Begun::refusal(MISMATCH, u64::from(differs == Differs::Identity)),
-            Outcome::InProgress { lease_left } => Begun::refusal(
-                IN_PROGRESS,
-                u64::try_from(lease_left.as_millis()).unwrap_or(u64::MAX),
-            ),
+            Outcome::InProgress { lease_left } => {
+                Begun::refusal(IN_PROGRESS, u64::try_from(lease_left.as_millis()).unwrap_or(u64::MAX))
+            }
             Outcome::NotReplayable => Begun::refusal(NOT_REPLAYABLE, 0),
             Outcome::Indeterminate => Begun::refusal(INDETERMINATE, 0),
             Outcome::Full => Begun::refusal(FULL, 0),
@@ -313,8 +291,7 @@ impl Desk {
         let settlement = match call.get::<u32>(1)? {
             0 => Settlement::Release,
             1 => Settlement::NotReplayable,
-            2 => Settlement::Indeterminate,
-            _ => Settlement::Forget,
+            _ => Settlement::Indeterminate,
         };
         Ok(self.end(call.get(0)?, settlement))
     }
@@ -335,9 +312,7 @@ impl Desk {
 
     fn end(&self, index: u32, settlement: Settlement) -> bool {
         self.give_slot_back(index).is_some_and(|slot| {
-            let written = self
-                .store
-                .settle(&slot.key, slot.owner, slot.fence, settlement, slot.retention);
+            let written = self.store.settle(&slot.key, slot.owner, slot.fence, settlement, slot.retention);
             written == Written::Done
         })
     }
@@ -460,7 +435,12 @@ fn function<'env, R: ToNapiValue>(
     env.create_function_from_closure(name, body)
 }
 
-fn millis(number: f64) -> Duration {
+/// A digest from its hexadecimal form; any other text is a name of its own.
+pub(super) fn digest(text: &str) -> Digest {
+    Digest::from_hex(text).unwrap_or_else(|| DigestBuilder::new("text").field(text.as_bytes()).finish())
+}
+
+pub(super) fn millis(number: f64) -> Duration {
     Duration::from_millis(whole(number))
 }
 
@@ -470,12 +450,12 @@ fn millis(number: f64) -> Duration {
     clippy::cast_sign_loss,
     reason = "the cast saturates, which is meant"
 )]
-fn whole(number: f64) -> u64 {
+pub(super) fn whole(number: f64) -> u64 {
     number as u64
 }
 
 /// Counts and milliseconds stay far below 2^53, up to which a JavaScript number is exact.
 #[expect(clippy::cast_precision_loss, reason = "the values stay far below 2^53")]
-fn number(whole: u64) -> f64 {
+pub(super) fn number(whole: u64) -> f64 {
     whole as f64
 }

@@ -6,6 +6,7 @@
 mod chaos;
 mod idempotency;
 mod retry;
+mod store_contract;
 mod text;
 
 use napi::bindgen_prelude::create_custom_tokio_runtime;

@@ -31,11 +31,7 @@ pub struct NotJson {
 /// assert_eq!(canonicalize(r#"{ "b": 1.0, "a": "\u0041" }"#).unwrap(), br#"{"a":"A","b":1}"#);
 /// ```
 pub fn canonicalize(text: &str) -> Result<Vec<u8>, NotJson> {
-    let mut parser = Parser {
-        input: text.as_bytes(),
-        at: 0,
-        tree: Tree::default(),
-    };
+    let mut parser = Parser { input: text.as_bytes(), at: 0, tree: Tree::default() };
     let root = parser.document()?;
     Ok(parser.tree.print(root))
 }
@@ -93,11 +89,7 @@ impl Parser<'_> {
                     self.at += 1;
                     self.space();
                     let object = bracket == b'{';
-                    let mut container = Open {
-                        object,
-                        first: pending.len(),
-                        name: 0..0,
-                    };
+                    let mut container = Open { object, first: pending.len(), name: 0..0 };
                     if self.peek() == Some(if object { b'}' } else { b']' }) {
                         self.at += 1;
                         self.tree.place(&mut pending, &container)
@@ -115,16 +107,9 @@ impl Parser<'_> {
             loop {
                 self.space();
                 let Some(container) = open.last_mut() else {
-                    return if self.at == self.input.len() {
-                        Ok(done)
-                    } else {
-                        Err(self.wrong())
-                    };
+                    return if self.at == self.input.len() { Ok(done) } else { Err(self.wrong()) };
                 };
-                pending.push(Item {
-                    name: container.name.clone(),
-                    node: done,
-                });
+                pending.push(Item { name: container.name.clone(), node: done });
                 match (self.peek(), container.object) {
                     (Some(b','), object) => {
                         self.at += 1;
@@ -198,11 +183,7 @@ impl Parser<'_> {
     }
 
     fn digits(&mut self) -> Result<(), NotJson> {
-        if self.skip(|byte| byte.is_ascii_digit(), usize::MAX) == 0 {
-            Err(self.wrong())
-        } else {
-            Ok(())
-        }
+        if self.skip(|byte| byte.is_ascii_digit(), usize::MAX) == 0 { Err(self.wrong()) } else { Ok(()) }
     }
 
     /// Reads a string and writes its canonical form, quotes included.
@@ -296,11 +277,7 @@ impl Parser<'_> {
 
     /// Moves on over at most `most` bytes that match; how many there were.
     fn skip(&mut self, matches: impl Fn(u8) -> bool, most: usize) -> usize {
-        let skipped = self.input[self.at..]
-            .iter()
-            .take(most)
-            .take_while(|byte| matches(**byte))
-            .count();
+        let skipped = self.input[self.at..].iter().take(most).take_while(|byte| matches(**byte)).count();
         self.at += skipped;
         skipped
     }
@@ -341,11 +318,7 @@ impl Tree {
         }
         self.items.append(&mut own);
         let span = to_u32(first)..to_u32(self.items.len());
-        if container.object {
-            Node::Object(span)
-        } else {
-            Node::Array(span)
-        }
+        if container.object { Node::Object(span) } else { Node::Array(span) }
     }
 
     fn print(&self, root: Node) -> Vec<u8> {
@@ -400,11 +373,7 @@ fn to_u32(position: usize) -> u32 {
 fn by_utf16(a: &[u8], b: &[u8]) -> Ordering {
     let plain = |name: &[u8]| name.is_ascii() && !name.contains(&b'\\');
     let (a, b) = (unquoted(a), unquoted(b));
-    if plain(a) && plain(b) {
-        a.cmp(b)
-    } else {
-        units(a).cmp(units(b))
-    }
+    if plain(a) && plain(b) { a.cmp(b) } else { units(a).cmp(units(b)) }
 }
 
 fn unquoted(name: &[u8]) -> &[u8] {
@@ -442,10 +411,7 @@ fn units(name: &[u8]) -> impl Iterator<Item = u16> {
 }
 
 fn hex(digit: char) -> u16 {
-    digit
-        .to_digit(16)
-        .and_then(|digit| u16::try_from(digit).ok())
-        .unwrap_or_default()
+    digit.to_digit(16).and_then(|digit| u16::try_from(digit).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -561,10 +527,7 @@ mod tests {
             "{\"\\ud83d\":1,\"😀\":2,\"\\udfff\":3,\"\u{e000}\":4}"
         );
         // The end of a name sorts before any character, the quote mark is none of it.
-        assert_eq!(
-            of(r#"{"a!":2,"a":1,"a\"":3,"a#":4}"#),
-            r#"{"a":1,"a!":2,"a\"":3,"a#":4}"#
-        );
+        assert_eq!(of(r#"{"a!":2,"a":1,"a\"":3,"a#":4}"#), r#"{"a":1,"a!":2,"a\"":3,"a#":4}"#);
         assert_eq!(of(r#"{"\n":1,"\u0001":2," ":3}"#), r#"{"\u0001":2,"\n":1," ":3}"#);
     }
 

@@ -118,10 +118,7 @@ mod tests {
     #[test]
     fn no_two_tuples_give_the_same_bytes() {
         let of = |fields: &[&str]| {
-            fields
-                .iter()
-                .fold(DigestBuilder::new("t"), |d, field| d.field(field.as_bytes()))
-                .finish()
+            fields.iter().fold(DigestBuilder::new("t"), |d, field| d.field(field.as_bytes())).finish()
         };
         assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
         assert_ne!(of(&["ab"]), of(&["ab", ""]));

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::digest::{BuildDigestHasher, Digest};
-use super::record::{Answer, Claim, Differs, Inspection, Outcome, Owner, Settlement, Written};
+use super::record::{Answer, Claim, Differs, Inspection, Outcome, Owner, Progress, Settlement, Written};
 use super::request::Identified;
 use crate::clock::{Clock, Millis};
 
@@ -74,6 +74,7 @@ struct Held {
     fence: u64,
     retention: Millis,
     state: HeldState,
+    progress: Option<Progress>,
     waiters: Option<Arc<Notify>>,
 }
 
@@ -85,8 +86,7 @@ enum HeldState {
 
 #[derive(Clone, Debug)]
 struct Settled {
-    fingerprint: Digest,
-    identity: Digest,
+    request: Identified,
     fence: u64,
     until: Millis,
     /// How long from the moment of writing, which is all that the cache needs to drop it in time.
@@ -98,8 +98,8 @@ struct Settled {
 enum End {
     Completed(Answer),
     NotReplayable,
-    /// Nothing, but for the fence: the next claim's must be higher.
-    Free,
+    /// Nothing, but for the fence, since the next claim's must be higher, and the progress that was saved.
+    Free(Option<Progress>),
 }
 
 /// A place in the queue of those who wait for a key.
@@ -185,36 +185,33 @@ impl MemoryStore {
         let key = claim.request.key;
         let lease_until = now.saturating_add(millis(claim.lease));
         let mut shard = self.shard(&key);
-        let fence = match shard.get_mut(&key) {
+        let vacant = match shard.get_mut(&key) {
             Some(held) => match held.answer(claim, now) {
                 Ok(outcome) => {
                     if matches!(outcome, Outcome::Claimed { .. }) {
-                        held.state = HeldState::Claimed {
-                            lease_until,
-                            committed: held.committed(),
-                        };
+                        held.state = HeldState::Claimed { lease_until, committed: held.committed() };
                     }
                     return outcome;
                 }
-                Err(Vacant { last_fence }) => last_fence + 1,
+                Err(vacant) => vacant,
             },
             None => match self.settled.get(&key).filter(|settled| settled.until > now) {
                 Some(settled) => match settled.answer(claim) {
                     Ok(outcome) => return outcome,
-                    Err(Vacant { last_fence }) => last_fence + 1,
+                    Err(vacant) => vacant,
                 },
-                None => 1,
+                None => Vacant { last_fence: 0, progress: None },
             },
         };
+        let Vacant { last_fence, progress } = vacant;
+        let fence = last_fence + 1;
         let held = Held {
             request: claim.request,
             owner: claim.owner,
             fence,
             retention: millis(claim.retention),
-            state: HeldState::Claimed {
-                lease_until,
-                committed: false,
-            },
+            state: HeldState::Claimed { lease_until, committed: false },
+            progress: progress.clone(),
             waiters: None,
         };
         match shard.entry(key) {
@@ -227,7 +224,7 @@ impl MemoryStore {
                 place.insert(held);
             }
         }
-        Outcome::Claimed { fence }
+        Outcome::Claimed { fence, progress }
     }
 
     /// Ends a claim.
@@ -248,8 +245,7 @@ impl MemoryStore {
             Settlement::Complete(answer) if self.fits(&answer) => End::Completed(answer),
             // An answer that could only be dropped again must not be forgotten: it ran.
             Settlement::Complete(_) | Settlement::NotReplayable => End::NotReplayable,
-            Settlement::Forget => End::Free,
-            Settlement::Release if !held.committed() => End::Free,
+            Settlement::Release if !held.committed() => End::Free(held.progress.clone()),
             Settlement::Release | Settlement::Indeterminate => {
                 held.state = HeldState::Indeterminate { until };
                 held.wake();
@@ -266,10 +262,7 @@ impl MemoryStore {
     pub fn renew(&self, key: &Digest, owner: Owner, fence: u64, lease: Duration) -> Written {
         let lease_until = self.clock.now().saturating_add(millis(lease));
         self.write(key, owner, fence, |held| {
-            held.state = HeldState::Claimed {
-                lease_until,
-                committed: held.committed(),
-            };
+            held.state = HeldState::Claimed { lease_until, committed: held.committed() };
         })
     }
 
@@ -280,6 +273,11 @@ impl MemoryStore {
                 *committed = true;
             }
         })
+    }
+
+    /// Saves how far the owner has come, for whoever claims the key next.
+    pub fn save(&self, key: &Digest, owner: Owner, fence: u64, progress: Progress) -> Written {
+        self.write(key, owner, fence, |held| held.progress = Some(progress))
     }
 
     /// A place in the queue for a key in progress; `None` if there is nothing to wait for.
@@ -307,28 +305,33 @@ impl MemoryStore {
         if let Some(held) = self.shard(key).get(key) {
             let fence = held.fence;
             return match held.state_at(now) {
-                Some(HeldState::Claimed { lease_until, .. }) => Some(Inspection::InProgress {
-                    fence,
-                    lease_left: left(lease_until),
-                }),
-                Some(HeldState::Indeterminate { until }) => Some(Inspection::Indeterminate {
-                    fence,
-                    expires_in: left(until),
-                }),
+                Some(HeldState::Claimed { lease_until, .. }) => {
+                    Some(Inspection::InProgress { fence, lease_left: left(lease_until) })
+                }
+                Some(HeldState::Indeterminate { until }) => {
+                    Some(Inspection::Indeterminate { fence, expires_in: left(until) })
+                }
                 None => None,
             };
         }
         let settled = self.settled.get(key).filter(|settled| settled.until > now)?;
         let (fence, expires_in) = (settled.fence, left(settled.until));
         match settled.end {
-            End::Completed(answer) => Some(Inspection::Completed {
-                fence,
-                answer,
-                expires_in,
-            }),
+            End::Completed(answer) => Some(Inspection::Completed { fence, answer, expires_in }),
             End::NotReplayable => Some(Inspection::NotReplayable { fence, expires_in }),
-            End::Free => None,
+            End::Free(_) => None,
         }
+    }
+
+    /// The records of a key and its scope (see [`super::name`]), at whatever endpoints. Looks at every record.
+    #[must_use]
+    pub fn find(&self, name: &Digest) -> Vec<Digest> {
+        let of_name = |request: &Identified| (request.name == *name).then_some(request.key);
+        let held = self.shards.iter().flat_map(|shard| {
+            shard.lock().values().filter_map(|held| of_name(&held.request)).collect::<Vec<_>>()
+        });
+        let settled = self.settled.iter().filter_map(|(_, settled)| of_name(&settled.request));
+        held.chain(settled).filter(|key| self.inspect(key).is_some()).collect()
     }
 
     /// Frees a key, whatever its state; the owner of a claim on it has lost it. Whether there was anything to forget.
@@ -336,15 +339,9 @@ impl MemoryStore {
         let known = self.inspect(key).is_some();
         let mut shard = self.shard(key);
         if let Some(held) = shard.remove(key) {
-            self.put_away(*key, &held, End::Free, held.retention);
+            self.put_away(*key, &held, End::Free(None), held.retention);
         } else if let Some(settled) = self.settled.get(key) {
-            self.settled.insert(
-                *key,
-                Settled {
-                    end: End::Free,
-                    ..settled
-                },
-            );
+            self.settled.insert(*key, Settled { end: End::Free(None), ..settled });
         }
         known
     }
@@ -374,14 +371,11 @@ impl MemoryStore {
         let now = self.clock.now();
         let next = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut shard = self.shards[next].lock();
-        let lapsed: Vec<Digest> = shard
-            .iter()
-            .filter(|(_, held)| held.is_forgettable(now))
-            .map(|(key, _)| *key)
-            .collect();
+        let lapsed: Vec<Digest> =
+            shard.iter().filter(|(_, held)| held.is_forgettable(now)).map(|(key, _)| *key).collect();
         for key in lapsed {
             if let Some(held) = shard.remove(&key) {
-                self.put_away(key, &held, End::Free, held.retention);
+                self.put_away(key, &held, End::Free(held.progress.clone()), held.retention);
             }
         }
         changed
@@ -406,20 +400,8 @@ impl MemoryStore {
     /// Moves a record that is no longer held to the settled ones. The caller has the shard's lock.
     fn put_away(&self, key: Digest, held: &Held, end: End, retention: Millis) {
         self.held.fetch_sub(1, Ordering::Relaxed);
-        let Identified {
-            fingerprint,
-            identity,
-            ..
-        } = held.request;
         let until = self.clock.now().saturating_add(retention);
-        let settled = Settled {
-            fingerprint,
-            identity,
-            fence: held.fence,
-            until,
-            retention,
-            end,
-        };
+        let settled = Settled { request: held.request, fence: held.fence, until, retention, end };
         self.settled.insert(key, settled);
         self.changed.store(true, Ordering::Relaxed);
         held.wake();
@@ -430,24 +412,20 @@ impl MemoryStore {
     }
 
     fn most_held(&self) -> u64 {
-        self.limits
-            .max_entries
-            .min(self.limits.max_bytes / RECORD_OVERHEAD)
-            .max(1)
+        self.limits.max_entries.min(self.limits.max_bytes / RECORD_OVERHEAD).max(1)
     }
 }
 
 /// There is no record, but for the fence of the last claim.
 struct Vacant {
     last_fence: u64,
+    progress: Option<Progress>,
 }
 
 impl Held {
     fn answer(&mut self, claim: &Claim, now: Millis) -> Result<Outcome, Vacant> {
         let Some(state) = self.state_at(now) else {
-            return Err(Vacant {
-                last_fence: self.fence,
-            });
+            return Err(Vacant { last_fence: self.fence, progress: self.progress.clone() });
         };
         // A lease that lapsed behind the commit point has an end from now on, which is final.
         self.state = state;
@@ -455,15 +433,15 @@ impl Held {
             return Ok(Outcome::Mismatch(differs));
         }
         if matches!(state, HeldState::Indeterminate { .. }) && claim.over_indeterminate {
-            return Err(Vacant {
-                last_fence: self.fence,
-            });
+            return Err(Vacant { last_fence: self.fence, progress: self.progress.clone() });
         }
         Ok(match state {
-            HeldState::Claimed { .. } if self.owner == claim.owner => Outcome::Claimed { fence: self.fence },
-            HeldState::Claimed { lease_until, .. } => Outcome::InProgress {
-                lease_left: Duration::from_millis(lease_until - now),
-            },
+            HeldState::Claimed { .. } if self.owner == claim.owner => {
+                Outcome::Claimed { fence: self.fence, progress: self.progress.clone() }
+            }
+            HeldState::Claimed { lease_until, .. } => {
+                Outcome::InProgress { lease_left: Duration::from_millis(lease_until - now) }
+            }
             HeldState::Indeterminate { .. } => Outcome::Indeterminate,
         })
     }
@@ -474,10 +452,7 @@ impl Held {
         match self.state {
             HeldState::Claimed { lease_until, .. } if lease_until > now => Some(self.state),
             HeldState::Claimed { committed: false, .. } => None,
-            HeldState::Claimed {
-                lease_until,
-                committed: true,
-            } => {
+            HeldState::Claimed { lease_until, committed: true } => {
                 let until = lease_until.saturating_add(self.retention);
                 (until > now).then_some(HeldState::Indeterminate { until })
             }
@@ -488,10 +463,9 @@ impl Held {
     /// Whether nobody misses it: lapsed for as long again as anyone may come back to it.
     fn is_forgettable(&self, now: Millis) -> bool {
         match self.state {
-            HeldState::Claimed {
-                lease_until,
-                committed: false,
-            } => now > lease_until.saturating_add(self.retention),
+            HeldState::Claimed { lease_until, committed: false } => {
+                now > lease_until.saturating_add(self.retention)
+            }
             _ => self.state_at(now).is_none(),
         }
     }
@@ -514,29 +488,22 @@ impl Held {
 impl Settled {
     fn answer(&self, claim: &Claim) -> Result<Outcome, Vacant> {
         let outcome = match &self.end {
-            End::Free => {
-                return Err(Vacant {
-                    last_fence: self.fence,
-                });
+            End::Free(progress) => {
+                return Err(Vacant { last_fence: self.fence, progress: progress.clone() });
             }
             End::Completed(answer) => Outcome::Completed(answer.clone()),
             End::NotReplayable => Outcome::NotReplayable,
         };
-        let kept = Identified {
-            key: claim.request.key,
-            fingerprint: self.fingerprint,
-            identity: self.identity,
-        };
-        Ok(Differs::between(&kept, &claim.request).map_or(outcome, Outcome::Mismatch))
+        Ok(Differs::between(&self.request, &claim.request).map_or(outcome, Outcome::Mismatch))
     }
 
     fn size(&self) -> u64 {
-        RECORD_OVERHEAD
-            + if let End::Completed(answer) = &self.end {
-                answer.size() as u64
-            } else {
-                0
-            }
+        let content = match &self.end {
+            End::Completed(answer) => answer.size(),
+            End::Free(Some(progress)) => progress.len(),
+            End::NotReplayable | End::Free(None) => 0,
+        };
+        RECORD_OVERHEAD + content as u64
     }
 }
 

@@ -14,6 +14,6 @@ mod request;
 pub use digest::{Digest, DigestBuilder};
 pub use key::{InvalidKey, parse_key};
 pub use memory::{Limits, MemoryStore, Stats};
-pub use record::{Answer, Claim, Differs, Inspection, Outcome, Owner, Settlement, Written};
+pub use record::{Answer, Claim, Differs, Inspection, Outcome, Owner, Progress, Settlement, Written};
 pub use registry::{OptionsDiffer, Registry};
-pub use request::{Body, Identified, Request, identify};
+pub use request::{Body, Identified, Request, identify, name};

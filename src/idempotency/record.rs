@@ -24,6 +24,9 @@ pub struct Claim {
     pub over_indeterminate: bool,
 }
 
+/// How far a claim's owner has come: bytes of its own, kept when the claim ends without an answer, for the next one.
+pub type Progress = std::sync::Arc<[u8]>;
+
 /// The answer to a [`Claim`].
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -31,6 +34,8 @@ pub enum Outcome {
     Claimed {
         /// Names this claim in every later write.
         fence: u64,
+        /// What an earlier claim of the key saved of its progress.
+        progress: Option<Progress>,
     },
     /// Answered before: replay this.
     Completed(Answer),
@@ -82,10 +87,7 @@ impl Answer {
     /// Joins a head (status, headers) and a body.
     #[must_use]
     pub fn new(head: &[u8], body: &[u8]) -> Self {
-        Self {
-            bytes: [head, body].concat().into(),
-            head_length: head.len(),
-        }
+        Self { bytes: [head, body].concat().into(), head_length: head.len() }
     }
 
     /// The head.
@@ -118,8 +120,6 @@ pub enum Settlement {
     Release,
     /// As one of which nobody can know whether it ran.
     Indeterminate,
-    /// Freely, also behind the commit point: the record is kept elsewhere.
-    Forget,
 }
 
 /// Whether a write named the current claim.

@@ -59,13 +59,7 @@ impl Registry {
     /// It exists with other limits.
     pub fn named(&self, name: &str, limits: Limits) -> Result<Arc<MemoryStore>, OptionsDiffer> {
         let store = self.find(Name::Given(name.to_owned()), limits, |_, _| true);
-        if store.limits() == limits {
-            Ok(store)
-        } else {
-            Err(OptionsDiffer {
-                existing: store.limits(),
-            })
-        }
+        if store.limits() == limits { Ok(store) } else { Err(OptionsDiffer { existing: store.limits() }) }
     }
 
     /// The store that belongs to a place in the program: each thread that comes to this place for the n-th time gets
@@ -99,10 +93,7 @@ impl Registry {
             }
         }
         let store = self.private(limits);
-        stores.push(Shared {
-            store: Arc::downgrade(&store),
-            members: HashSet::from([here]),
-        });
+        stores.push(Shared { store: Arc::downgrade(&store), members: HashSet::from([here]) });
         store
     }
 
@@ -120,9 +111,7 @@ impl Registry {
                 }
             };
             // Without the thread all still works: the cache then does its housekeeping inside of requests.
-            let _ = thread::Builder::new()
-                .name("reprise-memory".into())
-                .spawn(housekeeping);
+            let _ = thread::Builder::new().name("reprise-memory".into()).spawn(housekeeping);
         }
     }
 }

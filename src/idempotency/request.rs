@@ -50,6 +50,19 @@ pub struct Identified {
     pub fingerprint: Digest,
     /// Who asks. The same for everyone where the application named a scope, which then says all about whose key it is.
     pub identity: Digest,
+    /// The client's key and its scope, whatever the endpoint: what an operator knows of a record.
+    pub name: Digest,
+}
+
+/// What an operator knows of a record: a key and its scope. For a derived key there is no such thing.
+#[must_use]
+pub fn name(scope: Option<&str>, key: &str) -> Digest {
+    scoped(DigestBuilder::new("name"), scope).field(key.as_bytes()).finish()
+}
+
+fn scoped(digest: DigestBuilder, scope: Option<&str>) -> DigestBuilder {
+    // An absent scope and an empty one are two scopes.
+    digest.field(if scope.is_some() { b"+" } else { b"-" }).field(scope.unwrap_or_default().as_bytes())
 }
 
 /// Makes the three digests of `semantics.md` §2.2 to §2.4.
@@ -58,15 +71,10 @@ pub struct Identified {
 ///
 /// The key header is there and is no key.
 pub fn identify(request: &Request<'_>, max_key_length: usize) -> Result<Identified, InvalidKey> {
-    let key = request
-        .key
-        .map(|header| parse_key(header, max_key_length))
-        .transpose()?;
+    let key = request.key.map(|header| parse_key(header, max_key_length)).transpose()?;
     let media_type = media_type(request.content_type);
     let identity = match (request.scope, request.credentials) {
-        (None, Some(credentials)) => DigestBuilder::new("identity")
-            .field(credentials.as_bytes())
-            .finish(),
+        (None, Some(credentials)) => DigestBuilder::new("identity").field(credentials.as_bytes()).finish(),
         _ => Digest([0; 32]),
     };
     let fingerprint = body(
@@ -77,28 +85,21 @@ pub fn identify(request: &Request<'_>, max_key_length: usize) -> Result<Identifi
         request.body,
     )
     .finish();
-    // An absent scope and an empty one are two scopes.
-    let (scoped, scope): (&[u8], &str) = request.scope.map_or((b"-", ""), |scope| (b"+", scope));
-    let key = match key {
-        Some(key) => DigestBuilder::new("key")
-            .field(scoped)
-            .field(scope.as_bytes())
-            .field(request.method.as_bytes())
-            .field(path(request.original_url).as_bytes())
-            .field(key.as_bytes()),
+    let Some(key) = key else {
         // The fingerprint stands for method, URL, media type and body.
-        None => DigestBuilder::new("derived key")
-            .field(scoped)
-            .field(scope.as_bytes())
+        let derived = scoped(DigestBuilder::new("derived key"), request.scope)
             .field(&identity.0)
-            .field(&fingerprint.0),
-    }
-    .finish();
-    Ok(Identified {
-        key,
-        fingerprint,
-        identity,
-    })
+            .field(&fingerprint.0)
+            .finish();
+        return Ok(Identified { key: derived, fingerprint, identity, name: derived });
+    };
+    let name = name(request.scope, &key);
+    let key = DigestBuilder::new("key")
+        .field(&name.0)
+        .field(request.method.as_bytes())
+        .field(path(request.original_url).as_bytes())
+        .finish();
+    Ok(Identified { key, fingerprint, identity, name })
 }
 
 /// The path of a URL: all before its query.
@@ -109,9 +110,7 @@ fn path(url: &str) -> &str {
 /// The media type in one spelling. A multipart boundary is chosen anew for each attempt and says nothing; JSON knows
 /// no parameters (RFC 8259 §11).
 fn media_type(content_type: &str) -> String {
-    let mut parts = content_type
-        .split(';')
-        .map(|part| part.trim().to_ascii_lowercase());
+    let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
     let essence = parts.next().unwrap_or_default();
     if essence.ends_with("/json") || essence.ends_with("+json") {
         return essence;
@@ -161,10 +160,7 @@ mod tests {
     #[test]
     fn the_query_is_in_the_fingerprint_and_not_in_the_key() {
         let one = of(&REQUEST);
-        let other = of(&Request {
-            original_url: "/orders?x=2",
-            ..REQUEST
-        });
+        let other = of(&Request { original_url: "/orders?x=2", ..REQUEST });
         assert_eq!(one.key, other.key);
         assert_ne!(one.fingerprint, other.fingerprint);
     }
@@ -173,85 +169,28 @@ mod tests {
     fn scope_method_path_and_key_make_the_key() {
         let one = of(&REQUEST);
         for other in [
-            Request {
-                method: "PUT",
-                ..REQUEST
-            },
-            Request {
-                original_url: "/refunds?x=1",
-                ..REQUEST
-            },
-            Request {
-                key: Some("l"),
-                ..REQUEST
-            },
-            Request {
-                scope: Some(""),
-                ..REQUEST
-            },
+            Request { method: "PUT", ..REQUEST },
+            Request { original_url: "/refunds?x=1", ..REQUEST },
+            Request { key: Some("l"), ..REQUEST },
+            Request { scope: Some(""), ..REQUEST },
             Request { key: None, ..REQUEST },
         ] {
             assert_ne!(of(&other).key, one.key, "{other:?}");
         }
         assert_ne!(
-            of(&Request {
-                scope: Some("a"),
-                ..REQUEST
-            })
-            .key,
-            of(&Request {
-                scope: Some("b"),
-                ..REQUEST
-            })
-            .key
+            of(&Request { scope: Some("a"), ..REQUEST }).key,
+            of(&Request { scope: Some("b"), ..REQUEST }).key
         );
-        assert_eq!(
-            of(&Request {
-                key: Some("\"k\""),
-                ..REQUEST
-            }),
-            one
-        );
-        assert_eq!(
-            of(&Request {
-                credentials: Some("Bearer b"),
-                ..REQUEST
-            })
-            .key,
-            one.key
-        );
+        assert_eq!(of(&Request { key: Some("\"k\""), ..REQUEST }), one);
+        assert_eq!(of(&Request { credentials: Some("Bearer b"), ..REQUEST }).key, one.key);
     }
 
     #[test]
     fn a_scope_says_all_about_whose_key_it_is() {
-        let alice = Request {
-            scope: Some("alice"),
-            ..REQUEST
-        };
-        assert_eq!(
-            of(&alice).identity,
-            of(&Request {
-                credentials: Some("Bearer b"),
-                ..alice
-            })
-            .identity
-        );
-        assert_ne!(
-            of(&REQUEST).identity,
-            of(&Request {
-                credentials: Some("Bearer b"),
-                ..REQUEST
-            })
-            .identity
-        );
-        assert_ne!(
-            of(&REQUEST).identity,
-            of(&Request {
-                credentials: None,
-                ..REQUEST
-            })
-            .identity
-        );
+        let alice = Request { scope: Some("alice"), ..REQUEST };
+        assert_eq!(of(&alice).identity, of(&Request { credentials: Some("Bearer b"), ..alice }).identity);
+        assert_ne!(of(&REQUEST).identity, of(&Request { credentials: Some("Bearer b"), ..REQUEST }).identity);
+        assert_ne!(of(&REQUEST).identity, of(&Request { credentials: None, ..REQUEST }).identity);
     }
 
     #[test]
@@ -259,45 +198,17 @@ mod tests {
         let derived = Request { key: None, ..REQUEST };
         let one = of(&derived).key;
         for other in [
-            Request {
-                credentials: Some("Bearer b"),
-                ..derived
-            },
-            Request {
-                scope: Some("a"),
-                ..derived
-            },
-            Request {
-                method: "PUT",
-                ..derived
-            },
-            Request {
-                original_url: "/orders?x=2",
-                ..derived
-            },
-            Request {
-                content_type: "text/plain",
-                ..derived
-            },
-            Request {
-                body: Body::Json("{\"a\":2}"),
-                ..derived
-            },
-            Request {
-                body: Body::Absent,
-                ..derived
-            },
+            Request { credentials: Some("Bearer b"), ..derived },
+            Request { scope: Some("a"), ..derived },
+            Request { method: "PUT", ..derived },
+            Request { original_url: "/orders?x=2", ..derived },
+            Request { content_type: "text/plain", ..derived },
+            Request { body: Body::Json("{\"a\":2}"), ..derived },
+            Request { body: Body::Absent, ..derived },
         ] {
             assert_ne!(of(&other).key, one, "{other:?}");
         }
-        assert_eq!(
-            of(&Request {
-                body: Body::Json(" { \"a\" : 1.0 } "),
-                ..derived
-            })
-            .key,
-            one
-        );
+        assert_eq!(of(&Request { body: Body::Json(" { \"a\" : 1.0 } "), ..derived }).key, one);
     }
 
     #[test]
@@ -326,10 +237,8 @@ mod tests {
             Body::Json("not json"),
             Body::Raw(b"not json"),
         ];
-        let fingerprints: std::collections::BTreeSet<_> = bodies
-            .iter()
-            .map(|&body| of(&Request { body, ..REQUEST }).fingerprint)
-            .collect();
+        let fingerprints: std::collections::BTreeSet<_> =
+            bodies.iter().map(|&body| of(&Request { body, ..REQUEST }).fingerprint).collect();
         assert_eq!(fingerprints.len(), bodies.len());
     }
 }

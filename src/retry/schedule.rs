@@ -50,30 +50,19 @@ impl Schedule {
             return Err(InvalidSchedule::MaxDelay(max_delay_ms));
         }
         if max_delay_ms < initial_delay_ms {
-            return Err(InvalidSchedule::MaxBelowInitial {
-                initial_delay_ms,
-                max_delay_ms,
-            });
+            return Err(InvalidSchedule::MaxBelowInitial { initial_delay_ms, max_delay_ms });
         }
         if !(exponential_base.is_finite() && exponential_base >= 1.0) {
             return Err(InvalidSchedule::ExponentialBase(exponential_base));
         }
-        Ok(Self {
-            initial_delay_ms,
-            max_delay_ms,
-            exponential_base,
-        })
+        Ok(Self { initial_delay_ms, max_delay_ms, exponential_base })
     }
 }
 
 impl Default for Schedule {
     /// 1 s, doubled each time, up to 30 s: the specification's defaults.
     fn default() -> Self {
-        Self {
-            initial_delay_ms: 1_000.0,
-            max_delay_ms: 30_000.0,
-            exponential_base: 2.0,
-        }
+        Self { initial_delay_ms: 1_000.0, max_delay_ms: 30_000.0, exponential_base: 2.0 }
     }
 }
 
@@ -123,10 +112,7 @@ mod tests {
     fn the_specifications_table() {
         let table = [1_000.0, 2_000.0, 4_000.0, 8_000.0, 16_000.0, 30_000.0, 30_000.0];
         for (attempt, expected) in (0..).zip(table) {
-            assert_eq!(
-                compute_delay(attempt, &Schedule::default()).to_bits(),
-                f64::to_bits(expected)
-            );
+            assert_eq!(compute_delay(attempt, &Schedule::default()).to_bits(), f64::to_bits(expected));
         }
     }
 
@@ -138,10 +124,7 @@ mod tests {
             (Schedule::new(5.0, 30_000.0, 1.0).unwrap(), 5.0),
             (Schedule::new(5.0, f64::MAX, f64::MAX).unwrap(), f64::MAX),
         ] {
-            assert_eq!(
-                compute_delay(u32::MAX, &schedule).to_bits(),
-                f64::to_bits(expected)
-            );
+            assert_eq!(compute_delay(u32::MAX, &schedule).to_bits(), f64::to_bits(expected));
         }
     }
 
@@ -155,24 +138,13 @@ mod tests {
             (1.0, f64::INFINITY, 2.0, MaxDelay(f64::INFINITY)),
             (1.0, 2.0, 0.5, ExponentialBase(0.5)),
             (1.0, 2.0, f64::INFINITY, ExponentialBase(f64::INFINITY)),
-            (
-                2.0,
-                1.0,
-                2.0,
-                MaxBelowInitial {
-                    initial_delay_ms: 2.0,
-                    max_delay_ms: 1.0,
-                },
-            ),
+            (2.0, 1.0, 2.0, MaxBelowInitial { initial_delay_ms: 2.0, max_delay_ms: 1.0 }),
         ] {
             assert_eq!(Schedule::new(initial, max, base), Err(expected));
         }
         assert!(matches!(Schedule::new(f64::NAN, 1.0, 2.0), Err(InitialDelay(_))));
         assert!(matches!(Schedule::new(1.0, f64::NAN, 2.0), Err(MaxDelay(_))));
-        assert!(matches!(
-            Schedule::new(1.0, 2.0, f64::NAN),
-            Err(ExponentialBase(_))
-        ));
+        assert!(matches!(Schedule::new(1.0, 2.0, f64::NAN), Err(ExponentialBase(_))));
     }
 
     proptest! {

@@ -1,30 +1,30 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { Answer, FlatHeaders } from './answer.js';
+import type { RequestFacts } from '../../native/binding.js';
+import { REMOVED, type Answer } from './answer.js';
+import { isBrokenHere, outlive } from './departure.js';
 import type { HeldClaim, Settlement, Written } from './desk.js';
-import { effectiveHeader, headersSince, snapshot, type HeadArgument, type Snapshot } from './headers.js';
+import { isSendable, readHead, snapshot, type HeadArguments, type SeenHead, type Snapshot } from './headers.js';
+import { exposeHeaders } from './problem.js';
+import { seal } from './seal.js';
+import type { Answered } from './transaction.js';
 
 /** What a capture asks of its middleware. */
 export interface CaptureHost {
   readonly maxResponseBytes: number;
   readonly replaySetCookie: boolean;
   /** Whether an answer is worth keeping. */
-  isWorthStoring(answer: { statusCode: number; headers: FlatHeaders }, req: IncomingMessage): boolean;
+  isWorthStoring(answer: { statusCode: number; headers: string[] }, req: IncomingMessage): boolean;
+  /** Told of the headers that an answer is kept with. */
+  onHead(headers: string[]): void;
   /**
    * Ends the claim. True when that is written; false when the answer goes out without being kept. Never rejects, and
    * takes no longer than the store's time limit.
    */
   settle(capture: Capture, how: Answer | Settlement): Written;
+  /** Told that the claim has ended in a transaction. */
+  onCommitted(capture: Capture): void;
 }
-
-/** How the body is dealt with. */
-type Mode =
-  /** Kept as it passes, up to the limit; its last piece waits for the store. */
-  | 'kept'
-  /** Passed on: too large to be kept. Its last piece waits for the store. */
-  | 'too-large'
-  /** Passed on, and never held back: an event stream. */
-  | 'event-stream';
 
 /** How far the answer is. */
 type Phase =
@@ -34,28 +34,29 @@ type Phase =
   /** The claim has ended: everything passes through. */
   | 'over';
 
-interface Head {
-  readonly statusCode: number;
-  readonly statusMessage: string;
-  readonly headers: FlatHeaders;
-  readonly contentLength: number | undefined;
-}
-
 type WriteCallback = (error?: Error | null) => void;
+type WriteArguments = [chunk?: unknown, encoding?: BufferEncoding | WriteCallback, callback?: WriteCallback];
+type WriteHead = (...args: HeadArguments) => ServerResponse;
+type Write = (...args: WriteArguments) => boolean;
+type End = (...args: WriteArguments) => ServerResponse;
 
 /**
  * Watches one response. Every way of answering in Node, Express and connect goes through `writeHead`, `write` and
- * `end` of the response object, so these three are wrapped, and nothing else is touched.
+ * `end` of the response object, so these three are wrapped, and besides them only `destroy`, which gives the answer up.
  *
  * - The head is taken before the real `writeHead`, inside of which outer middleware adds its own headers.
  * - The last piece of the answer waits until the record is stored: a client that has seen the whole answer finds it.
- * - What the handler answers decides, not what reaches the client: after a disconnect the handler goes on, its
- *   answer is still taken.
+ *   If nothing went out before, the head waits too, and can still say that the answer was not stored.
+ * - What the handler answers decides, not what reaches the client. While an answer is kept, its source is not slowed
+ *   down by a slow client, and goes on when the client is gone.
+ *
+ * Informational answers (1xx) and trailers pass, and are not kept.
  */
 export class Capture {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly claim: HeldClaim;
+  readonly facts: RequestFacts;
   /** When the claim was made, by the clock that `maxHoldMs` is measured with. */
   readonly since = performance.now();
   /** Set by the handler: the answer is not to be kept. */
@@ -63,33 +64,54 @@ export class Capture {
 
   readonly #host: CaptureHost;
   readonly #before: Snapshot;
-  readonly #writeHead: ServerResponse['writeHead'];
-  readonly #write: ServerResponse['write'];
-  readonly #end: ServerResponse['end'];
+  readonly #writeHead: WriteHead;
+  readonly #write: Write;
+  readonly #end: End;
   #phase: Phase = 'open';
-  #mode: Mode = 'kept';
-  #head: Head | undefined;
-  #chunks: Buffer[] = [];
+  #head: SeenHead | undefined;
+  /** The pieces of the body; none when they have become too large to be kept. */
+  #body: Buffer[] | undefined = [];
   #bytes = 0;
-  /** The handler is inside of its last `write` or `end`: the head, if it is still here, waits for the store too. */
-  #finishing = false;
+  /** The head that is asked for goes with the last piece of the answer. */
+  #headIsLast = false;
+  #headIsHeld = false;
   /** What waits for the store, in its order. */
-  #held: (() => void)[] = [];
-  /** The connection is gone, while the handler goes on. */
-  #clientGone = false;
+  #held: (() => unknown)[] = [];
+  #ended = false;
+  /** What is piped into the response. */
+  readonly #sources = new Set<Readable>();
+  /** The client has left, while the handler goes on: makes the response closed again. */
+  #stopOutliving: (() => void) | undefined;
+  /** A transaction is under way, which ends the claim with what was answered inside of it. */
+  #transaction: { answered?: Answered } | undefined;
+  /** For the handler the answer is on its way: makes the response open again. */
+  #unseal: (() => void) | undefined;
 
-  constructor(host: CaptureHost, req: IncomingMessage, res: ServerResponse, claim: HeldClaim) {
+  constructor(host: CaptureHost, req: IncomingMessage, res: ServerResponse, claim: HeldClaim, facts: RequestFacts) {
     this.#host = host;
+    this.facts = facts;
     this.req = req;
     this.res = res;
     this.claim = claim;
     this.#before = snapshot(res);
-    this.#writeHead = res.writeHead.bind(res);
-    this.#write = res.write.bind(res);
-    this.#end = res.end.bind(res);
+    this.#writeHead = res.writeHead.bind(res) as WriteHead;
+    this.#write = res.write.bind(res) as Write;
+    this.#end = res.end.bind(res) as End;
+    const destroy = res.destroy.bind(res);
     res.writeHead = (...args: HeadArguments) => this.#onWriteHead(args);
     res.write = ((...args: WriteArguments) => this.#onWrite(args)) as ServerResponse['write'];
     res.end = ((...args: WriteArguments) => this.#onEnd(args)) as ServerResponse['end'];
+    res.destroy = (error) => {
+      this.abandon();
+      return destroy(error);
+    };
+    res.on('pipe', (source: Readable) => {
+      this.#sources.add(source);
+      if (this.#stopOutliving) this.#watch(source);
+    });
+    res.on('unpipe', (source: Readable) => {
+      this.#sources.delete(source);
+    });
     res.once('close', () => {
       this.#onClose();
     });
@@ -98,7 +120,58 @@ export class Capture {
   /** Ends the claim without an answer: there will be none. */
   abandon(): void {
     if (this.#phase !== 'open') return;
-    this.#settle('release');
+    if (this.#transaction) this.#answerInside('release', false);
+    else this.#endEarly('release');
+  }
+
+  /** From here on the answer is held, until `resume` or `takeBack`: a transaction ends the claim with it. */
+  defer(): void {
+    this.#transaction = {};
+  }
+
+  get isDeferred(): boolean {
+    return this.#transaction !== undefined;
+  }
+
+  /** What was answered since `defer`. */
+  get answered(): Answered | undefined {
+    return this.#transaction?.answered;
+  }
+
+  /** The transaction is over. Where it did not end the claim, as was wished, the claim ends as ever. */
+  resume(committed: boolean): void {
+    const how = this.#transaction?.answered?.how;
+    this.#transaction = undefined;
+    if (committed) {
+      this.#host.onCommitted(this);
+      this.#letGo(true);
+    } else if (how !== undefined) {
+      this.#settle(how);
+    }
+  }
+
+  /**
+   * Nothing was committed: what was answered is not true, and none of it has left. The request may be answered anew,
+   * unless its head had left before the transaction began.
+   */
+  takeBack(): void {
+    this.#transaction = undefined;
+    if (this.#phase === 'over') return;
+    this.#unseal?.();
+    this.#unseal = undefined;
+    this.#phase = 'open';
+    this.#held = [];
+    this.#body = [];
+    this.#bytes = 0;
+    this.#headIsHeld = false;
+    this.#ended = false;
+    if (this.res.headersSent) {
+      this.res.destroy();
+      return;
+    }
+    this.#head = undefined;
+    this.res.statusCode = 200;
+    this.res.removeHeader('Content-Length');
   }
 
   /** Whether the claim has ended, or is about to. */
@@ -107,146 +180,145 @@ export class Capture {
   }
 
   #onWriteHead(args: HeadArguments): ServerResponse {
-    const [statusCode] = args;
     // 1xx are not the answer yet.
-    if (this.#phase !== 'open' || this.#head !== undefined || statusCode < 200) return this.#callWriteHead(args);
-    this.#head = this.#takeHead(args);
-    this.#chooseMode(args);
-    if (this.#finishing && !this.isOver) {
-      this.#hold(() => this.#callWriteHead(args));
-      return this.res;
+    if (this.#phase !== 'open' || this.#head !== undefined || args[0] < 200) return this.#writeHead(...args);
+    const head = readHead(this.#before, this.res, args, this.#host.replaySetCookie);
+    const isHeld = this.#headIsLast || this.#transaction !== undefined;
+    if (isHeld && args.length === 1 && isSendable(head, this.res)) {
+      this.#headIsHeld = true;
+    } else if (this.#transaction) {
+      this.#held.push(() => this.#writeHead(...args));
+    } else {
+      // What Node refuses, it refuses here, where the handler stands.
+      this.#writeHead(...args);
     }
-    try {
-      return this.#callWriteHead(args);
-    } catch (error) {
-      // Refused by Node: the handler may try again.
-      this.#head = undefined;
-      throw error;
+    this.#head = head;
+    this.#host.onHead(head.headers);
+    // It may never end, and it must not run twice: the record says so from the start.
+    if (head.isEventStream && !isHeld && this.#isWorthKeeping(head)) this.#endEarly('not-replayable');
+    if (this.#transaction) {
+      this.res.statusCode = head.statusCode;
+      this.#seal();
     }
+    return this.res;
   }
 
   #onWrite(args: WriteArguments): boolean {
-    const [chunk] = args;
+    const [chunk, encoding] = args;
     if (this.#phase === 'settling') {
-      this.#hold(() => this.#callWrite(args));
+      this.#held.push(() => this.#pass(args));
       return true;
     }
-    if (this.#phase === 'over' || !isChunk(chunk)) return this.#callWrite(args);
-    const bytes = toBytes(chunk, args[1]);
-    const length = this.#bytes + bytes.length;
-    this.#finishing = this.#announcedLength() === length;
-    this.#ensureHead();
-    if (this.isOver) return this.#callWrite(args);
+    if (this.#phase === 'over' || !isChunk(chunk)) return this.#write(...args);
+    const bytes = toBytes(chunk, encoding);
+    const total = this.#bytes + bytes.length;
+    this.#askForHead(isAtLeast(total, this.res.getHeader('content-length')));
+    if (this.isOver) return this.#write(...args);
     this.#keep(bytes);
-    if (!this.#finishing) return this.#callWrite(args);
-    this.#hold(() => this.#callWrite(args));
-    this.#finish();
-    return true;
+    if (isAtLeast(total, this.#head?.contentLength)) {
+      this.#held.push(() => this.#pass(args));
+      this.#finish();
+      return true;
+    }
+    if (this.#transaction) {
+      this.#held.push(() => this.#pass(args));
+      return true;
+    }
+    this.#letGoOfHead();
+    if (this.#stopIfPointless()) return this.#write(...args);
+    // What is kept need not wait for a slow client.
+    return this.#pass(args) || this.#body !== undefined;
   }
 
   #onEnd(args: WriteArguments): ServerResponse {
-    if (this.#phase === 'settling') {
-      this.#hold(() => this.#callEnd(args));
-      return this.res;
+    const [chunk, encoding] = args;
+    const bytes = isChunk(chunk) ? toBytes(chunk, encoding) : undefined;
+    // Any other body is refused by Node.
+    const isRefused = bytes === undefined && Boolean(chunk) && typeof chunk !== 'function';
+    if (this.#phase === 'over' || isRefused) return this.#end(...args);
+    if (this.#phase === 'open') {
+      this.#askForHead(true);
+      if (this.isOver) return this.#end(...args);
+      if (bytes) this.#keep(bytes);
     }
-    if (this.#phase === 'over') return this.#callEnd(args);
-    const [chunk] = args;
-    const bytes = isChunk(chunk) ? toBytes(chunk, args[1]) : undefined;
-    this.#finishing = true;
-    if (this.#head === undefined) this.#setContentLength(bytes?.length ?? 0);
-    this.#ensureHead();
-    if (this.isOver) return this.#callEnd(args);
-    if (bytes !== undefined) this.#keep(bytes);
-    this.#hold(() => this.#callEnd(args));
-    this.#finish();
+    this.#ended = true;
+    this.#held.push(() => this.#end(...args));
+    if (!this.isOver) this.#finish();
     return this.res;
   }
 
   /** The connection is closed. If the answer is not known by now, either it will never be, or only nobody hears it. */
   #onClose(): void {
     if (this.#phase !== 'open') return;
-    if (isBrokenHere(this.req, this.res)) {
+    if (isBrokenHere(this.req)) {
       this.abandon();
       return;
     }
-    this.#clientGone = true;
-    // A pipe lets go of a closed response. What it still has to say is the answer all the same.
-    this.res.once('unpipe', (source: Readable) => {
-      if (this.isOver) return;
-      if (source.destroyed || source.readableEnded) {
-        this.abandon();
-        return;
-      }
-      source.once('close', () => {
-        this.abandon();
-      });
-      source.pipe(this.res);
+    this.#stopOutliving = outlive(this.req, this.res, this.#sources, () => {
+      this.abandon();
     });
+    for (const source of this.#sources) this.#watch(source);
+    this.#stopIfPointless();
   }
 
-  #ensureHead(): void {
-    // Through the property: middleware that was mounted inside of us adds its headers there.
-    if (this.#head === undefined && !this.res.headersSent) this.res.writeHead(this.res.statusCode);
-  }
-
-  #takeHead(args: HeadArguments): Head {
-    const [statusCode, second, third] = args;
-    const argument = typeof second === 'string' ? third : (third ?? second);
-    const given = typeof second === 'string' ? second : this.res.statusMessage;
-    const length = effectiveHeader(this.res, argument, 'content-length');
-    return {
-      statusCode,
-      // Node's types promise a string where there is none before the head is written.
-      statusMessage: given || '',
-      headers: headersSince(this.#before, this.res, argument, this.#host.replaySetCookie),
-      contentLength: length === undefined ? undefined : Number(length),
+  /** After the client left: a stream that breaks half-way leaves an answer that nobody else gives up. */
+  #watch(source: Readable): void {
+    const onClose = () => {
+      if (!source.readableEnded) this.abandon();
     };
+    if (source.closed) onClose();
+    else source.once('close', onClose);
   }
 
-  #chooseMode(args: HeadArguments): void {
-    const [, second, third] = args;
-    const argument = typeof second === 'string' ? third : (third ?? second);
-    const type = effectiveHeader(this.res, argument, 'content-type');
-    if (type === undefined || !/^\s*text\/event-stream/i.test(type)) return;
-    this.#mode = 'event-stream';
-    // It may never end, and it must not run twice: the record says so from the start.
-    if (this.#isWorthKeeping()) this.#settle('not-replayable');
-  }
-
-  #isWorthKeeping(): boolean {
+  /** Nobody listens to an answer that cannot be kept: it is left to Node. */
+  #stopIfPointless(): boolean {
     const head = this.#head;
-    return head !== undefined && !this.noStore && this.#host.isWorthStoring(head, this.req);
+    if (!this.#stopOutliving || this.#transaction || this.#body || !head || !this.#isWorthKeeping(head)) return false;
+    this.#endEarly('not-replayable');
+    return true;
+  }
+
+  /** Takes the head if the handler has not written it. Through the property: inner middleware adds its headers there. */
+  #askForHead(isLast: boolean): void {
+    if (this.#head !== undefined || this.res.headersSent) return;
+    this.#headIsLast = isLast;
+    try {
+      this.res.writeHead(this.res.statusCode);
+    } finally {
+      this.#headIsLast = false;
+    }
+  }
+
+  #letGoOfHead(): void {
+    if (!this.#headIsHeld || !this.#head) return;
+    const { statusCode } = this.#head;
+    this.#headIsHeld = false;
+    // Node asks for it when it sends what comes next, and gives a body that comes in one piece its length there.
+    this.res.writeHead = () => this.#writeHead(statusCode);
+  }
+
+  #isWorthKeeping(head: SeenHead): boolean {
+    return !this.noStore && this.#host.isWorthStoring(head, this.req);
   }
 
   #keep(bytes: Buffer): void {
     this.#bytes += bytes.length;
-    if (this.#mode !== 'kept') return;
-    if (this.#bytes > this.#host.maxResponseBytes) {
-      this.#mode = 'too-large';
-      this.#chunks = [];
-    } else {
-      this.#chunks.push(bytes);
-    }
+    if (this.#bytes > this.#host.maxResponseBytes) this.#body = undefined;
+    else this.#body?.push(bytes);
   }
 
   /** The handler has said all: ends the claim, then lets go of what waits. */
   #finish(): void {
-    if (!this.#isWorthKeeping()) this.#settle('release');
-    else if (this.#mode === 'kept') this.#settle(this.#answer());
-    else this.#settle('not-replayable');
+    const how = this.#verdict();
+    this.#body = undefined;
+    if (this.#transaction) this.#answerInside(how, (this.#head?.statusCode ?? 500) < 400 && how !== 'release');
+    else this.#settle(how);
   }
 
-  #answer(): Answer {
-    const head = this.#head;
-    const statusCode = head?.statusCode ?? this.res.statusCode;
-    const hasBody = statusCode !== 204 && statusCode !== 304;
-    return {
-      statusCode,
-      statusMessage: head?.statusMessage ?? '',
-      headers: head?.headers ?? [],
-      body: hasBody ? (this.#chunks.length === 1 ? (this.#chunks[0] ?? '') : Buffer.concat(this.#chunks)) : '',
-      timestamp: new Date().toISOString(),
-    };
+  /** Notes what the transaction is to end with. */
+  #answerInside(how: Answer | Settlement, commits: boolean): void {
+    this.#phase = 'settling';
+    if (this.#transaction) this.#transaction.answered ??= { how, commits };
   }
 
   #settle(how: Answer | Settlement): void {
@@ -256,67 +328,69 @@ export class Capture {
       this.#letGo(written);
       return;
     }
-    if (this.#mode === 'event-stream') {
-      this.#phase = 'over';
-      return;
-    }
-    // For the handler the answer is on its way: a second one must fail as it would without us.
-    const unseal = this.#finishing ? seal(this.res) : undefined;
-    void written.then((done) => {
-      unseal?.();
-      this.#letGo(done);
+    this.#seal();
+    void written.then((written) => {
+      try {
+        this.#letGo(written);
+      } catch (error) {
+        // It would have been thrown at the handler, which is long gone.
+        this.res.destroy(error as Error);
+      }
     });
+  }
+
+  #verdict(): Answer | Settlement {
+    const head = this.#head;
+    if (head === undefined || !this.#isWorthKeeping(head)) return 'release';
+    const { statusCode, statusMessage, headers, removed, contentLength = this.#bytes } = head;
+    const hasBody = statusCode !== 204 && statusCode !== 304;
+    // Shorter than its head says: it is not complete, and the client knows.
+    if (hasBody && this.#bytes < contentLength) return 'release';
+    // Held back until the commit, an event stream is an answer like any other.
+    if (this.#body === undefined || (head.isEventStream && !this.#transaction)) return 'not-replayable';
+    return {
+      statusCode,
+      statusMessage,
+      headers: removed.length === 0 ? headers : [...removed.flatMap((name) => [REMOVED, name]), ...headers],
+      body: hasBody ? joined(this.#body, contentLength) : '',
+      timestamp: new Date().toISOString(),
+    };
   }
 
   #letGo(written: boolean): void {
     this.#phase = 'over';
-    this.#chunks = [];
-    if (!written && !this.res.headersSent && this.#head !== undefined) {
+    this.#unseal?.();
+    if (!written && this.#headIsHeld) {
       this.res.setHeader('Idempotency-Stored', 'false');
+      exposeHeaders(this.res, 'Idempotency-Stored');
     }
-    const held = this.#held;
-    this.#held = [];
-    for (const step of held) step();
+    this.#letGoOfHead();
+    this.#stopOutliving?.();
+    for (const step of this.#held.splice(0)) step();
+    this.#stopOutliving = undefined;
   }
 
-  #hold(step: () => void): void {
-    this.#held.push(step);
+  #seal(): void {
+    this.#unseal ??= seal(this.res, () => this.#ended);
   }
 
-  /** How long the body will be, if the head says so. */
-  #announcedLength(): number | undefined {
-    if (this.#head !== undefined) return this.#head.contentLength;
-    const length = this.res.getHeader('content-length');
-    return length === undefined ? undefined : Number(length);
+  /** Ends the claim before the answer has ended, which passes through from here on. */
+  #endEarly(how: Settlement): void {
+    this.#phase = 'over';
+    this.#body = undefined;
+    void this.#host.settle(this, how);
+    this.#stopOutliving?.();
+    this.#stopOutliving = undefined;
   }
 
-  /** What Node does for a body that comes in one piece with `end`; here the head is made before `end` is called. */
-  #setContentLength(length: number): void {
-    const { res } = this;
-    const bodiless = res.statusCode === 204 || res.statusCode === 304 || this.req.httpVersionMajor > 1;
-    if (bodiless || ['content-length', 'transfer-encoding', 'trailer'].some((name) => res.hasHeader(name))) return;
-    res.setHeader('Content-Length', length);
-  }
-
-  #callWriteHead(args: HeadArguments): ServerResponse {
-    return this.#writeHead(...(args as [number]));
-  }
-
-  #callWrite(args: WriteArguments): boolean {
-    if (!this.#clientGone) return this.#write(...(args as [string]));
-    // Nobody listens: say that it is written, so that a pipe goes on to its end.
-    const callback = callbackOf(args);
+  /** Writes a piece; when the client is gone, says that it is written, so that its source goes on. */
+  #pass(args: WriteArguments): boolean {
+    if (!this.#stopOutliving) return this.#write(...args);
+    const callback = args.find((argument) => typeof argument === 'function');
     if (callback) process.nextTick(callback);
     return true;
   }
-
-  #callEnd(args: WriteArguments): ServerResponse {
-    return this.#end(...(args as [string]));
-  }
 }
-
-type HeadArguments = [statusCode: number, second?: string | HeadArgument, third?: HeadArgument];
-type WriteArguments = [chunk?: unknown, encoding?: BufferEncoding | WriteCallback, callback?: WriteCallback];
 
 function isChunk(chunk: unknown): chunk is string | Uint8Array {
   return typeof chunk === 'string' || chunk instanceof Uint8Array;
@@ -328,44 +402,13 @@ function toBytes(chunk: string | Uint8Array, encoding: unknown): Buffer {
   return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8');
 }
 
-function callbackOf(args: WriteArguments): WriteCallback | undefined {
-  return args.find((argument) => typeof argument === 'function') as WriteCallback | undefined;
+function isAtLeast(bytes: number, announced: number | string | string[] | undefined): boolean {
+  return announced !== undefined && bytes >= Number(announced);
 }
 
-/**
- * Whether this side broke the connection: the handler destroyed it, or a stream that broke half-way did. A client
- * that left has ended its half (`readableEnded`) or reset it (`errored`). A server that is closing, and a socket with
- * a time limit, destroy connections too, while the handler goes on; these count as the client's.
- */
-function isBrokenHere(req: IncomingMessage, res: ServerResponse): boolean {
-  if (res.errored) return true;
-  const socket = req.socket as IncomingMessage['socket'] & { server?: { listening: boolean } };
-  return (
-    socket.destroyed &&
-    !socket.readableEnded &&
-    !socket.errored &&
-    !socket.timeout &&
-    socket.server?.listening !== false
-  );
-}
-
-/** Makes the response look sent: `headersSent` says so, and headers can be changed no more. */
-function seal(res: ServerResponse): () => void {
-  if (res.headersSent) return () => undefined;
-  const refuse = () => {
-    throw Object.assign(new Error('Cannot set headers after they are sent to the client'), {
-      code: 'ERR_HTTP_HEADERS_SENT',
-    });
-  };
-  const names = ['setHeader', 'appendHeader', 'removeHeader', 'setHeaders', 'writeHead', 'flushHeaders'] as const;
-  const before = names.map((name) => [name, Object.getOwnPropertyDescriptor(res, name)] as const);
-  for (const name of names) Object.defineProperty(res, name, { value: refuse, configurable: true, writable: true });
-  Object.defineProperty(res, 'headersSent', { get: () => true, configurable: true });
-  return () => {
-    for (const [name, descriptor] of before) {
-      if (descriptor) Object.defineProperty(res, name, descriptor);
-      else Reflect.deleteProperty(res, name);
-    }
-    Reflect.deleteProperty(res, 'headersSent');
-  };
+/** The pieces as one, but no more of them than the head announces. */
+function joined(pieces: readonly Buffer[], length: number): Buffer {
+  const [first] = pieces;
+  const whole = pieces.length === 1 && first ? first : Buffer.concat(pieces);
+  return whole.subarray(0, length);
 }

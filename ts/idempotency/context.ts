@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Capture } from './capture.js';
+import { transact } from './transaction.js';
 
 /**
  * A handler's view of the key that it runs under: `req.idempotency`. (An interface, since a program that sees this
@@ -26,6 +27,25 @@ export interface IdempotencyContext {
    */
   commitPoint(): Promise<boolean>;
   /**
+   * Runs a function inside a transaction of the store's database, with its handle (`tx`), and keeps the answer in the
+   * same transaction: the rows and the record commit together, or neither does, at whatever instant the process or the
+   * database dies. Answer inside of the function, whole, and do not wait for the answer to be sent: it leaves after the
+   * commit. An answer of 400 or above, and an error, roll the rows back; the key is then dealt with as ever.
+   * Resolves with what the function did. Rejects where nothing was committed; the request may then be answered anew.
+   *
+   * Needs a store that has transactions: a `PostgresStore` over a pool.
+   *
+   * @example
+   * ```ts
+   * await req.idempotency.transaction(async (tx: PoolClient) => {
+   *   const { rows } = await tx.query('INSERT INTO orders (item) VALUES ($1) RETURNING id', [req.body.item]);
+   *   res.status(201).json(rows[0]);
+   * });
+   * ```
+   */
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller knows its own driver
+  transaction<Tx, T>(run: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
    * A key for a request of your own to another service, the same for every run of this key:
    * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
    */
@@ -34,13 +54,16 @@ export interface IdempotencyContext {
 
 /** The context of one claim. */
 export class ClaimContext implements IdempotencyContext {
+  /** The middleware that guards the request. */
+  readonly host: object;
   readonly #capture: Capture;
   readonly #recordKey: () => string;
   readonly #clientKey: string | undefined;
   #controller: AbortController | undefined;
   #lost: Error | undefined;
 
-  constructor(capture: Capture, clientKey: string | undefined, recordKey: () => string) {
+  constructor(host: object, capture: Capture, clientKey: string | undefined, recordKey: () => string) {
+    this.host = host;
     this.#capture = capture;
     this.#clientKey = clientKey;
     this.#recordKey = recordKey;
@@ -69,6 +92,11 @@ export class ClaimContext implements IdempotencyContext {
 
   async commitPoint(): Promise<boolean> {
     return !this.#capture.isOver && (await this.#capture.claim.commitPoint());
+  }
+
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as in the interface
+  transaction<Tx, T>(run: (tx: Tx) => Promise<T>): Promise<T> {
+    return transact(this.#capture, async (tx) => run(tx as Tx));
   }
 
   derive(name: string): string {

@@ -1,6 +1,9 @@
 import type { NativeMemoryStore, RequestFacts } from '../../native/binding.js';
 import { native } from '../native.js';
-import { decodeAnswer, encodeHead, type Answer } from './answer.js';
+import { decodeHead, encodeHead } from '../stores/head.js';
+import type { MemoryStore } from '../stores/memory.js';
+import { bytesOf, type Answer } from './answer.js';
+import { memoryRegistrar, type NameRecord, type Registrar } from './inspection.js';
 
 /** Whether a write named the current claim; false says that the claim was lost and nothing was written. */
 export type Written = boolean | Promise<boolean>;
@@ -15,11 +18,14 @@ export interface HeldClaim {
   settle(how: Settlement): Written;
   renew(): Written;
   commitPoint(): Written;
+  /** Ends the claim in a transaction of the store's database; see the contract. Absent where the store has none. */
+  readonly transaction?:
+    ((run: (tx: unknown) => Promise<Answer | Settlement | undefined>) => Promise<boolean>) | undefined;
 }
 
 /** What a request is answered at the desk. */
-export type Begun<Claim extends HeldClaim = HeldClaim> =
-  | { readonly outcome: 'claimed'; readonly claim: Claim }
+export type Begun =
+  | { readonly outcome: 'claimed'; readonly claim: HeldClaim }
   | { readonly outcome: 'completed'; readonly answer: Answer }
   | { readonly outcome: 'invalid-key'; readonly reason: string }
   | { readonly outcome: 'mismatch'; readonly differs: 'fingerprint' | 'identity' }
@@ -30,8 +36,10 @@ export type Begun<Claim extends HeldClaim = HeldClaim> =
 export interface Desk {
   /** Names the request and claims its key; over an indeterminate record only if told so. */
   begin(facts: RequestFacts, overIndeterminate: boolean): Begun | Promise<Begun>;
-  /** Resolves when the claim of a record's key is settled, or may be. */
-  waitFor(recordKey: string): Promise<void>;
+  /** Resolves when the claim of a record's key is settled, or may be. Absent where the store cannot tell. */
+  readonly waitFor: ((recordKey: string) => Promise<void>) | undefined;
+  /** For operators. */
+  readonly registrar: Registrar;
 }
 
 /** What a desk needs to know of the middleware. */
@@ -56,18 +64,22 @@ const SETTLEMENTS: Record<Settlement, number> = { release: 0, 'not-replayable': 
 
 /** The desk at a store in the memory of this process: synchronous, one crossing to begin and one to complete. */
 export class MemoryDesk implements Desk {
+  readonly registrar: Registrar;
   readonly #store;
   readonly #calls;
 
-  constructor(store: NativeMemoryStore, settings: DeskSettings) {
+  constructor(store: MemoryStore, settings: DeskSettings) {
+    this.registrar = memoryRegistrar(store, createNamer(settings.maxKeyLength));
     this.#store = store;
     const { maxKeyLength, leaseMs, ttl, derivedTtl } = settings;
-    this.#calls = store.desk(maxKeyLength, leaseMs, ttl * 1000, derivedTtl * 1000);
+    this.#calls = store.open().desk(maxKeyLength, leaseMs, ttl * 1000, derivedTtl * 1000);
   }
 
-  begin(facts: RequestFacts, overIndeterminate: boolean): Begun<MemoryClaim> {
+  begin(facts: RequestFacts, overIndeterminate: boolean): Begun {
     const begun = this.#calls.begin(...facts, overIndeterminate);
-    if (typeof begun !== 'number') return { outcome: 'completed', answer: decodeAnswer(...begun) };
+    if (typeof begun !== 'number') {
+      return { outcome: 'completed', answer: { ...decodeHead(begun[0]), body: begun[1] } };
+    }
     if (begun >= 0) {
       const slot = begun % SLOTS;
       return { outcome: 'claimed', claim: new MemoryClaim(this.#calls, slot, (begun - slot) / SLOTS) };
@@ -80,7 +92,7 @@ export class MemoryDesk implements Desk {
   }
 }
 
-function refusal(code: number, detail: number): Begun<never> {
+function refusal(code: number, detail: number): Begun {
   switch (code) {
     case 1:
       return { outcome: 'invalid-key', reason: KEY_PROBLEMS[detail] ?? '' };
@@ -97,8 +109,7 @@ function refusal(code: number, detail: number): Begun<never> {
   }
 }
 
-/** A claim in the memory of this process. */
-export class MemoryClaim implements HeldClaim {
+class MemoryClaim implements HeldClaim {
   readonly #calls;
   readonly #slot;
   readonly fence: number;
@@ -112,17 +123,11 @@ export class MemoryClaim implements HeldClaim {
   complete(answer: Answer): boolean {
     const { body } = answer;
     if (body.length === 0) return this.#calls.complete(this.#slot, encodeHead(answer));
-    const bytes = typeof body === 'string' ? Buffer.from(body, 'latin1') : body;
-    return this.#calls.complete(this.#slot, encodeHead(answer), bytes);
+    return this.#calls.complete(this.#slot, encodeHead(answer), bytesOf(body));
   }
 
   settle(how: Settlement): boolean {
     return this.#calls.settle(this.#slot, SETTLEMENTS[how]);
-  }
-
-  /** Frees the key, whatever the commit point says: its record is kept elsewhere. */
-  forget(): boolean {
-    return this.#calls.settle(this.#slot, 3);
   }
 
   renew(): boolean {
@@ -148,5 +153,14 @@ export function createIdentifier(maxKeyLength: number): (facts: RequestFacts) =>
     const found = identify(...facts);
     if (typeof found === 'number') return KEY_PROBLEMS[found] ?? '';
     return { key: found.slice(0, 64), fingerprint: found.slice(64, 128), identity: found.slice(128) };
+  };
+}
+
+/** Names records by what an operator knows of them. */
+export function createNamer(maxKeyLength: number): NameRecord {
+  const identify = createIdentifier(maxKeyLength);
+  return (key, scope, { method, path }) => {
+    const found = identify([method.toUpperCase(), path, key, undefined, scope, undefined, 0, undefined]);
+    return typeof found === 'string' ? '' : found.key;
   };
 }

@@ -1,12 +1,30 @@
-import { IncomingMessage, ServerResponse, type OutgoingHttpHeader, type OutgoingHttpHeaders } from 'node:http';
+import {
+  IncomingMessage,
+  ServerResponse,
+  STATUS_CODES,
+  type OutgoingHttpHeader,
+  type OutgoingHttpHeaders,
+} from 'node:http';
 import { Socket } from 'node:net';
-import type { FlatHeaders } from './answer.js';
+import type { Head } from '../stores/head.js';
 
 /** The headers of a response on entry: what other middleware set, and will set again for a replay. */
 export type Snapshot = ReadonlyMap<string, OutgoingHttpHeader>;
 
 /** Headers as `writeHead` takes them. */
-export type HeadArgument = OutgoingHttpHeaders | readonly unknown[];
+type HeadArgument = OutgoingHttpHeaders | readonly unknown[];
+
+/** The arguments of `writeHead`: a status code; a reason phrase, headers, or both. */
+export type HeadArguments = [statusCode: number, second?: string | HeadArgument, third?: HeadArgument];
+
+/** The head of an answer as it is about to be sent. Of its header fields, those to be kept. */
+export interface SeenHead extends Omit<Head, 'timestamp'> {
+  /** Names that other middleware had set, and that are gone. */
+  readonly removed: readonly string[];
+  /** Bytes of the body, if the head says so. */
+  readonly contentLength: number | undefined;
+  readonly isEventStream: boolean;
+}
 
 /** Of this connection or this moment, so of no other: never kept. */
 const DROPPED = new Set([
@@ -34,43 +52,58 @@ export function snapshot(res: ServerResponse): Snapshot {
 }
 
 /**
- * The headers that were set since the snapshot, as they will go on the wire, among them those handed to `writeHead`,
- * which `getHeaders()` does not show. To be called before the real `writeHead`: other middleware adds its own inside.
+ * Reads the head that a call of `writeHead` is about to send. Kept of it are the headers set since the snapshot, as
+ * they will go on the wire, among them those handed to `writeHead`, which `getHeaders()` does not show. To be called
+ * before the real `writeHead`: other middleware adds its own inside.
  */
-export function headersSince(
-  before: Snapshot,
-  res: ServerResponse,
-  argument: HeadArgument | undefined,
-  keepCookies: boolean,
-): FlatHeaders {
-  const fields: [name: string, value: OutgoingHttpHeader][] = [];
-  // HTTP/2's compatible response knows no raw names; there they are lower case on the wire anyway.
-  const own = res as { getRawHeaderNames?: () => string[] };
-  const names = own.getRawHeaderNames?.() ?? res.getHeaderNames();
-  for (const name of names) {
-    const value = res.getHeader(name);
-    if (value !== undefined && !isSame(before.get(name.toLowerCase()), value)) fields.push([name, value]);
-  }
-  const merged = argument === undefined ? fields : merge(fields, fieldsOf(argument), names.length > 0);
-  const flat: FlatHeaders = [];
-  for (const [name, value] of merged) {
+export function readHead(before: Snapshot, res: ServerResponse, args: HeadArguments, keepCookies: boolean): SeenHead {
+  const [, second, third] = args;
+  // Express 4 hands on a status that was given as a string.
+  const statusCode = args[0] | 0;
+  const given = typeof second === 'string' ? third : (third ?? second);
+  const headers: string[] = [];
+  let contentLength: number | undefined;
+  let isEventStream = false;
+  for (const [name, value] of given == null ? fieldsSet(res) : fieldsWith(res, given)) {
     const lower = name.toLowerCase();
-    if (DROPPED.has(lower) || DROPPED_FAMILY.test(lower) || (lower === 'set-cookie' && !keepCookies)) continue;
-    if (Array.isArray(value)) for (const item of value) flat.push(name, item);
-    else flat.push(name, String(value));
+    const earlier = before.get(lower);
+    if (lower === 'content-length') contentLength = Number(value);
+    if (lower === 'content-type') isEventStream = /^\s*text\/event-stream/i.test(String(value));
+    if (DROPPED.has(lower) || DROPPED_FAMILY.test(lower)) continue;
+    if (lower === 'set-cookie') {
+      const cookies = keepCookies ? listOf(value).filter((cookie) => !listOf(earlier ?? []).includes(cookie)) : [];
+      for (const cookie of cookies) headers.push(name, cookie);
+    } else if (!isSame(earlier, value)) {
+      for (const item of listOf(value)) headers.push(name, item);
+    }
   }
-  return flat;
+  const removed = [...before.keys()].filter((name) => !res.hasHeader(name));
+  return {
+    statusCode,
+    statusMessage: messageOf(res, statusCode, second),
+    headers,
+    removed,
+    contentLength,
+    isEventStream,
+  };
 }
 
-/** The value of a header among those that will go out; the argument of `writeHead` wins. */
-export function effectiveHeader(
-  res: ServerResponse,
-  argument: HeadArgument | undefined,
-  name: string,
-): string | undefined {
-  const given = argument && fieldsOf(argument).find(([given]) => given.toLowerCase() === name);
-  const value = given ? given[1] : res.getHeader(name);
-  return value === undefined ? undefined : String(value);
+/** Whether Node will take a head without arguments: the header fields were checked when they were set. */
+export function isSendable({ statusCode, statusMessage }: SeenHead, res: ServerResponse): boolean {
+  // Not every framing of a body allows for trailers.
+  return statusCode <= 999 && /^[\t\x20-\x7e\x80-\xff]*$/.test(statusMessage) && !res.hasHeader('trailer');
+}
+
+/** The reason phrase, as Node chooses it. */
+function messageOf(res: ServerResponse, statusCode: number, second: unknown): string {
+  if (typeof second === 'string') return second;
+  // HTTP/2 has none, and warns of whoever asks. Node's types promise a string where there is none as yet.
+  const set = res.req.httpVersionMajor > 1 ? '' : res.statusMessage;
+  return set || (STATUS_CODES[statusCode] ?? 'unknown');
+}
+
+function listOf(value: OutgoingHttpHeader): string[] {
+  return Array.isArray(value) ? value : [String(value)];
 }
 
 function isSame(a: OutgoingHttpHeader | undefined, b: OutgoingHttpHeader): boolean {
@@ -78,45 +111,61 @@ function isSame(a: OutgoingHttpHeader | undefined, b: OutgoingHttpHeader): boole
   return a.length === b.length && a.every((item, i) => item === b[i]);
 }
 
-function fieldsOf(argument: HeadArgument): [name: string, value: OutgoingHttpHeader][] {
-  if (!Array.isArray(argument)) {
-    return Object.entries(argument as OutgoingHttpHeaders).filter(isField);
+type Field = readonly [name: string, value: OutgoingHttpHeader];
+
+/** The fields that are set by now. */
+function fieldsSet(res: ServerResponse): Field[] {
+  // HTTP/2's compatible response knows no raw names; there they are lower case on the wire anyway.
+  const { getRawHeaderNames } = res as { getRawHeaderNames?: () => string[] };
+  const names = getRawHeaderNames?.call(res) ?? res.getHeaderNames();
+  const fields: Field[] = [];
+  for (const name of names) {
+    const value = res.getHeader(name);
+    if (value !== undefined) fields.push([name, value]);
   }
-  const list = argument as readonly unknown[];
+  return fields;
+}
+
+/** What Node makes of the fields set before and those given to `writeHead`: the given ones win. */
+function fieldsWith(res: ServerResponse, given: HeadArgument): readonly Field[] {
+  const set = fieldsSet(res);
+  const fields = fieldsOf(given);
+  // Alone, they go out as they are.
+  if (set.length === 0) return fields;
+  const merged = new Map(set.map((field) => [field[0].toLowerCase(), field]));
+  if (!Array.isArray(given) || !keepsRepeated(res)) {
+    for (const field of fields) merged.set(field[0].toLowerCase(), field);
+    return [...merged.values()];
+  }
+  for (const [name] of fields) merged.delete(name.toLowerCase());
+  return [...merged.values(), ...fields];
+}
+
+function fieldsOf(given: HeadArgument): Field[] {
+  if (!Array.isArray(given)) {
+    return Object.entries(given as OutgoingHttpHeaders).filter((field): field is [string, OutgoingHttpHeader] =>
+      isField(field),
+    );
+  }
+  const list = given as readonly unknown[];
   const pairs = Array.isArray(list[0])
     ? (list as readonly [unknown, unknown][])
     : Array.from({ length: Math.floor(list.length / 2) }, (_, i) => [list[i * 2], list[i * 2 + 1]] as const);
   return pairs.map(([name, value]) => [String(name), value as OutgoingHttpHeader]);
 }
 
-function isField(field: [string, OutgoingHttpHeader | undefined]): field is [string, OutgoingHttpHeader] {
-  return field[1] !== undefined;
-}
-
-/** What Node makes of headers set before and headers given to `writeHead`: the given ones win. */
-function merge(
-  set: [string, OutgoingHttpHeader][],
-  given: [string, OutgoingHttpHeader][],
-  anySet: boolean,
-): [string, OutgoingHttpHeader][] {
-  const names = new Set(given.map(([name]) => name.toLowerCase()));
-  // Without headers set before, an array goes out as it is. With some, Node 20 keeps the last of repeated names,
-  // later versions keep all.
-  const kept =
-    !anySet || keepsRepeated()
-      ? given
-      : given.filter(([name], i) => given.findLastIndex(([other]) => isSameName(name, other)) === i);
-  return [...set.filter(([name]) => !names.has(name.toLowerCase())), ...kept];
-}
-
-function isSameName(a: string, b: string): boolean {
-  return a.toLowerCase() === b.toLowerCase();
+function isField(field: [string, OutgoingHttpHeader | undefined]): boolean {
+  return field[0] !== '' && field[1] !== undefined;
 }
 
 let repeatedAreKept: boolean | undefined;
 
-/** Asks this version of Node, once: the documentation does not say. */
-function keepsRepeated(): boolean {
+/**
+ * Whether names that an array repeats are all sent where headers were set before: HTTP/2 does, Node 20 sends the last
+ * of them, later versions all. The documentation does not say, so that this version is asked, once.
+ */
+function keepsRepeated(res: ServerResponse): boolean {
+  if (res.req.httpVersionMajor > 1) return true;
   if (repeatedAreKept === undefined) {
     const probe = new ServerResponse(new IncomingMessage(new Socket()));
     probe.setHeader('a', '1');

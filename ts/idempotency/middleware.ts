@@ -1,13 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestFacts } from '../../native/binding.js';
 import { show, withCode } from '../errors.js';
+import { isAtomicStore } from '../stores/contract.js';
 import { MemoryStore } from '../stores/memory.js';
+import { SimpleStoreAdapter } from '../stores/simple.js';
 import type { Answer } from './answer.js';
 import { Capture, type CaptureHost } from './capture.js';
 import { Completions } from './completions.js';
+import { ContractDesk } from './contract-desk.js';
 import { ClaimContext, type IdempotencyContext } from './context.js';
 import { createIdentifier, MemoryDesk, type Begun, type Desk, type HeldClaim, type Settlement } from './desk.js';
 import { factsOf, isBodyKnown, isUnread, type ServerRequest } from './facts.js';
+import { inspectOne, type Endpoint, type RecordInfo } from './inspection.js';
 import {
   isWorthStoring,
   parseOptions,
@@ -19,10 +23,10 @@ import {
 import { Parking, type Parked } from './parking.js';
 import { problem, sendProblem, type Problem } from './problem.js';
 import { Renewals } from './renewals.js';
+import { Reporter, type IdempotencyMetrics } from './reporter.js';
 import { replay } from './replay.js';
-import { SimpleDesk } from './simple-desk.js';
 import { within } from './timeout.js';
-import { warnOnce } from './warnings.js';
+import { isInRequest, isOneOfSeveral, Warnings } from './warnings.js';
 
 declare global {
   // Express has its request merged from here; nothing else of it is needed, and nothing breaks without it.
@@ -41,6 +45,18 @@ type GuardedRequest = ServerRequest & { idempotency?: IdempotencyContext };
 /** What {@link idempotencyMiddleware} returns: a handler for `app.use`, connect, or a `node:http` server. */
 export interface IdempotencyHandler {
   (req: IncomingMessage, res: ServerResponse, next: Next): void;
+  /**
+   * What is kept for a key of a scope. `endpoint` is needed where the key was used at several, and always with a
+   * store that has only get, set and delete.
+   */
+  inspect(key: string, scope?: string, endpoint?: Endpoint): Promise<RecordInfo | undefined>;
+  /**
+   * Frees a key of a scope, at one endpoint or at all: its next request runs. Whether there was anything to forget. A
+   * request that runs under it loses its claim.
+   */
+  forget(key: string, scope?: string, endpoint?: Endpoint): Promise<boolean>;
+  /** Counts since the start, and how many requests run and wait at the moment. */
+  metrics(): IdempotencyMetrics;
   /** Stops the timers, answers those that wait, and lets go of a store of its own. Later requests get a 503. */
   close(): void;
 }
@@ -66,6 +82,9 @@ export function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>
     middleware.handle(req, res, next);
   };
   return Object.assign(handler, {
+    inspect: (key: string, scope?: string, endpoint?: Endpoint) => middleware.inspect(key, scope, endpoint),
+    forget: (key: string, scope?: string, endpoint?: Endpoint) => middleware.forget(key, scope, endpoint),
+    metrics: () => middleware.metrics(),
     close: () => {
       middleware.close();
     },
@@ -83,6 +102,19 @@ class Middleware implements CaptureHost {
   readonly #renewals: Renewals;
   readonly #parking: Parking;
   readonly #completions: Completions;
+  readonly #reporter: Reporter;
+  readonly #warnings: Warnings;
+  readonly #counts = {
+    claims: 0,
+    replays: 0,
+    conflicts: 0,
+    mismatches: 0,
+    invalidKeys: 0,
+    unanswerable: 0,
+    storeErrors: 0,
+  };
+  /** Requests that run unguarded for want of a store: one that comes by again does not ask it a second time. */
+  readonly #unguarded = new WeakSet<GuardedRequest>();
   #closed = false;
 
   constructor(settings: Settings, ownsStore: boolean) {
@@ -91,17 +123,26 @@ class Middleware implements CaptureHost {
     this.#ownsStore = ownsStore;
     this.maxResponseBytes = settings.maxResponseBytes;
     this.replaySetCookie = settings.replaySetCookie;
-    this.#desk = openDesk(settings);
+    this.#reporter = new Reporter(settings.logger);
+    this.#warnings = new Warnings(settings.silence, settings.logger);
+    this.#desk = this.#openDesk();
+    this.#checkTheStart();
     this.#identify = createIdentifier(settings.maxKeyLength);
     this.#renewals = new Renewals(settings.leaseMs, settings.maxHoldMs);
-    this.#parking = new Parking(settings.waitTimeoutMs, (recordKey) => this.#desk.waitFor(recordKey));
+    this.#parking = new Parking(
+      settings.waitTimeoutMs,
+      (recordKey) => this.#desk.waitFor?.(recordKey) ?? Promise.resolve(),
+    );
     this.#completions = new Completions(settings.maxHoldMs, settings.storeTimeoutMs);
   }
 
   handle(req: GuardedRequest, res: ServerResponse, next: Next): void {
     const { methods, skip } = this.#settings;
     // A request that comes by a second time, at the application and at a router, is in good hands already.
-    if (!methods.has(req.method ?? '') || req.idempotency !== undefined) {
+    if (!methods.has(req.method ?? '') || req.idempotency !== undefined || this.#unguarded.has(req)) {
+      if (req.idempotency instanceof ClaimContext && req.idempotency.host !== this) {
+        this.#warnings.warn('WRN_REPRISE_DOUBLE_MOUNT');
+      }
       next();
       return;
     }
@@ -118,13 +159,7 @@ class Middleware implements CaptureHost {
     }
     const visit: Visit = { req, res, next, facts };
     if (facts[2] === undefined && !this.#admitsWithoutKey(visit)) return;
-    if (isUnread(facts)) {
-      warnOnce(
-        'WRN_REPRISE_BODY_NOT_PARSED',
-        'A request has a body that nobody has read before idempotencyMiddleware(), so that two bodies under one key ' +
-          'cannot be told apart. Mount your body parser (express.json()) first.',
-      );
-    }
+    if (isUnread(facts)) this.#warnings.warn('WRN_REPRISE_BODY_NOT_PARSED');
     if (this.#closed) this.#storeFailed(visit, withCode(new Error('closed'), 'ERR_REPRISE_STORE_CLOSED'));
     else this.#begin(visit, false);
   }
@@ -132,12 +167,9 @@ class Middleware implements CaptureHost {
   isWorthStoring(answer: AnswerSummary, req: IncomingMessage): boolean {
     try {
       return this.#settings.shouldStore(answer, req);
-    } catch (error) {
+    } catch {
       // The answer is on its way: an error would have nowhere to go but into the handler's own `end`.
-      warnOnce(
-        'WRN_REPRISE_SHOULD_STORE_FAILED',
-        `shouldStore(answer, req) threw; the default rule decides. ${String(error)}`,
-      );
+      this.#warnings.warn('WRN_REPRISE_SHOULD_STORE_FAILED');
       return isWorthStoring(answer);
     }
   }
@@ -148,10 +180,35 @@ class Middleware implements CaptureHost {
     if (typeof written === 'boolean') return written;
     return within(written, this.#settings.storeTimeoutMs).catch((error: unknown) => {
       // The handler has run: what it answered is known, and must not be forgotten for want of a store.
-      this.#tellStoreError(error, capture.req, 'complete');
+      this.#tellStoreError(error, capture.req, capture.facts, 'complete');
       this.#completions.add(capture, how);
       return false;
     });
+  }
+
+  onCommitted(capture: Capture): void {
+    this.#renewals.delete(capture);
+  }
+
+  inspect(key: string, scope?: string, endpoint?: Endpoint): Promise<RecordInfo | undefined> {
+    return inspectOne(this.#desk.registrar, key, scope, endpoint);
+  }
+
+  async forget(key: string, scope?: string, endpoint?: Endpoint): Promise<boolean> {
+    const { registrar } = this.#desk;
+    const found = await registrar.find(key, scope, endpoint);
+    const forgotten = await Promise.all(found.map(async (recordKey) => registrar.forget(recordKey)));
+    return forgotten.includes(true);
+  }
+
+  metrics(): IdempotencyMetrics {
+    return { ...this.#counts, running: this.#renewals.size, waiting: this.#parking.size };
+  }
+
+  /** A head was taken; what is said of it is worth a look. */
+  onHead(headers: readonly string[]): void {
+    const isCompressed = headers.some((text, i) => i % 2 === 0 && text.toLowerCase() === 'content-encoding');
+    if (isCompressed) this.#warnings.warn('WRN_REPRISE_CAPTURED_COMPRESSED');
   }
 
   close(): void {
@@ -178,19 +235,17 @@ class Middleware implements CaptureHost {
   #admitsWithoutKey(visit: Visit): boolean {
     switch (this.#settings.missingKey) {
       case 'reject':
-        this.#refuse(visit, problem('missing-key', `Send a key of your own in the ${this.#settings.headerName} header.`));
+        this.#refuse(
+          visit,
+          problem('missing-key', `Send a key of your own in the ${this.#settings.headerName} header.`),
+        );
         return false;
       case 'pass':
         visit.next();
         return false;
       case 'derive':
         if (isBodyKnown(visit.req)) return true;
-        warnOnce(
-          'WRN_REPRISE_BODY_NOT_PARSED',
-          'A request without a key has a body that idempotencyMiddleware() does not know: nobody has read it yet, or ' +
-            'files may have come with its form. No key can be derived from it, and it runs unguarded. Mount your body ' +
-            'parser (express.json()) first.',
-        );
+        this.#warnings.warn('WRN_REPRISE_BODY_NOT_PARSED');
         visit.next();
         return false;
     }
@@ -224,22 +279,30 @@ class Middleware implements CaptureHost {
     if (visit.parked && begun.outcome !== 'in-progress') this.#parking.leave(visit.parked);
     switch (begun.outcome) {
       case 'claimed':
+        this.#counts.claims++;
+        this.#report('claim', visit, { fence: begun.claim.fence });
         this.#run(visit, begun.claim);
         return;
       case 'completed':
+        this.#counts.replays++;
+        this.#report('replay', visit, {});
         replay(visit.req, visit.res, begun.answer);
         return;
       case 'invalid-key':
+        this.#counts.invalidKeys++;
         this.#refuse(visit, problem('invalid-key', `The key is refused: ${begun.reason}.`));
         return;
       case 'mismatch':
+        this.#counts.mismatches++;
+        this.#report('mismatch', visit, { differs: begun.differs });
         this.#refuse(visit, problem('key-reused', 'Use a new key for a new request.'));
         return;
       case 'in-progress':
-        if (this.#settings.onConcurrent === 'wait') this.#park(visit);
-        else this.#refuse(visit, inProgress(begun.leaseLeftMs));
+        if (this.#settings.onConcurrent === 'wait' && this.#desk.waitFor) this.#park(visit);
+        else this.#refuseInProgress(visit, begun.leaseLeftMs);
         return;
       case 'not-replayable':
+        this.#counts.unanswerable++;
         this.#refuse(visit, problem('not-replayable', 'It ran; its answer was too large to keep, or a stream.'));
         return;
       case 'indeterminate':
@@ -260,8 +323,8 @@ class Middleware implements CaptureHost {
       void claim.settle('release');
       return;
     }
-    const capture = new Capture(this, req, res, claim);
-    const context = new ClaimContext(capture, clientKey(facts), () => this.#recordKey(facts));
+    const capture = new Capture(this, req, res, claim, facts);
+    const context = new ClaimContext(this, capture, clientKey(facts), () => this.#recordKey(facts));
     req.idempotency = context;
     this.#renewals.add(capture, (reason) => {
       context.lose(reason);
@@ -287,7 +350,7 @@ class Middleware implements CaptureHost {
           this.#begin(visit, false);
         },
         giveUp: () => {
-          this.#refuse(visit, inProgress(1000));
+          this.#refuseInProgress(visit, 1000);
         },
       };
       visit.parked = parked;
@@ -302,7 +365,10 @@ class Middleware implements CaptureHost {
     const { onIndeterminate } = this.#settings;
     const obey = (verdict: 'block' | 'retry') => {
       if (verdict === 'retry') this.#begin(visit, true);
-      else this.#refuse(visit, problem('indeterminate', 'It may have run. Ask before you send it under a new key.'));
+      else {
+        this.#counts.unanswerable++;
+        this.#refuse(visit, problem('indeterminate', 'It may have run. Ask before you send it under a new key.'));
+      }
     };
     if (typeof onIndeterminate === 'string') {
       obey(onIndeterminate);
@@ -317,11 +383,16 @@ class Middleware implements CaptureHost {
   }
 
   #storeFailed(visit: Visit, error: unknown): void {
-    if (this.#tellStoreError(error, visit.req, 'claim') === 'pass') visit.next();
-    else this.#refuse(visit, problem('store-unavailable', 'Try again later, with the same key.', 1000));
+    if (visit.parked) this.#parking.leave(visit.parked);
+    if (this.#tellStoreError(error, visit.req, visit.facts, 'claim') === 'pass') {
+      this.#unguarded.add(visit.req);
+      visit.next();
+    } else this.#refuse(visit, problem('store-unavailable', 'Try again later, with the same key.', 1000));
   }
 
-  #tellStoreError(error: unknown, req: ServerRequest, phase: StorePhase): 'fail' | 'pass' {
+  #tellStoreError(error: unknown, req: ServerRequest, facts: RequestFacts, phase: StorePhase): 'fail' | 'pass' {
+    this.#counts.storeErrors++;
+    this.#reporter.report('store-error', req, () => this.#recordKey(facts), { error, phase });
     const { onStoreError } = this.#settings;
     if (typeof onStoreError === 'string') return onStoreError;
     try {
@@ -345,6 +416,35 @@ class Middleware implements CaptureHost {
     }
   }
 
+  #refuseInProgress(visit: Visit, leaseLeftMs: number): void {
+    this.#counts.conflicts++;
+    this.#report('conflict', visit, {});
+    const detail = 'The first request with this key is still running. Ask again for its answer.';
+    this.#refuse(visit, problem('in-progress', detail, leaseLeftMs));
+  }
+
+  #report(type: 'claim' | 'replay' | 'conflict' | 'mismatch', { req, facts }: Visit, details: object): void {
+    this.#reporter.report(type, req, () => this.#recordKey(facts), details);
+  }
+
+  #openDesk(): Desk {
+    const { store } = this.#settings;
+    if (store instanceof MemoryStore) return new MemoryDesk(store, this.#settings);
+    if (isAtomicStore(store)) return new ContractDesk(store, this.#settings);
+    this.#warnings.warn('WRN_REPRISE_STORE_NOT_ATOMIC');
+    return new ContractDesk(new SimpleStoreAdapter(store), this.#settings);
+  }
+
+  /** Says what looks like a mistake already now. */
+  #checkTheStart(): void {
+    if (isInRequest()) this.#warnings.warn('WRN_REPRISE_CREATED_IN_REQUEST');
+    if (process.env['NODE_ENV'] !== 'production') return;
+    if (this.#settings.scope === undefined) this.#warnings.warn('WRN_REPRISE_NO_SCOPE');
+    if (this.#settings.store instanceof MemoryStore && isOneOfSeveral()) {
+      this.#warnings.warn('WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION');
+    }
+  }
+
   #recordKey(facts: RequestFacts): string {
     const identified = this.#identify(facts);
     return typeof identified === 'string' ? '' : identified.key;
@@ -360,27 +460,8 @@ interface Visit {
   parked?: Parked;
 }
 
-function openDesk(settings: Settings): Desk {
-  const { store } = settings;
-  if (store instanceof MemoryStore) return new MemoryDesk(store.open(), settings);
-  warnOnce(
-    'WRN_REPRISE_STORE_NOT_ATOMIC',
-    'A store with only get, set and delete cannot keep two processes from running one key at once; inside of this ' +
-      'process one runs.',
-  );
-  return new SimpleDesk(store, settings);
-}
-
 function end(claim: HeldClaim, how: Answer | Settlement): boolean | Promise<boolean> {
   return typeof how === 'string' ? claim.settle(how) : claim.complete(how);
-}
-
-function inProgress(leaseLeftMs: number): Problem {
-  return problem(
-    'in-progress',
-    'The first request with this key is still running. Ask again for its answer.',
-    leaseLeftMs,
-  );
 }
 
 /** The key as the client sent it, without the quotes that it may have put around it. */

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import {
   aBoolean,
+  hasMethods,
   aFunction,
   checkOptions,
   either,
@@ -9,10 +10,13 @@ import {
   wholeNumberBetween,
   type OptionRules,
 } from '../options.js';
+import { isAtomicStore, type AtomicStore } from '../stores/contract.js';
 import { MemoryStore } from '../stores/memory.js';
 import type { IdempotencyStore } from '../stores/types.js';
 import type { ServerRequest } from './facts.js';
 import type { Problem } from './problem.js';
+import type { Logger } from './reporter.js';
+import { WARNING_CODES, type WarningCode } from './warnings.js';
 
 /** What a handler answered, for `shouldStore`. */
 export interface AnswerSummary {
@@ -33,7 +37,7 @@ export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
   /** Methods that are handled. Default POST, PUT and PATCH. GET, HEAD, OPTIONS and TRACE never are, even if listed. */
   methods?: readonly string[];
   /** Where records are kept. Default a {@link MemoryStore} of this middleware's own. */
-  store?: MemoryStore | IdempotencyStore;
+  store?: AtomicStore | IdempotencyStore;
   /**
    * Seconds that a record under a derived key is kept: short, since two equal orders an hour apart are two orders.
    * Default 300.
@@ -78,6 +82,10 @@ export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
   replaySetCookie?: boolean;
   /** What to do when nobody can know whether the first request ran: refuse with 409 (default), or run again. */
   onIndeterminate?: 'block' | 'retry' | ((req: Req) => 'block' | 'retry' | Promise<'block' | 'retry'>);
+  /** A logger of pino's shape: each request's outcome, and warnings. Default none; warnings then go to `process.emitWarning`. */
+  logger?: Logger;
+  /** Warnings not to be given; see docs/errors. */
+  silence?: readonly WarningCode[];
   /** Answers a refused request in your own way. */
   onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
 }
@@ -98,8 +106,8 @@ const RULES: OptionRules<IdempotencyOptions> = {
     range: (value: string[]) => value.length > 0 && value.every((method) => TOKEN.test(method)),
   },
   store: {
-    allowed: 'a MemoryStore, or an object with get, set and delete',
-    type: (value) => value instanceof MemoryStore || isSimpleStore(value),
+    allowed: 'a MemoryStore, a store that holds the contract, or an object with get, set and delete',
+    type: (value) => isAtomicStore(value) || hasMethods(value, 'get', 'set', 'delete'),
   },
   derivedTtl: numberBetween(0.001, SECONDS_IN_TEN_YEARS, 'seconds'),
   scope: aFunction('(req) => string | undefined'),
@@ -116,6 +124,15 @@ const RULES: OptionRules<IdempotencyOptions> = {
   maxKeyLength: wholeNumberBetween(1, 8192, 'characters'),
   replaySetCookie: aBoolean,
   onIndeterminate: either(oneOf('block', 'retry'), aFunction("(req) => 'block' | 'retry'")),
+  logger: {
+    allowed: 'a logger with debug, info, warn and error, like pino()',
+    type: (value) => hasMethods(value, 'debug', 'info', 'warn', 'error'),
+  },
+  silence: {
+    allowed: `an array of ${WARNING_CODES.join(', ')}`,
+    type: (value) => Array.isArray(value),
+    range: (value: string[]) => value.every((code) => (WARNING_CODES as readonly string[]).includes(code)),
+  },
   onProblem: aFunction('(problem, req, res, next) => void'),
 };
 
@@ -151,6 +168,8 @@ function settle(options: IdempotencyOptions) {
     maxKeyLength: options.maxKeyLength ?? 255,
     replaySetCookie: options.replaySetCookie ?? false,
     onIndeterminate: options.onIndeterminate ?? 'block',
+    logger: options.logger,
+    silence: options.silence ?? [],
     onProblem: options.onProblem,
   };
 }
@@ -161,13 +180,4 @@ const PASSING = new Set([401, 407, 408, 421, 423, 425, 429]);
 /** The default of `shouldStore`. */
 export function isWorthStoring({ statusCode }: AnswerSummary): boolean {
   return statusCode >= 200 && statusCode < 500 && !PASSING.has(statusCode);
-}
-
-function isSimpleStore(value: unknown): value is IdempotencyStore {
-  const store = value as Partial<Record<string, unknown>> | null;
-  return (
-    typeof value === 'object' &&
-    store !== null &&
-    ['get', 'set', 'delete'].every((name) => typeof store[name] === 'function')
-  );
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
-import type { Answer } from './answer.js';
+import zlib from 'node:zlib';
+import { bytesOf, REMOVED, type Answer } from './answer.js';
 import { exposeHeaders } from './problem.js';
 
 /**
@@ -13,19 +13,23 @@ export function replay(req: IncomingMessage, res: ServerResponse, kept: Answer):
   const fields = new Map<string, { name: string; values: string[] }>();
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] ?? '';
+    const value = headers[i + 1] ?? '';
     const field = fields.get(name.toLowerCase());
-    if (field) field.values.push(headers[i + 1] ?? '');
-    else fields.set(name.toLowerCase(), { name, values: [headers[i + 1] ?? ''] });
+    if (name === REMOVED) res.removeHeader(value);
+    else if (field) field.values.push(value);
+    else fields.set(name.toLowerCase(), { name, values: [value] });
   }
   for (const [lower, { name, values }] of fields) {
     if (lower === 'vary') setUnion(res, name, values);
+    // Other middleware may set cookies of its own, for this request.
+    else if (lower === 'set-cookie') res.appendHeader(name, values);
     else res.setHeader(name, values.length === 1 ? (values[0] ?? '') : values);
   }
   res.setHeader('X-Idempotency-Replay', 'true');
   res.setHeader('X-Original-Timestamp', answer.timestamp);
   exposeHeaders(res, 'X-Idempotency-Replay', 'X-Original-Timestamp');
   if (answer.statusCode !== 204 && answer.statusCode !== 304) res.setHeader('Content-Length', answer.body.length);
-  if (answer.statusMessage && req.httpVersionMajor === 1) res.writeHead(answer.statusCode, answer.statusMessage);
+  if (req.httpVersionMajor === 1) res.writeHead(answer.statusCode, answer.statusMessage);
   else res.writeHead(answer.statusCode);
   if (answer.body.length === 0) res.end();
   else if (typeof answer.body === 'string') res.end(answer.body, 'latin1');
@@ -42,11 +46,16 @@ function setUnion(res: ServerResponse, name: string, values: string[]): void {
 }
 
 const DECODERS: Partial<Record<string, (bytes: Uint8Array) => Buffer>> = {
-  gzip: gunzipSync,
-  'x-gzip': gunzipSync,
-  deflate: inflateSync,
-  br: brotliDecompressSync,
+  gzip: zlib.gunzipSync,
+  'x-gzip': zlib.gunzipSync,
+  deflate: zlib.inflateSync,
+  br: zlib.brotliDecompressSync,
+  // Since Node 22.15.
+  ...('zstdDecompressSync' in zlib && { zstd: zlib.zstdDecompressSync as typeof zlib.gunzipSync }),
 };
+
+/** Of the encoded bytes, so not of the decoded ones. */
+const DIGESTS = new Set(['content-digest', 'repr-digest', 'content-md5']);
 
 /** The answer in an encoding that this request accepts; a retry may come from another client than the first. */
 function acceptable(req: IncomingMessage, answer: Answer): Answer {
@@ -55,7 +64,7 @@ function acceptable(req: IncomingMessage, answer: Answer): Answer {
   const encoding = (answer.headers[at + 1] ?? '').trim().toLowerCase();
   const decode = DECODERS[encoding];
   if (decode === undefined || accepts(req.headers['accept-encoding'] ?? '', encoding)) return answer;
-  const bytes = typeof answer.body === 'string' ? Buffer.from(answer.body, 'latin1') : answer.body;
+  const bytes = bytesOf(answer.body);
   let body;
   try {
     body = decode(bytes);
@@ -63,11 +72,14 @@ function acceptable(req: IncomingMessage, answer: Answer): Answer {
     // It was never what its header says: the first client got these bytes, and so does this one.
     return answer;
   }
-  const headers = answer.headers.toSpliced(at, 2);
-  for (let i = 0; i < headers.length; i += 2) {
+  const headers: string[] = [];
+  for (let i = 0; i < answer.headers.length; i += 2) {
+    const name = answer.headers[i] ?? '';
+    const value = answer.headers[i + 1] ?? '';
+    const lower = name.toLowerCase();
+    if (i === at || DIGESTS.has(lower)) continue;
     // A strong validator names bytes, and these are others.
-    const tag = headers[i + 1] ?? '';
-    if (headers[i]?.toLowerCase() === 'etag' && !tag.startsWith('W/')) headers[i + 1] = `W/${tag}`;
+    headers.push(name, lower === 'etag' && !value.startsWith('W/') ? `W/${value}` : value);
   }
   return { ...answer, headers, body };
 }

@@ -1,12 +1,86 @@
-/** Likely mistakes that are worth a word, once. `docs/errors/<code>.md` explains each. */
-export type WarningCode =
-  'WRN_REPRISE_BODY_NOT_PARSED' | 'WRN_REPRISE_SHOULD_STORE_FAILED' | 'WRN_REPRISE_STORE_NOT_ATOMIC';
+import cluster from 'node:cluster';
+import type { Logger } from './reporter.js';
 
+/** A likely mistake, worth a word once. `docs/errors/<code>.md` explains each. */
+export type WarningCode =
+  | 'WRN_REPRISE_BODY_NOT_PARSED'
+  | 'WRN_REPRISE_CAPTURED_COMPRESSED'
+  | 'WRN_REPRISE_CREATED_IN_REQUEST'
+  | 'WRN_REPRISE_DOUBLE_MOUNT'
+  | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION'
+  | 'WRN_REPRISE_NO_SCOPE'
+  | 'WRN_REPRISE_SHOULD_STORE_FAILED'
+  | 'WRN_REPRISE_STORE_EVICTS'
+  | 'WRN_REPRISE_STORE_NOT_ATOMIC';
+
+const MESSAGES: Record<WarningCode, string> = {
+  WRN_REPRISE_BODY_NOT_PARSED:
+    'A request has a body that nobody has read before idempotencyMiddleware(). Without a key it runs unguarded; with ' +
+    'one, two bodies under one key cannot be told apart. Mount your body parser (express.json()) first.',
+  WRN_REPRISE_CAPTURED_COMPRESSED:
+    'An answer is compressed before idempotencyMiddleware() sees it, and is kept so. Mount compression() first, then ' +
+    'idempotencyMiddleware(): replays are then compressed as each client asks.',
+  WRN_REPRISE_CREATED_IN_REQUEST:
+    'idempotencyMiddleware() was called while a request was handled. Each call makes a new one, with an empty store: ' +
+    'call it once, at start, and mount what it returns.',
+  WRN_REPRISE_DOUBLE_MOUNT:
+    'A request passed two idempotencyMiddleware() with different stores or options. The first one guards it; the ' +
+    'second left it alone. Mount one, or give one of them a skip(req).',
+  WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION:
+    'idempotencyMiddleware() keeps its records in the memory of this process, and this process is one of several ' +
+    '(cluster, PM2 or WEB_CONCURRENCY): a retry that reaches another one runs again. Use a store that they share.',
+  WRN_REPRISE_NO_SCOPE:
+    'idempotencyMiddleware() has no scope(req): a key belongs to the Authorization or Cookie header that it first ' +
+    'came with, and is refused after a new login. Say whose key it is: scope: (req) => req.user?.id.',
+  WRN_REPRISE_SHOULD_STORE_FAILED: 'shouldStore(answer, req) threw; the default rule decides.',
+  WRN_REPRISE_STORE_EVICTS:
+    'The Redis behind a RedisStore drops keys when its memory is full (maxmemory-policy), claims in progress too: a ' +
+    'retry may then run again. Give it the policy noeviction, or a Redis of its own.',
+  WRN_REPRISE_STORE_NOT_ATOMIC:
+    'A store with only get, set and delete cannot keep two processes from running one key at once; inside of this ' +
+    'process one runs.',
+};
+
+/** The codes that `silence` takes. */
+export const WARNING_CODES = Object.keys(MESSAGES) as readonly WarningCode[];
+
+/** What this process has said already, by `process.emitWarning`. */
 const said = new Set<WarningCode>();
 
-/** Says it once in a process: `process.emitWarning` with a code, which `--disable-warning=<code>` switches off. */
-export function warnOnce(code: WarningCode, message: string): void {
-  if (said.has(code)) return;
-  said.add(code);
-  process.emitWarning(message, { type: 'RepriseWarning', code });
+/** The warnings of one middleware: each once, unless silenced. */
+export class Warnings {
+  readonly #silenced: Set<WarningCode>;
+  readonly #logger: Logger | undefined;
+
+  constructor(silence: readonly WarningCode[], logger: Logger | undefined) {
+    this.#silenced = new Set(silence);
+    this.#logger = logger;
+  }
+
+  warn(code: WarningCode): void {
+    if (this.#silenced.has(code)) return;
+    this.#silenced.add(code);
+    const message = MESSAGES[code];
+    if (this.#logger) {
+      this.#logger.warn({ code }, message);
+    } else if (!said.has(code)) {
+      said.add(code);
+      process.emitWarning(message, { type: 'RepriseWarning', code, detail: `See docs/errors/${code}.md` });
+    }
+  }
+}
+
+/** Whether this process is one of several that serve the same application, as far as anyone can see. */
+export function isOneOfSeveral(): boolean {
+  const { NODE_APP_INSTANCE, WEB_CONCURRENCY } = process.env;
+  return cluster.isWorker || NODE_APP_INSTANCE !== undefined || Number(WEB_CONCURRENCY) > 1;
+}
+
+/** Whether a function is called by a handler of Express 4 or 5, which call them through their layers. */
+export function isInRequest(): boolean {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 50;
+  const stack = new Error().stack ?? '';
+  Error.stackTraceLimit = limit;
+  return /Layer\.(handle|handleRequest|handleError)\b/.test(stack);
 }

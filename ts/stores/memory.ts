@@ -3,6 +3,7 @@ import type { NativeMemoryStore } from '../../native/binding.js';
 import { withCode } from '../errors.js';
 import { native } from '../native.js';
 import { checkOptions, wholeNumberBetween, type OptionRules } from '../options.js';
+import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from './contract.js';
 
 /** What a {@link MemoryStore} may keep. */
 export interface MemoryStoreOptions {
@@ -50,7 +51,7 @@ const RULES: OptionRules<MemoryStoreOptions> = {
  * app.use(idempotencyMiddleware({ store: new MemoryStore({ maxBytes: 64 * 1024 * 1024 }) }));
  * ```
  */
-export class MemoryStore {
+export class MemoryStore implements AtomicStore {
   #native: NativeMemoryStore | undefined;
 
   /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named store has other limits */
@@ -69,6 +70,69 @@ export class MemoryStore {
         'ERR_REPRISE_INVALID_OPTION',
       );
     }
+  }
+
+  // The contract answers with promises; here all is done before they are made.
+
+  claim(request: ClaimRequest): Promise<ClaimOutcome> {
+    return this.#answer((store) => {
+      const { ttl, overIndeterminate = false, ...names } = request;
+      const found = store.claim({ ...names, overIndeterminate, retentionMs: ttl * 1000 });
+      switch (found.outcome) {
+        case 'claimed':
+          return { outcome: 'claimed', fence: found.fence ?? 0, ...(found.progress && { progress: found.progress }) };
+        case 'completed':
+          return { outcome: 'completed', answer: { head: found.head ?? '', body: found.body ?? Buffer.alloc(0) } };
+        case 'in-progress':
+          return { outcome: 'in-progress', leaseLeftMs: found.leaseLeftMs ?? 0 };
+        case 'mismatch':
+          return { outcome: 'mismatch', differs: found.differs as 'fingerprint' | 'identity' };
+        default:
+          return { outcome: found.outcome as 'not-replayable' | 'indeterminate' | 'full' };
+      }
+    });
+  }
+
+  complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean> {
+    return this.#answer((store) => store.complete(claim, head, asBuffer(body), ttl * 1000));
+  }
+
+  renew(claim: ClaimRef, leaseMs: number): Promise<boolean> {
+    return this.#answer((store) => store.renew(claim, leaseMs));
+  }
+
+  release(claim: ClaimRef, ttl: number): Promise<boolean> {
+    return this.#answer((store) => store.end(claim, 'release', ttl * 1000));
+  }
+
+  mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
+    return this.#answer((store) =>
+      mark === 'committed' ? store.commitPoint(claim) : store.end(claim, mark, ttl * 1000),
+    );
+  }
+
+  save(claim: ClaimRef, progress: Uint8Array): Promise<boolean> {
+    return this.#answer((store) => store.save(claim, asBuffer(progress)));
+  }
+
+  inspect(key: string): Promise<KeptRecord | undefined> {
+    return this.#answer((store) => {
+      const found = store.inspect(key);
+      if (found === null) return undefined;
+      const { fence, leftMs, head, body } = found;
+      const state = found.state as KeptRecord['state'];
+      if (state === 'in-progress') return { state, fence, leaseLeftMs: leftMs };
+      if (state !== 'completed') return { state, fence, expiresInMs: leftMs };
+      return { state, fence, expiresInMs: leftMs, answer: { head: head ?? '', body: body ?? Buffer.alloc(0) } };
+    });
+  }
+
+  forget(key: string): Promise<boolean> {
+    return this.#answer((store) => store.forget(key));
+  }
+
+  waitFor(key: string): Promise<void> {
+    return this.open().waitFor(key);
   }
 
   /** Counts what is kept. */
@@ -90,6 +154,10 @@ export class MemoryStore {
     this.#native = undefined;
   }
 
+  async #answer<T>(step: (store: NativeMemoryStore) => T): Promise<T> {
+    return Promise.resolve(step(this.open()));
+  }
+
   /** @internal */
   open(): NativeMemoryStore {
     if (this.#native === undefined) {
@@ -97,6 +165,10 @@ export class MemoryStore {
     }
     return this.#native;
   }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** The line of the program that called into this package: `file:line:column`. */

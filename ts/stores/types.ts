@@ -12,9 +12,12 @@ export interface StoredAnswer {
   /** SHA-256 over who asked, in hexadecimal; zeros where a scope says whose key it is, or nobody is known. */
   readonly identity: string;
   readonly statusCode: number;
-  /** The reason phrase; empty for the usual one of the status code. */
+  /** The reason phrase. */
   readonly statusMessage: string;
-  /** Pairs of name and value, in the order of the answer, repeated names kept. */
+  /**
+   * Pairs of name and value, in the order of the answer, repeated names kept. A pair named `:removed` says that the
+   * handler took away the header in its value, which other middleware had set.
+   */
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** The body's bytes in base64. */
   readonly body: string;

@@ -1,0 +1,12 @@
+import * as framework from 'vitest';
+import { MemoryStore } from '../../ts/index.js';
+import { storeContract } from '../../ts/testing/index.js';
+
+storeContract((name) => new MemoryStore({ name }), {
+  title: 'MemoryStore',
+  framework,
+  // Stores of one name have one clock.
+  passTime: ([store], ms) => {
+    if (store instanceof MemoryStore) store.advanceClock(ms);
+  },
+});

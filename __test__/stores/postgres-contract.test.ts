@@ -1,0 +1,35 @@
+import { Client, Pool } from 'pg';
+import postgres from 'postgres';
+import * as framework from 'vitest';
+import { afterAll, beforeAll, describe } from 'vitest';
+import { PostgresStore } from '../../ts/stores/postgres/index.js';
+import { storeContract } from '../../ts/testing/index.js';
+import { postgresPrograms, startPostgres, type TestServer } from './servers.js';
+
+describe.skipIf(postgresPrograms === undefined)('PostgresStore', () => {
+  let server: TestServer;
+  let pool: Pool;
+  let single: Client;
+  let sql: ReturnType<typeof postgres>;
+
+  beforeAll(async () => {
+    server = await startPostgres();
+    const connectionString = `postgres://postgres@127.0.0.1:${server.port}/postgres`;
+    pool = new Pool({ connectionString });
+    single = new Client({ connectionString });
+    await single.connect();
+    sql = postgres(connectionString, { onnotice: () => undefined });
+  });
+
+  afterAll(async () => {
+    await pool.end();
+    await single.end();
+    await sql.end();
+    await server.stop();
+  });
+
+  // Keys are each case's own: one table serves all.
+  storeContract(() => new PostgresStore({ client: pool }), { title: 'a Pool of pg', framework });
+  storeContract(() => new PostgresStore({ client: single, table: 'single' }), { title: 'a Client of pg', framework });
+  storeContract(() => new PostgresStore({ client: sql, table: 'js' }), { title: 'postgres.js', framework });
+});

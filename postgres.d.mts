@@ -1,0 +1,215 @@
+/* auto-generated from ts/ by `npm run build:ts`; do not edit */
+/**
+ * The full store contract: what a store does that several processes may share. `docs/stores.md` says it in words, and
+ * `storeContract` in `reprise/testing` checks a store against it.
+ *
+ * A record is free, claimed, completed, not replayable or indeterminate. Every step is atomic, and every write after
+ * the claim names the claim: one that was lost writes nothing and resolves to false. The store's own clock decides
+ * what has expired. Names (`key`, `fingerprint`, `identity`) are digests; a store need not look into them, nor into
+ * an answer's head and body, nor into progress.
+ */
+interface AtomicStore {
+    /**
+     * Makes the claimant the owner of the key, or says why not.
+     *
+     * - No record, or one that has expired: claimed. The fence is one more than that of the key's last claim.
+     * - In progress by the same owner: claimed again, with the same fence and a new lease. A driver may repeat a claim
+     *   whose answer it lost.
+     * - In progress with a lease that ran out: claimed, unless it had passed its commit point; then the record is
+     *   indeterminate from now on.
+     * - Otherwise a record with another fingerprint or identity is a mismatch, checked before all else.
+     */
+    claim(request: ClaimRequest): Promise<ClaimOutcome>;
+    /** Ends a claim with an answer, kept for `ttl` seconds. */
+    complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean>;
+    /** Prolongs the lease, from now. */
+    renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
+    /** Ends a claim without an answer: the key is free, or indeterminate behind the commit point. Progress is kept. */
+    release(claim: ClaimRef, ttl: number): Promise<boolean>;
+    /**
+     * `committed`: the claim has passed its commit point. `not-replayable` and `indeterminate` end it so, for `ttl`
+     * seconds.
+     */
+    mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
+    /** Saves how far the owner has come, for the next claim of the key; gone once the claim is completed. */
+    save(claim: ClaimRef, progress: Uint8Array): Promise<boolean>;
+    /** What is kept for a key. */
+    inspect(key: string): Promise<KeptRecord | undefined>;
+    /** Frees a key, whatever its state; its owner has lost the claim. Whether there was anything to forget. */
+    forget(key: string): Promise<boolean>;
+    /**
+     * Resolves when the claim of a key may have been settled, at the latest when its lease, as it is now, has run out.
+     * Without it, requests that would wait are refused at once.
+     */
+    readonly waitFor?: ((key: string) => Promise<void>) | undefined;
+    /**
+     * Runs a function inside a transaction of the store's database; `tx` is that database's own handle. What it resolves
+     * to ends the claim in the same transaction: both commit, or neither does. Undefined rolls back, and so does an
+     * error, which it then rejects with; so does a claim that was lost. Whether it was committed.
+     */
+    readonly transaction?: ((claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>) => Promise<boolean>) | undefined;
+    /** Lets go of what the store opened itself; never of a client that it was given. */
+    close?(): Promise<void> | void;
+}
+/** A request to become the owner of a key. */
+interface ClaimRequest {
+    readonly key: string;
+    readonly fingerprint: string;
+    readonly identity: string;
+    /** Unlike that of any other claimant. */
+    readonly owner: string;
+    /** Milliseconds that the claim holds without renewal. */
+    readonly leaseMs: number;
+    /** Seconds that what becomes of it is kept, if its owner is never heard of again. */
+    readonly ttl: number;
+    /** Whether an indeterminate record counts as free. Default false. */
+    readonly overIndeterminate?: boolean;
+}
+/** Names a claim in later writes. */
+interface ClaimRef {
+    readonly key: string;
+    readonly owner: string;
+    readonly fence: number;
+}
+/** An answer as a store keeps it. */
+interface KeptAnswer {
+    /** One character a byte (Latin-1). */
+    readonly head: string;
+    readonly body: Uint8Array;
+}
+/** How a claim ends in a transaction. */
+type ClaimEnd = KeptAnswer | 'release' | 'not-replayable' | 'indeterminate';
+/** The answer to a claim. */
+type ClaimOutcome = {
+    readonly outcome: 'claimed';
+    readonly fence: number;
+    readonly progress?: Uint8Array;
+} | {
+    readonly outcome: 'completed';
+    readonly answer: KeptAnswer;
+} | {
+    readonly outcome: 'in-progress';
+    readonly leaseLeftMs: number;
+} | {
+    readonly outcome: 'mismatch';
+    readonly differs: 'fingerprint' | 'identity';
+} | {
+    readonly outcome: 'not-replayable' | 'indeterminate' | 'full';
+};
+/** A record, as an operator sees it. What a store does not keep is absent. */
+type KeptRecord = {
+    readonly state: 'in-progress';
+    readonly fence?: number;
+    readonly leaseLeftMs?: number;
+} | {
+    readonly state: 'completed';
+    readonly fence?: number;
+    readonly expiresInMs?: number;
+    readonly answer: KeptAnswer;
+} | {
+    readonly state: 'not-replayable' | 'indeterminate';
+    readonly fence?: number;
+    readonly expiresInMs?: number;
+};
+
+/** Runs one statement with its values, and gives its rows. Without values it may be several statements. */
+type PostgresQuery = (text: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
+/** One row, by the names of its columns; `bytea` comes as Buffer. */
+type Row = Readonly<Record<string, unknown>>;
+/**
+ * The way to a database, for a driver or a query builder that reprise does not know. `docs/stores.md` shows it for
+ * Drizzle, Knex and Prisma.
+ */
+interface PostgresAdapter<Tx = unknown> {
+    /** Runs a statement of its own. */
+    readonly query: PostgresQuery;
+    /**
+     * Runs a function inside a transaction: commits when it resolves, rolls back when it rejects, and rejects then with
+     * the same error. `tx` is what handlers get; `query` runs in the transaction.
+     */
+    readonly transaction?: <T>(run: (tx: Tx, query: PostgresQuery) => Promise<T>) => Promise<T>;
+    /**
+     * Listens on a connection of its own. `onGap`: notifications may have been missed. `onLost`: there will be no more.
+     */
+    readonly listen?: (channel: string, on: Listener) => Promise<{
+        close: () => Promise<void> | void;
+    }>;
+}
+/** Whom a {@link PostgresAdapter} tells. */
+interface Listener {
+    readonly onMessage: (payload: string) => void;
+    readonly onGap: () => void;
+    readonly onLost: () => void;
+}
+type Method = (...args: never[]) => unknown;
+/** A `Pool` or `Client` of pg, the `sql` of postgres.js, or a {@link PostgresAdapter} under `adapter`. */
+type PostgresClient = {
+    query: Method;
+    connect: Method;
+} | {
+    unsafe: Method;
+    begin: Method;
+    listen: Method;
+};
+
+/** Options of {@link PostgresStore}. */
+interface PostgresStoreOptions {
+    /**
+     * Your `Pool` of pg, `sql` of postgres.js, or a way to the database of your own (`PostgresAdapter`). A single
+     * `Client` of pg will do, but has no transactions. It stays yours: the store never closes it. To wait for claims it
+     * opens one more connection like it, the first time that a request waits.
+     */
+    client: PostgresClient | PostgresAdapter;
+    /** The table, with its schema if it needs one (`app.idempotency`). Default `reprise_records`. */
+    table?: string;
+    /** Whether to make the table when it is missing. Default true; `createTableSql` is for your own migrations. */
+    createTable?: boolean;
+    /** Milliseconds between two sweeps of what has expired; 0 for none. Default 60,000. */
+    sweepIntervalMs?: number;
+}
+/**
+ * Keeps records in a table of PostgreSQL, for as many hosts as use it. One round trip to claim and one to complete, by
+ * the clock of the server. With `req.idempotency.transaction` the rows of a handler and the record of its answer
+ * commit together.
+ *
+ * @example
+ * ```ts
+ * const store = new PostgresStore({ client: new Pool({ connectionString: process.env.DATABASE_URL }) });
+ * app.use(idempotencyMiddleware({ store }));
+ * ```
+ */
+declare class PostgresStore implements AtomicStore {
+    #private;
+    /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`) */
+    constructor(options: PostgresStoreOptions);
+    claim(request: ClaimRequest): Promise<ClaimOutcome>;
+    complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean>;
+    release(claim: ClaimRef, ttl: number): Promise<boolean>;
+    mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
+    renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
+    save(claim: ClaimRef, progress: Uint8Array): Promise<boolean>;
+    inspect(key: string): Promise<KeptRecord | undefined>;
+    forget(key: string): Promise<boolean>;
+    /** Waits by `LISTEN`; behind an adapter that cannot listen, requests that would wait are refused. */
+    get waitFor(): AtomicStore['waitFor'];
+    /** Absent behind an adapter or a client that has none. */
+    get transaction(): AtomicStore['transaction'];
+    /** Deletes what has expired, in batches; how many records that were. The store does so by itself now and then. */
+    sweep(): Promise<number>;
+    /** Ends the sweeps, and closes the connection that the store opened to wait; your client stays as it is. */
+    close(): Promise<void>;
+}
+
+/**
+ * The table that a `PostgresStore` keeps its records in, as SQL for your migrations: with `createTable: false` the store
+ * needs no right to make tables.
+ *
+ * @example
+ * ```ts
+ * await pool.query(createTableSql());
+ * ```
+ */
+declare function createTableSql(table?: string): string;
+
+export { PostgresStore, createTableSql };
+export type { Listener, PostgresAdapter, PostgresClient, PostgresQuery, PostgresStoreOptions, Row };

@@ -1,0 +1,3 @@
+'use strict';
+
+module.exports = require('./dist/stores/postgres/index.js');

@@ -1,0 +1,110 @@
+//! The engine: a plan, the attempts seen so far, and what was done.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::{Decision, Draws, Ordinals, Plan};
+
+/// How many request keys are remembered; see [`Ordinals`]. Some 3 MiB when full.
+const REMEMBERED_KEYS: usize = 65_536;
+
+/// What is counted when it was done, not when it was decided: a client may leave before its error is written, and a
+/// kernel may refuse to die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Injected {
+    /// An error was answered.
+    Failure,
+    /// A request was held.
+    Latency,
+    /// A kernel was killed.
+    KernelKill,
+}
+
+/// What has happened so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metrics {
+    /// Requests that were decided about. The denominator of both rates.
+    pub total_requests: u64,
+    /// Requests that were answered with an error.
+    pub failures_injected: u64,
+    /// Requests that were held.
+    pub latencies_injected: u64,
+    /// Kernels that were killed.
+    pub kernels_killed: u64,
+}
+
+impl Metrics {
+    /// Failures per request decided about; zero where there was none.
+    #[must_use]
+    pub fn failure_rate(&self) -> f64 {
+        rate(self.failures_injected, self.total_requests)
+    }
+
+    /// Delays per request decided about; zero where there was none.
+    #[must_use]
+    pub fn latency_rate(&self) -> f64 {
+        rate(self.latencies_injected, self.total_requests)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
+fn rate(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Decides about requests under one plan, and counts. Shared freely between threads.
+#[derive(Debug)]
+pub struct Engine {
+    plan: Plan,
+    ordinals: Mutex<Ordinals>,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    latencies: AtomicU64,
+    kernel_kills: AtomicU64,
+}
+
+impl Engine {
+    /// Starts at zero: no attempt seen, nothing counted.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            ordinals: Mutex::new(Ordinals::new(REMEMBERED_KEYS)),
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            latencies: AtomicU64::new(0),
+            kernel_kills: AtomicU64::new(0),
+        }
+    }
+
+    /// Decides about the next request with this key, with `kernels` kernels registered. Every call is one more
+    /// attempt of its key, so that a retry can fare better than the request that it repeats.
+    pub fn decide(&self, request_key: &str, kernels: u32) -> Decision {
+        let request = self.plan.seed.request(request_key);
+        let attempt = self.ordinals.lock().next(request);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.plan.decide(&Draws::new(request, attempt), kernels)
+    }
+
+    /// Counts one fault that took effect.
+    pub fn count(&self, injected: Injected) {
+        let counter = match injected {
+            Injected::Failure => &self.failures,
+            Injected::Latency => &self.latencies,
+            Injected::KernelKill => &self.kernel_kills,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counts as they stand.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics {
+            total_requests: self.requests.load(Ordering::Relaxed),
+            failures_injected: self.failures.load(Ordering::Relaxed),
+            latencies_injected: self.latencies.load(Ordering::Relaxed),
+            kernels_killed: self.kernel_kills.load(Ordering::Relaxed),
+        }
+    }
+}

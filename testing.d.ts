@@ -1,0 +1,275 @@
+/* auto-generated from ts/ by `npm run build:ts`; do not edit */
+/**
+ * The full store contract: what a store does that several processes may share. `docs/stores.md` says it in words, and
+ * `storeContract` in `reprise/testing` checks a store against it.
+ *
+ * A record is free, claimed, completed, not replayable or indeterminate. Every step is atomic, and every write after
+ * the claim names the claim: one that was lost writes nothing and resolves to false. The store's own clock decides
+ * what has expired. Names (`key`, `fingerprint`, `identity`) are digests; a store need not look into them, nor into
+ * an answer's head and body, nor into progress.
+ */
+interface AtomicStore {
+    /**
+     * Makes the claimant the owner of the key, or says why not.
+     *
+     * - No record, or one that has expired: claimed. The fence is one more than that of the key's last claim.
+     * - In progress by the same owner: claimed again, with the same fence and a new lease. A driver may repeat a claim
+     *   whose answer it lost.
+     * - In progress with a lease that ran out: claimed, unless it had passed its commit point; then the record is
+     *   indeterminate from now on.
+     * - Otherwise a record with another fingerprint or identity is a mismatch, checked before all else.
+     */
+    claim(request: ClaimRequest): Promise<ClaimOutcome>;
+    /** Ends a claim with an answer, kept for `ttl` seconds. */
+    complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean>;
+    /** Prolongs the lease, from now. */
+    renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
+    /** Ends a claim without an answer: the key is free, or indeterminate behind the commit point. Progress is kept. */
+    release(claim: ClaimRef, ttl: number): Promise<boolean>;
+    /**
+     * `committed`: the claim has passed its commit point. `not-replayable` and `indeterminate` end it so, for `ttl`
+     * seconds.
+     */
+    mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
+    /** Saves how far the owner has come, for the next claim of the key; gone once the claim is completed. */
+    save(claim: ClaimRef, progress: Uint8Array): Promise<boolean>;
+    /** What is kept for a key. */
+    inspect(key: string): Promise<KeptRecord | undefined>;
+    /** Frees a key, whatever its state; its owner has lost the claim. Whether there was anything to forget. */
+    forget(key: string): Promise<boolean>;
+    /**
+     * Resolves when the claim of a key may have been settled, at the latest when its lease, as it is now, has run out.
+     * Without it, requests that would wait are refused at once.
+     */
+    readonly waitFor?: ((key: string) => Promise<void>) | undefined;
+    /**
+     * Runs a function inside a transaction of the store's database; `tx` is that database's own handle. What it resolves
+     * to ends the claim in the same transaction: both commit, or neither does. Undefined rolls back, and so does an
+     * error, which it then rejects with; so does a claim that was lost. Whether it was committed.
+     */
+    readonly transaction?: ((claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>) => Promise<boolean>) | undefined;
+    /** Lets go of what the store opened itself; never of a client that it was given. */
+    close?(): Promise<void> | void;
+}
+/** A request to become the owner of a key. */
+interface ClaimRequest {
+    readonly key: string;
+    readonly fingerprint: string;
+    readonly identity: string;
+    /** Unlike that of any other claimant. */
+    readonly owner: string;
+    /** Milliseconds that the claim holds without renewal. */
+    readonly leaseMs: number;
+    /** Seconds that what becomes of it is kept, if its owner is never heard of again. */
+    readonly ttl: number;
+    /** Whether an indeterminate record counts as free. Default false. */
+    readonly overIndeterminate?: boolean;
+}
+/** Names a claim in later writes. */
+interface ClaimRef {
+    readonly key: string;
+    readonly owner: string;
+    readonly fence: number;
+}
+/** An answer as a store keeps it. */
+interface KeptAnswer {
+    /** One character a byte (Latin-1). */
+    readonly head: string;
+    readonly body: Uint8Array;
+}
+/** How a claim ends in a transaction. */
+type ClaimEnd = KeptAnswer | 'release' | 'not-replayable' | 'indeterminate';
+/** The answer to a claim. */
+type ClaimOutcome = {
+    readonly outcome: 'claimed';
+    readonly fence: number;
+    readonly progress?: Uint8Array;
+} | {
+    readonly outcome: 'completed';
+    readonly answer: KeptAnswer;
+} | {
+    readonly outcome: 'in-progress';
+    readonly leaseLeftMs: number;
+} | {
+    readonly outcome: 'mismatch';
+    readonly differs: 'fingerprint' | 'identity';
+} | {
+    readonly outcome: 'not-replayable' | 'indeterminate' | 'full';
+};
+/** A record, as an operator sees it. What a store does not keep is absent. */
+type KeptRecord = {
+    readonly state: 'in-progress';
+    readonly fence?: number;
+    readonly leaseLeftMs?: number;
+} | {
+    readonly state: 'completed';
+    readonly fence?: number;
+    readonly expiresInMs?: number;
+    readonly answer: KeptAnswer;
+} | {
+    readonly state: 'not-replayable' | 'indeterminate';
+    readonly fence?: number;
+    readonly expiresInMs?: number;
+};
+
+/**
+ * What a store keeps for a key, as plain JSON: it survives `JSON.stringify` and `JSON.parse`. A store need not look
+ * into it. Nothing in it leads back to the client's key, the caller or the request's body.
+ */
+type StoredResponse = StoredAnswer | StoredVerdict;
+/** A completed request: its answer is replayed. */
+interface StoredAnswer {
+    readonly state: 'completed';
+    /** SHA-256 over what the request asked for, in hexadecimal. */
+    readonly fingerprint: string;
+    /** SHA-256 over who asked, in hexadecimal; zeros where a scope says whose key it is, or nobody is known. */
+    readonly identity: string;
+    readonly statusCode: number;
+    /** The reason phrase. */
+    readonly statusMessage: string;
+    /**
+     * Pairs of name and value, in the order of the answer, repeated names kept. A pair named `:removed` says that the
+     * handler took away the header in its value, which other middleware had set.
+     */
+    readonly headers: readonly (readonly [name: string, value: string])[];
+    /** The body's bytes in base64. */
+    readonly body: string;
+    /** When the answer was completed: ISO 8601 with milliseconds. */
+    readonly timestamp: string;
+}
+/** A request that must not run again, though there is no answer to replay. */
+interface StoredVerdict {
+    readonly state: 'not-replayable' | 'indeterminate';
+    readonly fingerprint: string;
+    readonly identity: string;
+    readonly timestamp: string;
+}
+/**
+ * The least that a store of your own has to do. It may be slow and it may fail; it is asked by one request of a key
+ * at a time, as far as one process can see to that. Between processes such a store cannot keep two requests from
+ * running at once, which is warned about at start.
+ *
+ * @example
+ * ```ts
+ * class RedisIdempotencyStore implements IdempotencyStore {
+ *   constructor(private readonly redis: Redis) {}
+ *   async get(key: string): Promise<StoredResponse | null> {
+ *     const data = await this.redis.get(`idempotency:${key}`);
+ *     return data ? JSON.parse(data) : null;
+ *   }
+ *   async set(key: string, value: StoredResponse, ttl: number): Promise<void> {
+ *     await this.redis.setex(`idempotency:${key}`, ttl, JSON.stringify(value));
+ *   }
+ *   async delete(key: string): Promise<void> {
+ *     await this.redis.del(`idempotency:${key}`);
+ *   }
+ * }
+ * ```
+ */
+interface IdempotencyStore {
+    /** What is kept for a key; `null` or `undefined` if nothing is, or its time is over. */
+    get(key: string): Promise<StoredResponse | null | undefined> | StoredResponse | null | undefined;
+    /** Keeps a value for `ttl` seconds, a whole number of at least 1. */
+    set(key: string, value: StoredResponse, ttl: number): unknown;
+    /** Forgets a key. */
+    delete(key: string): unknown;
+}
+
+/** What a case works with: two stores that keep one set of records, as two processes would. */
+interface Bench {
+    readonly store: AtomicStore;
+    readonly peer: AtomicStore;
+    readonly passTime: (ms: number) => Promise<void>;
+}
+declare const CASES: {
+    'an unknown key is claimed, with a fence of at least 1': ({ store }: Bench) => Promise<void>;
+    'of many claims of one key at once, one is granted': ({ store }: Bench) => Promise<void>;
+    'between processes: of many claims of one key at once, one is granted': ({ store, peer }: Bench) => Promise<void>;
+    'a claim in progress says how much of its lease is left': ({ store }: Bench) => Promise<void>;
+    'an owner that repeats its claim gets it again, with the same fence and a new lease': ({ store, passTime }: Bench) => Promise<void>;
+    'another fingerprint is a mismatch, while the claim is in progress and after': ({ store }: Bench) => Promise<void>;
+    'another identity is a mismatch, while the claim is in progress and after': ({ store }: Bench) => Promise<void>;
+    'a free key may be claimed by anyone for anything': ({ store }: Bench) => Promise<void>;
+    'a claim whose lease ran out is taken over, with the next fence': ({ store, passTime }: Bench) => Promise<void>;
+    'an owner that was taken over can write nothing': ({ store, passTime }: Bench) => Promise<void>;
+    'between processes: an owner that was taken over can write nothing': ({ store, peer, passTime }: Bench) => Promise<void>;
+    'a write that names another owner or fence changes nothing': ({ store }: Bench) => Promise<void>;
+    'a renewed lease holds from the renewal': ({ store, passTime }: Bench) => Promise<void>;
+    'a released key is free, and its next fence is one more': ({ store }: Bench) => Promise<void>;
+    'a completed answer is found by all, byte for byte': ({ store, peer }: Bench) => Promise<void>;
+    'an empty answer is an answer': ({ store }: Bench) => Promise<void>;
+    'an answer of a mebibyte is kept whole': ({ store }: Bench) => Promise<void>;
+    'a completed record is final: no later write changes it': ({ store }: Bench) => Promise<void>;
+    'a completed record expires after its ttl, and its key is free': ({ store, passTime }: Bench) => Promise<void>;
+    'weeks are kept as weeks: milliseconds beyond 32 bits': ({ store }: Bench) => Promise<void>;
+    'a claim whose lease ran out behind its commit point is indeterminate from then on': ({ store, passTime }: Bench) => Promise<void>;
+    'between processes: a commit point is known to all': ({ store, peer, passTime }: Bench) => Promise<void>;
+    'a commit point outlasts renewals and repeated claims': ({ store, passTime }: Bench) => Promise<void>;
+    'a claim can be completed behind its commit point': ({ store }: Bench) => Promise<void>;
+    'a release behind the commit point leaves an indeterminate record': ({ store }: Bench) => Promise<void>;
+    'not replayable and indeterminate records are kept, and final': ({ store, peer }: Bench) => Promise<void>;
+    'an indeterminate record is claimed over where the claim says so, and no other is': ({ store }: Bench) => Promise<void>;
+    'progress goes to the next claim, after a release and after a lease ran out': ({ store, passTime }: Bench) => Promise<void>;
+    'between processes: progress goes to the next claim, wherever it is made': ({ store, peer }: Bench) => Promise<void>;
+    'progress is gone once the claim is completed': ({ store, passTime }: Bench) => Promise<void>;
+    'a key that is forgotten is free, and its owner has lost it': ({ store }: Bench) => Promise<void>;
+    'inspect says what is kept': ({ store }: Bench) => Promise<void>;
+    'keys that differ in one character do not meet': ({ store }: Bench) => Promise<void>;
+    'one that waits is woken by the end of the claim': ({ store }: Bench) => Promise<void>;
+    'between processes: one that waits is woken by the end of the claim': ({ store, peer }: Bench) => Promise<void>;
+    'waiting ends when the lease runs out, and at once where there is nothing to wait for': ({ store }: Bench) => Promise<void>;
+};
+/** The name of one case of {@link storeContract}. */
+type StoreContractCaseName = keyof typeof CASES;
+
+/**
+ * Makes a store for one case. Stores of one `namespace` keep one set of records, as two processes of one program
+ * would; stores of two namespaces may, since every case uses keys of its own.
+ */
+type MakeStore = (namespace: string) => MadeStore | Promise<MadeStore>;
+type MadeStore = AtomicStore | IdempotencyStore;
+type PassTime = (stores: readonly [AtomicStore, AtomicStore], ms: number) => Promise<void> | void;
+/** Options of {@link storeContract}. */
+interface StoreContractOptions {
+    /** The title of the suite. Default `the store contract`. */
+    title?: string;
+    /**
+     * Cases that the store is known not to hold. Each is listed with that remark, and fails when the store holds it
+     * after all: nothing is skipped.
+     */
+    cannotHold?: readonly StoreContractCaseName[];
+    /**
+     * Moves the store's clock forward, where a test can. Default: the suite waits, for the store's clock is not
+     * the test's.
+     */
+    passTime?: PassTime;
+    /** The test framework's functions. Default the global ones of Jest, Mocha and Vitest (`globals: true`). */
+    framework?: TestFramework;
+}
+/** What the suite needs of a test framework: `import * as framework from 'node:test'` will do. */
+interface TestFramework {
+    describe: (title: string, body: () => void) => unknown;
+    it: (title: string, body: () => Promise<void>) => unknown;
+}
+/**
+ * Registers one test for each rule that a store has to hold; `docs/stores.md` says them in words. Assertions are
+ * Node's own, so that any test framework runs it.
+ *
+ * A store with only `get`, `set` and `delete` is tested as the middleware uses it. It cannot hold the rules between
+ * processes: {@link SIMPLE_STORE_LIMITS} names them.
+ *
+ * @throws TypeError (`ERR_REPRISE_INVALID_OPTION`) where there is no test framework
+ * @example
+ * ```ts
+ * import * as framework from 'node:test';
+ * import { storeContract } from 'reprise/testing';
+ *
+ * storeContract((namespace) => new MyStore({ prefix: namespace }), { framework });
+ * ```
+ */
+declare function storeContract(makeStore: MakeStore, options?: StoreContractOptions): void;
+/** The cases that a store with only `get`, `set` and `delete` cannot hold: those between processes. */
+declare const SIMPLE_STORE_LIMITS: readonly StoreContractCaseName[];
+
+export { SIMPLE_STORE_LIMITS, storeContract };
+export type { MakeStore, StoreContractCaseName, StoreContractOptions, TestFramework };

@@ -1,0 +1,178 @@
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import { native } from '../native.js';
+import { isForbidden } from './environment.js';
+import { answerError, HeldRequests } from './faults.js';
+import { Kernels } from './kernels.js';
+import type { KillKernel } from './kernels.js';
+import { checkChaosOptions, withDefaults } from './options.js';
+import type { ChaosOptions } from './options.js';
+import { pathMatcher, pathOf } from './paths.js';
+
+/** A middleware for Express 4 and 5, Connect and plain `node:http`. */
+export type ChaosMiddleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
+
+/** What has happened so far. A fault counts when it was done, not when it was decided. */
+export interface ChaosMetrics {
+  /** Requests that were decided about: not those on excluded paths, not OPTIONS, none while chaos is off. */
+  readonly totalRequests: number;
+  /** Requests that were answered with an injected error. */
+  readonly failuresInjected: number;
+  /** Requests that were held. */
+  readonly latenciesInjected: number;
+  /** Kernels that were killed. */
+  readonly kernelsKilled: number;
+  /** `failuresInjected / totalRequests`; 0 while there was no request. */
+  readonly failureRate: number;
+  /** `latenciesInjected / totalRequests`; 0 while there was no request. */
+  readonly latencyRate: number;
+}
+
+/** Chaos of one configuration. It shares nothing with any other; its functions may be taken apart from it. */
+export interface Chaos {
+  /** Whether it injects anything: `enabled`, allowed here, and not closed. */
+  readonly armed: boolean;
+  /** The seed that it decides by; given again, it makes the same decisions. */
+  readonly seed: string;
+  /** The middleware that injects. However often it is mounted, a request is decided about once. */
+  readonly middleware: () => ChaosMiddleware;
+  /** The counts as they stand; still there after {@link close}. */
+  readonly metrics: () => ChaosMetrics;
+  /**
+   * Names a kernel that may be killed. A killed one must be registered again when it was restarted. Registering an
+   * id that is there replaces its kill.
+   *
+   * @param id which; among several, the victim is chosen by the seed over the sorted ids
+   * @param kill ends it; see {@link KillKernel}
+   * @returns takes the registration back
+   * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`
+   */
+  readonly registerKernel: (id: string, kill: KillKernel) => () => void;
+  /** Turns it off for good: every held request goes on at once, to its handler; the middleware passes through. */
+  readonly close: () => void;
+}
+
+/**
+ * Chaos that is independent of {@link initChaos} and of every other instance; made for tests, and for an application
+ * that needs two. It reads no environment but the guard of production: `NODE_ENV`, `CHAOS_ENGINEERING_OVERRIDE`.
+ *
+ * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_OPTION` or `ERR_REPRISE_UNKNOWN_OPTION`
+ * @example
+ * const chaos = createChaos({ failureProbability: 0.3, seed: 42 });
+ * app.use(chaos.middleware());
+ * // ...
+ * chaos.close();
+ */
+export function createChaos(options?: ChaosOptions): Chaos {
+  checkChaosOptions('createChaos', options);
+  return armChaos('createChaos', options ?? {}, new Kernels());
+}
+
+/** Makes an instance of options that were checked. It is born off where it is not enabled or not allowed. */
+export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels): Chaos {
+  const settings = withDefaults(options);
+  let armed = settings.enabled && !isForbidden(true, process.env);
+  const seed = settings.seed ?? randomBytes(8).toString('hex');
+  if (armed) announce(owner, options, seed);
+
+  const engine = new native.ChaosEngine({
+    seed,
+    failureProbability: settings.failureProbability,
+    latencyProbability: settings.latencyProbability,
+    latencyMinMs: settings.latencyRange[0],
+    latencyMaxMs: settings.latencyRange[1],
+    kernelKillProbability: settings.kernelKillProbability,
+  });
+  const decide = engine.decider();
+  const isExcluded = pathMatcher(settings.excludedPaths);
+  const held = new HeldRequests();
+  const decided = Symbol('reprise.chaos.decided');
+
+  const middleware: ChaosMiddleware = (req, res, next) => {
+    if (!armed || req.method === 'OPTIONS' || res.headersSent) {
+      next();
+      return;
+    }
+    const path = pathOf(req);
+    const marks = req as unknown as Record<symbol, unknown>;
+    if (marks[decided] === true || isExcluded(path)) {
+      next();
+      return;
+    }
+    marks[decided] = true;
+    let decision: ReturnType<typeof decide>;
+    try {
+      decision = decide(requestKey(req, path), kernels.size);
+    } catch (error) {
+      next(error);
+      return;
+    }
+    if (decision === null) {
+      next();
+      return;
+    }
+    const { victim, latencyMs, status } = decision;
+    if (victim !== undefined) {
+      kernels.kill(victim, () => {
+        engine.count('kernel-kill');
+      });
+    }
+    const goOn = () => {
+      // Closed while the request was held: nothing more is injected.
+      if (status === undefined || !armed) {
+        next();
+        return;
+      }
+      engine.count('failure');
+      answerError(res, status);
+    };
+    if (latencyMs === undefined) {
+      goOn();
+      return;
+    }
+    engine.count('latency');
+    held.hold(req, res, latencyMs, goOn);
+  };
+
+  return {
+    get armed() {
+      return armed;
+    },
+    seed,
+    middleware: () => middleware,
+    metrics: () => engine.metrics(),
+    registerKernel: (id, kill) => kernels.register(id, kill),
+    close() {
+      armed = false;
+      held.releaseAll();
+    },
+  };
+}
+
+/**
+ * What the decision about a request depends on, besides the seed and how often it was seen: its idempotency key, or
+ * else its method and path. No method has a colon, so the two never meet.
+ */
+function requestKey(req: IncomingMessage, path: string): string {
+  const key = req.headers['idempotency-key'];
+  return typeof key === 'string' && key !== '' ? `key:${key}` : `${req.method ?? 'GET'} ${path}`;
+}
+
+/** Tells how to repeat a run whose seed was left to chance, and that a plan without any probability does nothing. */
+function announce(owner: string, options: ChaosOptions, seed: string): void {
+  if (options.seed === undefined) {
+    const again = owner === 'createChaos' ? `the option seed: '${seed}'` : `CHAOS_SEED=${seed}`;
+    process.stderr.write(`reprise: chaos is armed with the random seed ${seed}; to repeat this run, set ${again}\n`);
+  }
+  if (
+    options.failureProbability === undefined &&
+    options.latencyProbability === undefined &&
+    options.kernelKillProbability === undefined
+  ) {
+    process.emitWarning(
+      `${owner}: chaos is armed, but no probability was given and each is 0 by default, so nothing will happen`,
+      { type: 'RepriseWarning', code: 'REPRISE_CHAOS_WITHOUT_FAULT' },
+    );
+  }
+}

@@ -1,0 +1,85 @@
+import { armChaos } from './chaos.js';
+import type { Chaos, ChaosMetrics, ChaosMiddleware } from './chaos.js';
+import { isForbidden, isMentioned, withEnvironment } from './environment.js';
+import { Kernels } from './kernels.js';
+import type { KillKernel } from './kernels.js';
+import { checkChaosOptions } from './options.js';
+import type { ChaosOptions } from './options.js';
+
+/** The default instance; none before it is first armed. Its kernels outlive a new configuration. */
+let current: Chaos | undefined;
+const kernels = new Kernels();
+
+/**
+ * Arms the default chaos, which {@link chaosMiddleware} injects. Called again, it turns the chaos that was there off
+ * and starts anew, counts at zero; `initChaos({ enabled: false })` leaves it off.
+ *
+ * The environment wins over the options: `CHAOS_FAILURE_RATE`, `CHAOS_LATENCY_RATE`, `CHAOS_LATENCY_RANGE`
+ * (`100-5000`), `CHAOS_KERNEL_KILL_RATE`, `CHAOS_SEED`; with `CHAOS_ENABLED` an off wins, whoever says it. With
+ * `NODE_ENV=production` nothing is armed unless `CHAOS_ENGINEERING_OVERRIDE=true`.
+ *
+ * @returns the instance; `close()` turns it off
+ * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_OPTION`, `ERR_REPRISE_UNKNOWN_OPTION` or
+ *   `ERR_REPRISE_INVALID_ENVIRONMENT`; the chaos that was there goes on
+ * @example
+ * initChaos({ failureProbability: 0.05, latencyProbability: 0.1, latencyRange: [100, 5000], seed: 42 });
+ * app.use(chaosMiddleware());
+ */
+export function initChaos(options?: ChaosOptions): Chaos {
+  return rearm('initChaos', options);
+}
+
+/**
+ * Injects what the default chaos decides; passes every request through while there is none. It follows every later
+ * {@link initChaos}. If nobody called that before and `CHAOS_ENABLED=true`, it arms itself from the environment.
+ *
+ * Mount it after CORS and before everything that it shall test.
+ *
+ * @throws RangeError with code `ERR_REPRISE_INVALID_ENVIRONMENT`, if it arms itself and a variable cannot be read
+ */
+export function chaosMiddleware(): ChaosMiddleware {
+  if (current === undefined && isMentioned(process.env)) rearm('chaosMiddleware', undefined);
+  return (req, res, next) => {
+    if (current === undefined) next();
+    else current.middleware()(req, res, next);
+  };
+}
+
+/** What the default chaos has done since it was last armed; all zero before that. */
+export function getChaosMetrics(): ChaosMetrics {
+  return (
+    current?.metrics() ?? {
+      totalRequests: 0,
+      failuresInjected: 0,
+      latenciesInjected: 0,
+      kernelsKilled: 0,
+      failureRate: 0,
+      latencyRate: 0,
+    }
+  );
+}
+
+/**
+ * Names a kernel that the default chaos may kill, now and after every later {@link initChaos}; see
+ * {@link Chaos.registerKernel}.
+ *
+ * @example
+ * const worker = new Worker('./kernel.js');
+ * registerKernel('kernel-1', () => worker.terminate());
+ */
+export function registerKernel(id: string, kill: KillKernel): () => void {
+  return kernels.register(id, kill);
+}
+
+function rearm(owner: string, options: ChaosOptions | undefined): Chaos {
+  checkChaosOptions(owner, options);
+  // Where chaos is forbidden, a variable that cannot be read shall not keep a server from starting.
+  const wanted = options?.enabled !== false;
+  const merged = isForbidden(wanted, process.env)
+    ? { ...options, enabled: false }
+    : withEnvironment(owner, options ?? {}, process.env);
+  const chaos = armChaos(owner, merged, kernels);
+  current?.close();
+  current = chaos;
+  return chaos;
+}

@@ -1,0 +1,86 @@
+import { aBoolean, checkOptions, either, numberBetween, wholeNumberBetween } from '../options.js';
+import type { OptionRule, OptionRules } from '../options.js';
+
+/** What {@link initChaos} and {@link createChaos} take. Everything is optional. */
+export interface ChaosOptions {
+  /** Whether anything is injected at all. Default true; an off always wins, in code or in `CHAOS_ENABLED`. */
+  readonly enabled?: boolean | undefined;
+  /** Share of requests that are answered with 500, 503, 504 or 429 instead of running the handler, 0 to 1. Default 0. */
+  readonly failureProbability?: number | undefined;
+  /** Share of requests that are held before the handler runs, 0 to 1. Default 0. */
+  readonly latencyProbability?: number | undefined;
+  /** How long they are held: whole milliseconds, uniform, both ends included. Default [100, 5000]. */
+  readonly latencyRange?: readonly [min: number, max: number] | undefined;
+  /** Share of requests at which one registered kernel is killed, 0 to 1. Default 0. */
+  readonly kernelKillProbability?: number | undefined;
+  /**
+   * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
+   * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
+   */
+  readonly excludedPaths?: readonly string[] | undefined;
+  /** The same seed makes the same decisions; 42 and '42' are one seed. Default: a random one, written to stderr. */
+  readonly seed?: number | string | undefined;
+}
+
+/** The options with their defaults, but for the seed: that is chosen when chaos is armed. */
+export type ChaosSettings = {
+  readonly [Name in Exclude<keyof ChaosOptions, 'seed'>]-?: NonNullable<ChaosOptions[Name]>;
+} & {
+  readonly seed: string | undefined;
+};
+
+/** The longest delay of `setTimeout`, in milliseconds; it takes a longer one for 1 ms. */
+export const MAX_LATENCY_MS = 2_147_483_647;
+
+export const probability: OptionRule = numberBetween(0, 1);
+
+const latencyRange: OptionRule = {
+  allowed: `[min, max], two whole numbers of milliseconds from 0 to ${MAX_LATENCY_MS}, min not above max`,
+  type: (value) => Array.isArray(value) && value.length === 2 && value.every((end) => typeof end === 'number'),
+  range: ([min, max]: [number, number]) => isLatencyRange(min, max),
+};
+
+/** Whether both are whole milliseconds that a timer can hold, in this order. */
+export function isLatencyRange(min: number, max: number): boolean {
+  return Number.isInteger(min) && Number.isInteger(max) && min >= 0 && min <= max && max <= MAX_LATENCY_MS;
+}
+
+const excludedPaths: OptionRule = {
+  allowed: "an array of paths that start with '/', without query, fragment or '*' (each covers what is below it)",
+  type: (value) => Array.isArray(value) && value.every((path) => typeof path === 'string'),
+  range: (paths: string[]) => paths.every((path) => /^\/[^?#*]*$/.test(path)),
+};
+
+const seedText: OptionRule = {
+  allowed: 'a text of 1 to 256 characters',
+  type: (value) => typeof value === 'string',
+  range: (seed: string) => seed.length >= 1 && seed.length <= 256,
+};
+
+const rules: OptionRules<ChaosOptions> = {
+  enabled: aBoolean,
+  failureProbability: probability,
+  latencyProbability: probability,
+  latencyRange,
+  kernelKillProbability: probability,
+  excludedPaths,
+  seed: either(wholeNumberBetween(0, Number.MAX_SAFE_INTEGER), seedText),
+};
+
+/** Refuses options that cannot be right; see {@link checkOptions}. `owner` is the public function that was called. */
+export function checkChaosOptions(owner: string, options: ChaosOptions | undefined): void {
+  checkOptions(owner, options, rules);
+}
+
+/** Fills in the defaults. */
+export function withDefaults(options: ChaosOptions): ChaosSettings {
+  return {
+    enabled: options.enabled ?? true,
+    failureProbability: options.failureProbability ?? 0,
+    latencyProbability: options.latencyProbability ?? 0,
+    latencyRange: options.latencyRange ?? [100, 5000],
+    kernelKillProbability: options.kernelKillProbability ?? 0,
+    excludedPaths: options.excludedPaths ?? ['/api/health', '/api/metrics'],
+    seed: options.seed === undefined ? undefined : String(options.seed),
+  };
+}

@@ -1,0 +1,121 @@
+import { randomUUID } from 'node:crypto';
+import type { RequestFacts } from '../../native/binding.js';
+import { withCode } from '../errors.js';
+import type { AtomicStore, ClaimRef, KeptAnswer } from '../stores/contract.js';
+import { decodeHead, encodeHead } from '../stores/head.js';
+import { bytesOf, type Answer } from './answer.js';
+import {
+  createIdentifier,
+  createNamer,
+  type Begun,
+  type Desk,
+  type DeskSettings,
+  type HeldClaim,
+  type Settlement,
+} from './desk.js';
+import type { Registrar } from './inspection.js';
+
+/** The desk at any store that holds the contract. */
+export class ContractDesk implements Desk {
+  readonly registrar: Registrar;
+  readonly #store: AtomicStore;
+  readonly #settings: DeskSettings;
+  readonly #identify;
+  /** Tells this process from any other that claims from the same store. */
+  readonly #process = randomUUID();
+  #claims = 0;
+
+  constructor(store: AtomicStore, settings: DeskSettings) {
+    this.#store = store;
+    this.#settings = settings;
+    this.#identify = createIdentifier(settings.maxKeyLength);
+    this.registrar = contractRegistrar(store, createNamer(settings.maxKeyLength));
+  }
+
+  async begin(facts: RequestFacts, overIndeterminate: boolean): Promise<Begun> {
+    const identified = this.#identify(facts);
+    if (typeof identified === 'string') return { outcome: 'invalid-key', reason: identified };
+    const { leaseMs } = this.#settings;
+    const ttl = facts[2] === undefined ? this.#settings.derivedTtl : this.#settings.ttl;
+    const owner = `${this.#process}/${++this.#claims}`;
+    const found = await this.#store.claim({ ...identified, owner, leaseMs, ttl, overIndeterminate });
+    if (found.outcome === 'completed') {
+      const { head, body } = found.answer;
+      const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+      return { outcome: 'completed', answer: { ...decodeHead(head), body: bytes } };
+    }
+    if (found.outcome !== 'claimed') return found;
+    const ref = { key: identified.key, owner, fence: found.fence };
+    return { outcome: 'claimed', claim: new ContractClaim(this.#store, ref, leaseMs, ttl) };
+  }
+
+  get waitFor(): Desk['waitFor'] {
+    const store = this.#store;
+    return store.waitFor && ((recordKey) => store.waitFor?.(recordKey) ?? Promise.resolve());
+  }
+}
+
+class ContractClaim implements HeldClaim {
+  readonly #store: AtomicStore;
+  readonly #ref: ClaimRef;
+  readonly #leaseMs: number;
+  readonly #ttl: number;
+
+  constructor(store: AtomicStore, ref: ClaimRef, leaseMs: number, ttl: number) {
+    this.#store = store;
+    this.#ref = ref;
+    this.#leaseMs = leaseMs;
+    this.#ttl = ttl;
+  }
+
+  get fence(): number {
+    return this.#ref.fence;
+  }
+
+  complete(answer: Answer): Promise<boolean> {
+    return this.#store.complete(this.#ref, keptAnswer(answer), this.#ttl);
+  }
+
+  settle(how: Settlement): Promise<boolean> {
+    return how === 'release' ? this.#store.release(this.#ref, this.#ttl) : this.#store.mark(this.#ref, how, this.#ttl);
+  }
+
+  renew(): Promise<boolean> {
+    return this.#store.renew(this.#ref, this.#leaseMs);
+  }
+
+  get transaction(): HeldClaim['transaction'] {
+    const store = this.#store;
+    if (!store.transaction) return undefined;
+    return async (run) => {
+      const ended = async (tx: unknown) => {
+        const end = await run(tx);
+        return typeof end === 'object' ? keptAnswer(end) : end;
+      };
+      return (await store.transaction?.(this.#ref, this.#ttl, ended)) ?? false;
+    };
+  }
+
+  commitPoint(): Promise<boolean> {
+    return this.#store.mark(this.#ref, 'committed', this.#ttl);
+  }
+}
+
+function keptAnswer(answer: Answer): KeptAnswer {
+  return { head: encodeHead(answer), body: bytesOf(answer.body) };
+}
+
+/** Looks into a store that can be asked for a record only by its name. */
+function contractRegistrar(store: AtomicStore, nameRecord: ReturnType<typeof createNamer>): Registrar {
+  return {
+    find(key, scope, endpoint) {
+      if (endpoint) return [nameRecord(key, scope, endpoint)];
+      throw withCode(
+        new Error('This store cannot look for a key; say where it was used: { method, path }'),
+        'ERR_REPRISE_ENDPOINT_NEEDED',
+      );
+    },
+    inspect: (recordKey) => store.inspect(recordKey),
+    forget: (recordKey) => store.forget(recordKey),
+  };
+}

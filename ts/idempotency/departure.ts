@@ -1,0 +1,75 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
+import { mask } from './mask.js';
+
+/**
+ * Whether this side broke a connection that is closed: the handler destroyed its socket. A client that left has ended
+ * its half (`readableEnded`) or reset it (`errored`). A server that is closing, and a socket with a time limit, destroy
+ * connections too, while the handler goes on; these count as the client's. A connection of HTTP/2 carries many
+ * requests, and says nothing of one.
+ */
+export function isBrokenHere(req: IncomingMessage): boolean {
+  const socket = req.socket as IncomingMessage['socket'] & { server?: { listening: boolean } };
+  return (
+    req.httpVersionMajor === 1 &&
+    socket.destroyed &&
+    !socket.readableEnded &&
+    !socket.errored &&
+    !socket.timeout &&
+    socket.server?.listening !== false
+  );
+}
+
+/**
+ * Lets the handler say what it has to say to a client that has left. For Node such a response is over: a pipe lets go
+ * of it, `sendFile` and `pipeline` would not begin. To be called while it emits `close`, before others hear of that.
+ *
+ * @param sources what is piped into the response at the moment
+ * @param onBroken called when the handler breaks the connection, not knowing that there is none
+ * @returns what makes the response closed again
+ */
+export function outlive(
+  req: IncomingMessage,
+  res: ServerResponse,
+  sources: Iterable<Readable>,
+  onBroken: () => void,
+): () => void {
+  for (const source of sources) keepPiped(source, res);
+  const { socket } = req;
+  const destroy = socket.destroy.bind(socket);
+  const unhook = mask(socket, {
+    destroy: {
+      value: (error?: Error) => {
+        onBroken();
+        return destroy(error);
+      },
+    },
+  });
+  // `sendFile` asks the socket whether it can be written to, `pipeline` the response whether it is closed.
+  const open = Object.create(socket, { writable: { value: true } }) as typeof socket;
+  const close = mask(res, {
+    socket: { value: open },
+    destroyed: { value: false, writable: true },
+    closed: { value: false },
+  });
+  const told = new Set(res.rawListeners('close'));
+  return () => {
+    unhook();
+    close();
+    process.nextTick(() => {
+      // Those who began to listen after the event still wait for it.
+      for (const listener of res.rawListeners('close')) if (!told.has(listener)) listener.call(res);
+    });
+  };
+}
+
+/** Keeps a pipe from letting go of its destination while that emits `close`. */
+function keepPiped(source: Readable, destination: ServerResponse): void {
+  // Streams of the first kind, which some packages still have, know no `unpipe`.
+  const unpipe = (source as Partial<Readable>).unpipe?.bind(source);
+  if (!unpipe) return;
+  const restore = mask(source, {
+    unpipe: { value: (from?: NodeJS.WritableStream) => (from === destination ? source : unpipe(from)) },
+  });
+  process.nextTick(restore);
+}

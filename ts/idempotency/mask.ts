@@ -1,0 +1,13 @@
+/** Puts properties in front of an object's own or inherited ones. Returns what takes them away again. */
+export function mask(object: object, properties: PropertyDescriptorMap): () => void {
+  const names = Object.keys(properties);
+  const before = names.map((name) => Object.getOwnPropertyDescriptor(object, name));
+  for (const name of names) Object.defineProperty(object, name, { ...properties[name], configurable: true });
+  return () => {
+    for (const [i, name] of names.entries()) {
+      const descriptor = before[i];
+      if (descriptor) Object.defineProperty(object, name, descriptor);
+      else Reflect.deleteProperty(object, name);
+    }
+  };
+}

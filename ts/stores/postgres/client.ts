@@ -1,0 +1,186 @@
+import { hasMethods } from '../../options.js';
+
+/** Runs one statement with its values, and gives its rows. Without values it may be several statements. */
+export type PostgresQuery = (text: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
+
+/** One row, by the names of its columns; `bytea` comes as Buffer. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/**
+ * The way to a database, for a driver or a query builder that reprise does not know. `docs/stores.md` shows it for
+ * Drizzle, Knex and Prisma.
+ */
+export interface PostgresAdapter<Tx = unknown> {
+  /** Runs a statement of its own. */
+  readonly query: PostgresQuery;
+  /**
+   * Runs a function inside a transaction: commits when it resolves, rolls back when it rejects, and rejects then with
+   * the same error. `tx` is what handlers get; `query` runs in the transaction.
+   */
+  readonly transaction?: <T>(run: (tx: Tx, query: PostgresQuery) => Promise<T>) => Promise<T>;
+  /**
+   * Listens on a connection of its own. `onGap`: notifications may have been missed. `onLost`: there will be no more.
+   */
+  readonly listen?: (channel: string, on: Listener) => Promise<{ close: () => Promise<void> | void }>;
+}
+
+/** Whom a {@link PostgresAdapter} tells. */
+export interface Listener {
+  readonly onMessage: (payload: string) => void;
+  readonly onGap: () => void;
+  readonly onLost: () => void;
+}
+
+type Method = (...args: never[]) => unknown;
+
+/** A `Pool` or `Client` of pg, the `sql` of postgres.js, or a {@link PostgresAdapter} under `adapter`. */
+export type PostgresClient = { query: Method; connect: Method } | { unsafe: Method; begin: Method; listen: Method };
+
+/** Whether a value is one of the clients that {@link adapt} knows. */
+export function isPostgresClient(client: unknown): client is PostgresClient {
+  return hasMethods(client, 'query', 'connect') || hasMethods({ ...(client as object) }, 'unsafe', 'begin', 'listen');
+}
+
+/** One way to speak to every client. */
+export function adapt(client: PostgresClient): PostgresAdapter {
+  if ('unsafe' in client) return postgresJs(client as unknown as PostgresJs);
+  return 'totalCount' in client ? pgPool(client as unknown as PgPool) : pgClient(client as unknown as PgClient);
+}
+
+interface PgQueryable {
+  query(text: string, values?: readonly unknown[]): Promise<{ rows: Row[] }>;
+}
+
+interface PgClient extends PgQueryable {
+  connect(): Promise<unknown>;
+  end(): Promise<void>;
+  on(event: string, listener: (argument: never) => void): this;
+  off(event: string, listener: (argument: never) => void): this;
+  unref?(): void;
+}
+
+interface PgPool extends PgQueryable {
+  connect(): Promise<PgClient & { release(error?: unknown): void }>;
+  options: object;
+  Client: new (options: object) => PgClient;
+}
+
+/** Several statements at once, as the table's are, come as several results. */
+function pgQuery(client: PgQueryable): PostgresQuery {
+  return async (text, values) => (await client.query(text, values)).rows;
+}
+
+function pgPool(pool: PgPool): PostgresAdapter {
+  return {
+    query: pgQuery(pool),
+    transaction: async (run) => {
+      const client = await pool.connect();
+      // A connection that breaks says so by an event too, which nobody else listens to now.
+      let broken: unknown;
+      const onError = (error: unknown): void => {
+        broken = error;
+      };
+      client.on('error', onError);
+      try {
+        await client.query('BEGIN');
+        const value = await run(client, pgQuery(client));
+        await client.query('COMMIT');
+        return value;
+      } catch (error) {
+        await client.query('ROLLBACK').catch((failure: unknown) => {
+          broken ??= failure;
+        });
+        throw error;
+      } finally {
+        client.release(broken);
+        // The pool listens again to what it takes back. What it throws away may still have something to say.
+        if (broken === undefined) client.off('error', onError);
+      }
+    },
+    listen: async (channel, on) => {
+      const client = new pool.Client(pool.options);
+      const close = async (): Promise<void> => {
+        await client.end().catch(() => undefined);
+      };
+      client.on('error', on.onLost).on('end', on.onLost);
+      try {
+        await client.connect();
+        client.unref?.();
+        await pgListen(client, channel, on);
+      } catch (error) {
+        await close();
+        throw error;
+      }
+      return { close };
+    },
+  };
+}
+
+/** One connection: what handlers do between BEGIN and COMMIT would run into each other, so it has no transactions. */
+function pgClient(client: PgClient): PostgresAdapter {
+  const query = pgQuery(client);
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    // pg does one statement at a time on a connection, and asks its users to see to that.
+    query: async (text, values) => {
+      const rows = last.then(async () => query(text, values));
+      last = rows.catch(() => undefined);
+      return rows;
+    },
+    listen: async (channel, on) => {
+      client.on('end', on.onLost);
+      const forget = await pgListen(client, channel, on);
+      return {
+        close: async () => {
+          forget();
+          client.off('end', on.onLost);
+          await client.query(`UNLISTEN ${quoted(channel)}`).catch(() => undefined);
+        },
+      };
+    },
+  };
+}
+
+async function pgListen(client: PgClient, channel: string, { onMessage }: Listener): Promise<() => void> {
+  const onNotification = (notification: { channel: string; payload?: string }): void => {
+    if (notification.channel === channel) onMessage(notification.payload ?? '');
+  };
+  client.on('notification', onNotification);
+  await client.query(`LISTEN ${quoted(channel)}`);
+  return () => {
+    client.off('notification', onNotification);
+  };
+}
+
+interface PostgresJs {
+  unsafe(text: string, values?: readonly unknown[], options?: object): Promise<Row[]>;
+  begin<T>(run: (tx: PostgresJs) => Promise<T>): Promise<T>;
+  listen(
+    channel: string,
+    onMessage: (payload: string) => void,
+    onListen: () => void,
+  ): Promise<{ unlisten: () => Promise<void> }>;
+  options?: { prepare?: boolean };
+}
+
+function postgresJs(sql: PostgresJs): PostgresAdapter {
+  // A prepared statement costs one round trip, any other two; behind some poolers there are none.
+  const prepare = sql.options?.prepare !== false;
+  const queryOf =
+    (client: PostgresJs): PostgresQuery =>
+    async (text, values) =>
+      values === undefined ? client.unsafe(text) : client.unsafe(text, values, { prepare });
+  return {
+    query: queryOf(sql),
+    transaction: async (run) => sql.begin(async (tx) => run(tx, queryOf(tx))),
+    listen: async (channel, { onMessage, onGap }) => {
+      // It listens again by itself after a connection was lost, and says so.
+      const { unlisten } = await sql.listen(channel, onMessage, onGap);
+      return { close: unlisten };
+    },
+  };
+}
+
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}

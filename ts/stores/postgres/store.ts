@@ -1,0 +1,325 @@
+import { withCode } from '../../errors.js';
+import {
+  aBoolean,
+  checkOptions,
+  hasMethods,
+  invalidOption,
+  wholeNumberBetween,
+  type OptionRules,
+} from '../../options.js';
+import type {
+  AtomicStore,
+  ClaimEnd,
+  ClaimOutcome,
+  ClaimRef,
+  ClaimRequest,
+  KeptAnswer,
+  KeptRecord,
+} from '../contract.js';
+import { within } from '../../idempotency/timeout.js';
+import { Wakeups } from '../wakeups.js';
+import {
+  adapt,
+  isPostgresClient,
+  type PostgresAdapter,
+  type PostgresClient,
+  type PostgresQuery,
+  type Row,
+} from './client.js';
+import { createTableSql, statementsFor, type Statements } from './statements.js';
+
+/** Options of {@link PostgresStore}. */
+export interface PostgresStoreOptions {
+  /**
+   * Your `Pool` of pg, `sql` of postgres.js, or a way to the database of your own (`PostgresAdapter`). A single
+   * `Client` of pg will do, but has no transactions. It stays yours: the store never closes it. To wait for claims it
+   * opens one more connection like it, the first time that a request waits.
+   */
+  client: PostgresClient | PostgresAdapter;
+  /** The table, with its schema if it needs one (`app.idempotency`). Default `reprise_records`. */
+  table?: string;
+  /** Whether to make the table when it is missing. Default true; `createTableSql` is for your own migrations. */
+  createTable?: boolean;
+  /** Milliseconds between two sweeps of what has expired; 0 for none. Default 60,000. */
+  sweepIntervalMs?: number;
+}
+
+const RULES: OptionRules<PostgresStoreOptions> = {
+  client: {
+    allowed: 'a Pool or Client of pg, the sql of postgres.js, or an object with a function query(text, values)',
+    type: (value) => isPostgresClient(value) || hasMethods(value, 'query'),
+  },
+  table: {
+    allowed: 'the name of a table',
+    type: (value) => typeof value === 'string',
+    range: (value: string) => /^[^.]+(\.[^.]+)?$/.test(value) && value.length <= 100,
+  },
+  createTable: aBoolean,
+  sweepIntervalMs: wholeNumberBetween(0, 2 ** 31 - 1, 'milliseconds'),
+};
+
+/** Rows that one statement of a sweep deletes: enough to go fast, few enough to hold nobody up. */
+const SWEEP_BATCH = 1000;
+
+/** How often a claim is asked again that met another one's write. */
+const MOST_TRIES = 20;
+
+/** How long a commit whose outcome is unknown may keep the record locked before the handler is told that it failed. */
+const MOST_MS_AFTER_COMMIT = 2_000;
+
+/** SQLSTATE: the table is missing; two transactions met and one has to try again. */
+const UNDEFINED_TABLE = '42P01';
+const COLLISIONS = new Set(['40001', '40P01']);
+
+/**
+ * Keeps records in a table of PostgreSQL, for as many hosts as use it. One round trip to claim and one to complete, by
+ * the clock of the server. With `req.idempotency.transaction` the rows of a handler and the record of its answer
+ * commit together.
+ *
+ * @example
+ * ```ts
+ * const store = new PostgresStore({ client: new Pool({ connectionString: process.env.DATABASE_URL }) });
+ * app.use(idempotencyMiddleware({ store }));
+ * ```
+ */
+export class PostgresStore implements AtomicStore {
+  readonly #adapter: PostgresAdapter;
+  readonly #table: string;
+  readonly #createTable: boolean;
+  readonly #channel: string;
+  readonly #statements: Statements;
+  readonly #sweepIntervalMs: number;
+  readonly #wakeups = new Wakeups();
+  #subscription: Promise<{ close: () => Promise<void> | void }> | undefined;
+  #sweeper: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`) */
+  constructor(options: PostgresStoreOptions) {
+    checkOptions('PostgresStore', options, RULES);
+    const { client, table = 'reprise_records', createTable = true, sweepIntervalMs = 60_000 } = options;
+    if ((client as unknown) === undefined) {
+      throw invalidOption(TypeError, 'PostgresStore', 'client', client, RULES.client.allowed);
+    }
+    this.#adapter = isPostgresClient(client) ? adapt(client) : client;
+    this.#table = table;
+    this.#createTable = createTable;
+    // Names of channels are cut at 63 bytes.
+    this.#channel = `reprise:${table}`.slice(0, 60);
+    this.#statements = statementsFor(table, this.#channel);
+    this.#sweepIntervalMs = sweepIntervalMs;
+  }
+
+  async claim(request: ClaimRequest): Promise<ClaimOutcome> {
+    this.#sweepLater();
+    const { key, fingerprint, identity, owner, leaseMs, ttl, overIndeterminate = false } = request;
+    const values = [key, fingerprint, identity, owner, leaseMs, ttl * 1000, overIndeterminate];
+    for (let tries = 1; ; tries++) {
+      try {
+        const [row] = await this.#query(this.#statements.claim, values);
+        const found = row && outcomeOf(row);
+        if (found) return found;
+      } catch (error) {
+        if (tries >= MOST_TRIES || !COLLISIONS.has(String((error as { code?: unknown }).code))) throw error;
+      }
+      if (tries >= MOST_TRIES) throw new Error(`The claim of a key met the writes of others ${MOST_TRIES} times`);
+    }
+  }
+
+  complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean> {
+    return this.#settle(this.#query, claim, answer, ttl);
+  }
+
+  release(claim: ClaimRef, ttl: number): Promise<boolean> {
+    return this.#settle(this.#query, claim, 'release', ttl);
+  }
+
+  mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
+    if (mark === 'committed') return this.#write(this.#statements.commitPoint, claim);
+    return this.#settle(this.#query, claim, mark, ttl);
+  }
+
+  renew(claim: ClaimRef, leaseMs: number): Promise<boolean> {
+    return this.#write(this.#statements.renew, claim, leaseMs);
+  }
+
+  save(claim: ClaimRef, progress: Uint8Array): Promise<boolean> {
+    return this.#write(this.#statements.save, claim, asBuffer(progress));
+  }
+
+  async inspect(key: string): Promise<KeptRecord | undefined> {
+    const [row] = await this.#query(this.#statements.inspect, [key]);
+    if (row === undefined) return undefined;
+    const state = row['state'] as KeptRecord['state'];
+    const [fence, expiresInMs] = [Number(row['fence']), Number(row['expires_in_ms'])];
+    if (state === 'in-progress') return { state, fence, leaseLeftMs: Number(row['lease_left_ms']) };
+    return state === 'completed' ? { state, fence, expiresInMs, answer: answerOf(row) } : { state, fence, expiresInMs };
+  }
+
+  async forget(key: string): Promise<boolean> {
+    const [row] = await this.#query(this.#statements.forget, [key]);
+    return row?.['is_free'] === false;
+  }
+
+  /** Waits by `LISTEN`; behind an adapter that cannot listen, requests that would wait are refused. */
+  get waitFor(): AtomicStore['waitFor'] {
+    return this.#adapter.listen && (async (key) => this.#waitFor(key));
+  }
+
+  /** Absent behind an adapter or a client that has none. */
+  get transaction(): AtomicStore['transaction'] {
+    if (!this.#adapter.transaction) return undefined;
+    return async (claim, ttl, run) => this.#transact(claim, ttl, run);
+  }
+
+  /** Deletes what has expired, in batches; how many records that were. The store does so by itself now and then. */
+  async sweep(): Promise<number> {
+    for (let swept = 0; ;) {
+      const { length } = await this.#query(this.#statements.sweep, [SWEEP_BATCH]);
+      swept += length;
+      if (length < SWEEP_BATCH) return swept;
+    }
+  }
+
+  /** Ends the sweeps, and closes the connection that the store opened to wait; your client stays as it is. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#sweeper);
+    this.#wakeups.wakeAll();
+    const subscription = this.#subscription;
+    this.#subscription = undefined;
+    await subscription?.then(
+      (opened) => opened.close(),
+      () => undefined,
+    );
+  }
+
+  readonly #query: PostgresQuery = async (text, values) => {
+    if (this.#closed) throw withCode(new Error('This PostgresStore is closed'), 'ERR_REPRISE_STORE_CLOSED');
+    try {
+      return await this.#adapter.query(text, values);
+    } catch (error) {
+      if (!this.#createTable || (error as { code?: unknown }).code !== UNDEFINED_TABLE) throw error;
+      await this.#adapter.query(createTableSql(this.#table));
+      return this.#adapter.query(text, values);
+    }
+  };
+
+  async #transact(claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>): Promise<boolean> {
+    const rollBack = new Error('Rolled back, as was asked');
+    const progress = { ended: false };
+    try {
+      await this.#adapter.transaction?.(async (tx, query) => {
+        const end = await run(tx);
+        if (end === undefined || !(await this.#settle(query, claim, end, ttl))) throw rollBack;
+        progress.ended = true;
+      });
+      return true;
+    } catch (error) {
+      if (error === rollBack) return false;
+      // Where the connection broke at the commit, the record says what became of it.
+      if (progress.ended && (await this.#hasEnded(claim))) return true;
+      throw error;
+    }
+  }
+
+  async #settle(query: PostgresQuery, claim: ClaimRef, end: ClaimEnd, ttl: number): Promise<boolean> {
+    const { key, owner, fence } = claim;
+    const state = typeof end !== 'string' ? 'completed' : end === 'release' ? 'free' : end;
+    const [head, body] = typeof end === 'string' ? [null, null] : [Buffer.from(end.head, 'latin1'), asBuffer(end.body)];
+    const values = [key, owner, String(fence), state, ttl * 1000, head, body];
+    return (await query(this.#statements.settle, values)).length > 0;
+  }
+
+  async #write(statement: string, { key, owner, fence }: ClaimRef, ...values: unknown[]): Promise<boolean> {
+    return (await this.#query(statement, [key, owner, String(fence), ...values])).length > 0;
+  }
+
+  async #hasEnded({ key, owner, fence }: ClaimRef): Promise<boolean> {
+    try {
+      const asked = this.#query(this.#statements.stateOf, [key, owner, String(fence)]);
+      const [row] = await within(asked, MOST_MS_AFTER_COMMIT);
+      return row !== undefined && row['state'] !== 'in-progress';
+    } catch {
+      return false;
+    }
+  }
+
+  async #waitFor(key: string): Promise<void> {
+    await this.#subscribe();
+    const place = this.#wakeups.enter(key);
+    try {
+      const [row] = await this.#query(this.#statements.wait, [key]);
+      if (row !== undefined && !this.#closed) await place.wait(Number(row['lease_left_ms']));
+    } finally {
+      place.leave();
+    }
+  }
+
+  async #subscribe(): Promise<void> {
+    const drop = (): void => {
+      if (this.#subscription === opening) this.#subscription = undefined;
+    };
+    const onGap = (): void => {
+      this.#wakeups.wakeAll();
+    };
+    const opening = (this.#subscription ??= this.#adapter.listen?.(this.#channel, {
+      onMessage: (key) => {
+        this.#wakeups.wake(key);
+      },
+      onGap,
+      onLost: () => {
+        drop();
+        onGap();
+      },
+    }));
+    try {
+      await opening;
+    } catch (error) {
+      drop();
+      throw error;
+    }
+  }
+
+  /** One process after the other, not all of them at once: a quarter of the interval is left to chance. */
+  #sweepLater(): void {
+    if (this.#sweepIntervalMs === 0 || this.#sweeper !== undefined || this.#closed) return;
+    const delay = this.#sweepIntervalMs * (1 + Math.random() / 4);
+    this.#sweeper = setTimeout(() => {
+      this.sweep()
+        // A database that cannot be swept now is asked again with the next claim.
+        .catch(() => undefined)
+        .finally(() => {
+          this.#sweeper = undefined;
+        });
+    }, delay).unref();
+  }
+}
+
+/** What a claim found; undefined where somebody else's write came between. */
+function outcomeOf(row: Row): ClaimOutcome | undefined {
+  if (row['is_free'] === true) return undefined;
+  if (row['same_fingerprint'] !== true) return { outcome: 'mismatch', differs: 'fingerprint' };
+  if (row['same_identity'] !== true) return { outcome: 'mismatch', differs: 'identity' };
+  const leaseLeftMs = Number(row['lease_left_ms']);
+  switch (row['state']) {
+    case 'in-progress': {
+      if (leaseLeftMs <= 0) return undefined;
+      if (row['mine'] !== true) return { outcome: 'in-progress', leaseLeftMs };
+      const progress = row['progress'] as Buffer | null;
+      return { outcome: 'claimed', fence: Number(row['fence']), ...(progress && { progress }) };
+    }
+    case 'completed':
+      return { outcome: 'completed', answer: answerOf(row) };
+    default:
+      return { outcome: row['state'] as 'not-replayable' | 'indeterminate' };
+  }
+}
+
+function answerOf(row: Row): KeptAnswer {
+  return { head: (row['head'] as Buffer).toString('latin1'), body: row['body'] as Buffer };
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

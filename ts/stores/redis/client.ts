@@ -1,0 +1,182 @@
+import { hasMethods } from '../../options.js';
+
+/** An argument or a reply of Redis: bytes, where they are not text. */
+export type RedisArgument = string | Buffer;
+
+/**
+ * A client that reprise does not know, as a function: sends one command and gives its reply, bulk strings as Buffers.
+ * `key` is the one that a cluster's client finds the node by; undefined for a command without one.
+ */
+export type RedisCommand = (args: RedisArgument[], key: string | undefined) => Promise<unknown>;
+
+type Method = (...args: never[]) => unknown;
+
+/**
+ * The user's client, told by its methods: ioredis (`Redis`, also by Sentinel, and `Cluster`), node-redis (`createClient`
+ * and `createCluster`, version 5 or newer), Valkey GLIDE, or a {@link RedisCommand}.
+ */
+export type RedisClient =
+  | { callBuffer: Method; pipeline: Method; duplicate: Method }
+  | { sendCommand: Method; duplicate: Method }
+  | { customCommand: Method }
+  | RedisCommand;
+
+/** What the store asks of any client. */
+export interface RedisConnection {
+  /** Sends one command. */
+  send: RedisCommand;
+  /** Sends a command, and on its heels, over the same connection, `WAIT`. The replies of both. */
+  sendAndWait: (args: RedisArgument[], key: string, wait: string[]) => Promise<[reply: unknown, replicas: unknown]>;
+  /** Listens on a connection of its own. `onGap` is called when messages may have been missed. */
+  subscribe?: (channel: string, onMessage: (message: string) => void, onGap: () => void) => Promise<Subscription>;
+}
+
+/** A connection that the store opened itself. */
+export interface Subscription {
+  close: () => Promise<void> | void;
+}
+
+/** Whether a value is one of the clients that {@link connect} knows. */
+export function isRedisClient(client: unknown): client is RedisClient {
+  return (
+    typeof client === 'function' ||
+    hasMethods(client, 'callBuffer', 'pipeline', 'duplicate') ||
+    hasMethods(client, 'sendCommand', 'duplicate') ||
+    hasMethods(client, 'customCommand')
+  );
+}
+
+/** One way to speak to every client. */
+export function connect(client: RedisClient): RedisConnection {
+  if (typeof client === 'function') return oneByOne(client);
+  if ('callBuffer' in client) return ioredis(client as unknown as IoRedis);
+  if ('sendCommand' in client) {
+    return hasMethods(client, 'nodeClient')
+      ? nodeRedisCluster(client as unknown as NodeRedisCluster)
+      : nodeRedis(client as unknown as NodeRedis);
+  }
+  const glide = client as unknown as Glide;
+  return oneByOne(async (args) => glide.customCommand(args, { decoder: GLIDE_BYTES }));
+}
+
+/** A client about whose connections nothing is known: `WAIT` goes where the key's commands go. */
+function oneByOne(send: RedisCommand): RedisConnection {
+  return {
+    send,
+    sendAndWait: async (args, key, wait) => Promise.all([send(args, key), send(wait, key)]),
+  };
+}
+
+interface IoRedis extends Emitter {
+  isCluster?: boolean;
+  callBuffer(command: string, ...args: RedisArgument[]): Promise<unknown>;
+  pipeline(): IoRedisPipeline;
+  duplicate(...overrides: unknown[]): IoRedis;
+  subscribe(channel: string): Promise<unknown>;
+  disconnect(): void;
+}
+
+interface IoRedisPipeline {
+  callBuffer(command: string, ...args: RedisArgument[]): this;
+  exec(): Promise<[error: Error | null, reply: unknown][] | null>;
+}
+
+function ioredis(client: IoRedis): RedisConnection {
+  return {
+    send: async ([command, ...args]) => client.callBuffer(nameOf(command), ...args),
+    sendAndWait: async ([command, ...args], _, [wait, ...limits]) => {
+      const pipeline = client.pipeline().callBuffer(nameOf(command), ...args);
+      const [first, second] = (await pipeline.callBuffer(nameOf(wait), ...limits).exec()) ?? [];
+      const error = first?.[0] ?? second?.[0];
+      if (error) throw error;
+      return [first?.[1], second?.[1]];
+    },
+    subscribe: async (channel, onMessage, onGap) => {
+      // Its offline queue holds the subscription until there is a connection, and again after each reconnection.
+      const own = { enableOfflineQueue: true, lazyConnect: false };
+      const subscriber = client.isCluster ? client.duplicate([], own) : client.duplicate(own);
+      // An error shows in the commands of the client itself; here it only means that news may be missed.
+      subscriber.on('error', onGap).on('close', onGap).on('-node', onGap);
+      subscriber.on('message', (_: string, message: string) => {
+        onMessage(message);
+      });
+      await orClose(subscriber.subscribe(channel), () => {
+        subscriber.disconnect();
+      });
+      return {
+        close: () => {
+          subscriber.disconnect();
+        },
+      };
+    },
+  };
+}
+
+/** ioredis knows what it knows of a command by its name in small letters. */
+function nameOf(command: RedisArgument | undefined): string {
+  return String(command).toLowerCase();
+}
+
+interface Subscriber extends Emitter {
+  connect(): Promise<unknown>;
+  subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  destroy(): void;
+}
+
+interface NodeRedis {
+  sendCommand(args: RedisArgument[], options: object): Promise<unknown>;
+  duplicate(): Subscriber;
+}
+
+interface NodeRedisCluster {
+  sendCommand(key: string | undefined, isReadonly: boolean, args: RedisArgument[], options: object): Promise<unknown>;
+  duplicate(): Subscriber;
+}
+
+/** Bulk strings (`$`, 36) as Buffers. */
+const AS_BYTES = { typeMapping: { 36: Buffer } };
+
+function nodeRedis(client: NodeRedis): RedisConnection {
+  const send: RedisCommand = async (args) => client.sendCommand(args, AS_BYTES);
+  return { ...oneByOne(send), subscribe: subscribeBy(client) };
+}
+
+function nodeRedisCluster(client: NodeRedisCluster): RedisConnection {
+  const send: RedisCommand = async (args, key) => client.sendCommand(key, false, args, AS_BYTES);
+  return { ...oneByOne(send), subscribe: subscribeBy(client) };
+}
+
+function subscribeBy(client: { duplicate(): Subscriber }): NonNullable<RedisConnection['subscribe']> {
+  return async (channel, onMessage, onGap) => {
+    const subscriber = client.duplicate();
+    subscriber.on('error', onGap).on('reconnecting', onGap).on('node-disconnect', onGap);
+    const close = (): void => {
+      subscriber.destroy();
+    };
+    await orClose(
+      subscriber.connect().then(() => subscriber.subscribe(channel, onMessage)),
+      close,
+    );
+    return { close };
+  };
+}
+
+interface Glide {
+  customCommand(args: RedisArgument[], options: object): Promise<unknown>;
+}
+
+/** GLIDE's `Decoder.Bytes`. */
+const GLIDE_BYTES = 0;
+
+interface Emitter {
+  on(event: string, listener: (...args: never[]) => void): this;
+}
+
+async function orClose(opening: Promise<unknown>, close: () => void): Promise<void> {
+  try {
+    await opening;
+  } catch (error) {
+    close();
+    throw error;
+  }
+}

@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto';
+
+/**
+ * A step of the contract as a script: Redis runs each as one, on one key, with the time of the server.
+ *
+ * A record is a hash: `s` its state (`p` in progress, `c` completed, `n` not replayable, `i` indeterminate, `f` free),
+ * `f` the fence, `fp` and `id` fingerprint and identity, `o` the owner, `l` when the lease ends, `m` the commit point
+ * is passed, `r` the retention, `g` progress, `h` and `b` the answer, `w` somebody waits. The key's own time to live
+ * is the retention; that of a claim in progress begins at the end of its lease.
+ */
+export interface Script {
+  readonly source: string;
+  readonly sha1: string;
+}
+
+const NOW = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
+/** Ends the waiting of those who said that they wait. KEYS[1] may carry a prefix of the client's own. */
+const WAKE = (waited: string, channel: string, name: string): string => `
+if ${waited} then redis.call('PUBLISH', ${channel}, ${name}) end
+`;
+
+/** ARGV: fingerprint, identity, owner, lease, retention, whether over an indeterminate record. */
+const CLAIM = `${NOW}
+local kept = redis.call('HMGET', KEYS[1], 's', 'fp', 'id', 'o', 'f', 'l', 'm', 'r', 'g')
+local state, fence, progress = kept[1], tonumber(kept[5] or 0), kept[9] or ''
+if state == 'p' and tonumber(kept[6]) <= now then
+  if kept[7] then
+    state = 'i'
+    redis.call('HSET', KEYS[1], 's', 'i')
+    redis.call('HDEL', KEYS[1], 'o', 'l', 'm', 'w')
+  else
+    state = 'f'
+  end
+end
+if state and state ~= 'f' then
+  if kept[2] ~= ARGV[1] then return { 'mismatch', 'fingerprint' } end
+  if kept[3] ~= ARGV[2] then return { 'mismatch', 'identity' } end
+  if state == 'c' then
+    local answer = redis.call('HMGET', KEYS[1], 'h', 'b')
+    return { 'completed', answer[1], answer[2] }
+  end
+  if state == 'n' then return { 'not-replayable' } end
+  if state == 'i' and ARGV[6] ~= '1' then return { 'indeterminate' } end
+  if state == 'p' then
+    if kept[4] ~= ARGV[3] then return { 'in-progress', tostring(tonumber(kept[6]) - now) } end
+    redis.call('HSET', KEYS[1], 'l', now + ARGV[4])
+    redis.call('PEXPIRE', KEYS[1], ARGV[4] + kept[8])
+    return { 'claimed', tostring(fence), progress }
+  end
+end
+fence = fence + 1
+redis.call('HSET', KEYS[1], 's', 'p', 'fp', ARGV[1], 'id', ARGV[2], 'o', ARGV[3], 'f', fence, 'l', now + ARGV[4], 'r', ARGV[5])
+redis.call('HDEL', KEYS[1], 'm', 'w', 'h', 'b')
+redis.call('PEXPIRE', KEYS[1], ARGV[4] + ARGV[5])
+return { 'claimed', tostring(fence), progress }
+`;
+
+/**
+ * ARGV: owner, fence, the state to end in, retention, channel, name, and head and body of a completed one. A completion
+ * that is repeated, by a driver that lost the reply, is as good as the first.
+ */
+const SETTLE = `
+local kept = redis.call('HMGET', KEYS[1], 's', 'o', 'f', 'm', 'w')
+if kept[2] ~= ARGV[1] or kept[3] ~= ARGV[2] then return 0 end
+local state = ARGV[3]
+if kept[1] == 'c' and state == 'c' then
+  local answer = redis.call('HMGET', KEYS[1], 'h', 'b')
+  return (answer[1] == ARGV[7] and answer[2] == ARGV[8]) and 1 or 0
+end
+if kept[1] ~= 'p' then return 0 end
+if state == 'f' and kept[4] then state = 'i' end
+redis.call('HSET', KEYS[1], 's', state)
+redis.call('HDEL', KEYS[1], 'l', 'm', 'w')
+if state == 'c' then redis.call('HSET', KEYS[1], 'h', ARGV[7], 'b', ARGV[8]) end
+if state == 'c' or state == 'n' then redis.call('HDEL', KEYS[1], 'g') end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+${WAKE('kept[5]', 'ARGV[5]', 'ARGV[6]')}
+return 1
+`;
+
+const IS_LOST = `
+local kept = redis.call('HMGET', KEYS[1], 's', 'o', 'f', 'r')
+if kept[1] ~= 'p' or kept[2] ~= ARGV[1] or kept[3] ~= ARGV[2] then return 0 end
+`;
+
+/** ARGV: owner, fence, lease. */
+const RENEW = `${NOW}${IS_LOST}
+redis.call('HSET', KEYS[1], 'l', now + ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[3] + kept[4])
+return 1
+`;
+
+/** ARGV: owner, fence, a field, its value. */
+const WRITE = `${IS_LOST}
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
+return 1
+`;
+
+const INSPECT = `${NOW}
+local kept = redis.call('HMGET', KEYS[1], 's', 'f', 'l', 'm')
+local state, fence = kept[1], kept[2]
+if not state or state == 'f' then return false end
+if state == 'p' then
+  local left = tonumber(kept[3]) - now
+  if left > 0 then return { 'in-progress', fence, tostring(left) } end
+  if not kept[4] then return false end
+  state = 'i'
+end
+local left = tostring(redis.call('PTTL', KEYS[1]))
+if state == 'n' then return { 'not-replayable', fence, left } end
+if state == 'i' then return { 'indeterminate', fence, left } end
+local answer = redis.call('HMGET', KEYS[1], 'h', 'b')
+return { 'completed', fence, left, answer[1], answer[2] }
+`;
+
+/** ARGV: channel, name. The fence stays, for the next claim's must be higher. */
+const FORGET = `${NOW}
+local kept = redis.call('HMGET', KEYS[1], 's', 'l', 'm', 'w')
+local state = kept[1]
+if not state or state == 'f' then return 0 end
+redis.call('HSET', KEYS[1], 's', 'f')
+redis.call('HDEL', KEYS[1], 'o', 'l', 'm', 'g', 'h', 'b', 'w')
+${WAKE('kept[4]', 'ARGV[1]', 'ARGV[2]')}
+return (state == 'p' and tonumber(kept[2]) <= now and not kept[3]) and 0 or 1
+`;
+
+/** Milliseconds that there is something to wait for; whoever ends the claim from here on tells. */
+const WAIT = `${NOW}
+local kept = redis.call('HMGET', KEYS[1], 's', 'l')
+if kept[1] ~= 'p' then return 0 end
+local left = tonumber(kept[2]) - now
+if left <= 0 then return 0 end
+redis.call('HSET', KEYS[1], 'w', 1)
+return left
+`;
+
+/** The steps of the contract. */
+export const scripts = {
+  claim: script(CLAIM),
+  settle: script(SETTLE),
+  renew: script(RENEW),
+  write: script(WRITE),
+  inspect: script(INSPECT),
+  forget: script(FORGET),
+  wait: script(WAIT),
+};
+
+function script(source: string): Script {
+  // Redis names scripts by their SHA-1.
+  return { source, sha1: createHash('sha1').update(source).digest('hex') };
+}

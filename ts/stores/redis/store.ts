@@ -1,0 +1,289 @@
+import { withCode } from '../../errors.js';
+import { Warnings } from '../../idempotency/warnings.js';
+import { checkOptions, invalidOption, wholeNumberBetween, type OptionRules } from '../../options.js';
+import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from '../contract.js';
+import { Wakeups } from '../wakeups.js';
+import { connect, isRedisClient, type RedisArgument, type RedisClient, type RedisConnection } from './client.js';
+import { scripts, type Script } from './scripts.js';
+
+/** Options of {@link RedisStore}. */
+export interface RedisStoreOptions {
+  /**
+   * Your client: ioredis, node-redis (5 or newer), Valkey GLIDE, single or cluster, or a function that sends one
+   * command. It stays yours: the store never closes it. To wait for claims it opens one more connection like it
+   * (`client.duplicate()`), the first time that a request waits; with GLIDE and a function it asks again and again,
+   * every 20 to 500 milliseconds.
+   */
+  client: RedisClient;
+  /** What all keys begin with. Default `reprise:`. */
+  prefix?: string;
+  /**
+   * Replicas that must have a claim, an answer or progress before it counts (`WAIT`), so that a failover does not
+   * forget it. Too few of them in time is a failure of the store. Default 0. It needs no more round trips.
+   */
+  waitForReplicas?: number;
+  /** Milliseconds to wait for them. Default 500; keep it below the middleware's `storeTimeoutMs`. */
+  replicaTimeoutMs?: number;
+}
+
+const RULES: OptionRules<RedisStoreOptions> = {
+  client: {
+    allowed: 'a client of ioredis, node-redis or Valkey GLIDE, or a function (args, key) => Promise<unknown>',
+    type: isRedisClient,
+  },
+  prefix: { allowed: 'a string', type: (value) => typeof value === 'string' },
+  waitForReplicas: wholeNumberBetween(0, 1000),
+  replicaTimeoutMs: wholeNumberBetween(1, 2 ** 31 - 1, 'milliseconds'),
+};
+
+/** Milliseconds between two looks at a key, where nobody tells: doubled from the first to the last. */
+const FIRST_POLL_MS = 20;
+const LONGEST_POLL_MS = 500;
+
+/**
+ * Keeps records in Redis or Valkey, for as many hosts as use it. One round trip to claim and one to complete; each
+ * step is one script on one key, by the clock of the server.
+ *
+ * It keeps what that Redis keeps: with `appendfsync always` every record, else all but the last second's, and nothing
+ * that a failover loses before it reached a replica (`waitForReplicas`).
+ *
+ * @example
+ * ```ts
+ * const store = new RedisStore({ client: new Redis(process.env.REDIS_URL) });
+ * app.use(idempotencyMiddleware({ store }));
+ * ```
+ */
+export class RedisStore implements AtomicStore {
+  readonly #connection: RedisConnection;
+  readonly #prefix: string;
+  readonly #channel: string;
+  readonly #replicas: number;
+  readonly #wait: string[];
+  readonly #wakeups = new Wakeups();
+  #subscription: Promise<{ close: () => Promise<void> | void }> | undefined;
+  #policyChecked = false;
+  #closed = false;
+
+  /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`) */
+  constructor(options: RedisStoreOptions) {
+    checkOptions('RedisStore', options, RULES);
+    const { client, prefix = 'reprise:', waitForReplicas = 0, replicaTimeoutMs = 500 } = options;
+    if ((client as unknown) === undefined) {
+      throw invalidOption(TypeError, 'RedisStore', 'client', client, RULES.client.allowed);
+    }
+    this.#connection = connect(client);
+    this.#prefix = prefix;
+    this.#channel = `${prefix}settled`;
+    this.#replicas = waitForReplicas;
+    this.#wait = ['WAIT', String(waitForReplicas), String(replicaTimeoutMs)];
+  }
+
+  async claim(request: ClaimRequest): Promise<ClaimOutcome> {
+    this.#checkPolicy();
+    const { key, fingerprint, identity, owner, leaseMs, ttl, overIndeterminate = false } = request;
+    const args = [fingerprint, identity, owner, String(leaseMs), toMs(ttl), overIndeterminate ? '1' : '0'];
+    let reply;
+    try {
+      reply = await this.#runOnReplicas(scripts.claim, key, args, async (granted) => {
+        const [outcome, fence] = (granted as Buffer[]).map(String);
+        if (outcome === 'claimed') await this.release({ key, owner, fence: Number(fence) }, ttl);
+      });
+    } catch (error) {
+      // Redis is full, and told to forget nothing.
+      if (/\bOOM\b/.test(String(error))) return { outcome: 'full' };
+      throw error;
+    }
+    const [outcome, first, second] = reply as Buffer[];
+    switch (String(outcome)) {
+      case 'claimed':
+        return { outcome: 'claimed', fence: Number(first), ...(second?.length && { progress: second }) };
+      case 'completed':
+        return { outcome: 'completed', answer: answerOf(first, second) };
+      case 'in-progress':
+        return { outcome: 'in-progress', leaseLeftMs: Number(first) };
+      case 'mismatch':
+        return { outcome: 'mismatch', differs: String(first) as 'fingerprint' | 'identity' };
+      default:
+        return { outcome: String(outcome) as 'not-replayable' | 'indeterminate' };
+    }
+  }
+
+  complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean> {
+    const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+    return this.#settle(claim, 'c', ttl, Buffer.from(head, 'latin1'), bytes);
+  }
+
+  release(claim: ClaimRef, ttl: number): Promise<boolean> {
+    return this.#settle(claim, 'f', ttl);
+  }
+
+  mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
+    if (mark === 'committed') return this.#write(claim, 'm', '1');
+    return this.#settle(claim, mark === 'indeterminate' ? 'i' : 'n', ttl);
+  }
+
+  save(claim: ClaimRef, progress: Uint8Array): Promise<boolean> {
+    return this.#write(claim, 'g', Buffer.from(progress.buffer, progress.byteOffset, progress.byteLength));
+  }
+
+  async renew({ key, owner, fence }: ClaimRef, leaseMs: number): Promise<boolean> {
+    return isDone(await this.#run(scripts.renew, key, [owner, String(fence), String(leaseMs)]));
+  }
+
+  async inspect(key: string): Promise<KeptRecord | undefined> {
+    const reply = (await this.#run(scripts.inspect, key, [])) as Buffer[] | null;
+    if (reply === null) return undefined;
+    const [found, fenceText, leftText, head, body] = reply;
+    const state = String(found) as KeptRecord['state'];
+    const [fence, left] = [Number(fenceText), Number(leftText)];
+    if (state === 'in-progress') return { state, fence, leaseLeftMs: left };
+    if (state === 'completed') return { state, fence, expiresInMs: left, answer: answerOf(head, body) };
+    return { state, fence, expiresInMs: left };
+  }
+
+  async forget(key: string): Promise<boolean> {
+    return isDone(await this.#run(scripts.forget, key, [this.#channel, key]));
+  }
+
+  async waitFor(key: string): Promise<void> {
+    if (!this.#connection.subscribe) {
+      await this.#poll(key);
+      return;
+    }
+    await this.#subscribe();
+    const place = this.#wakeups.enter(key);
+    try {
+      const left = Number(await this.#run(scripts.wait, key, []));
+      if (left > 0 && !this.#closed) await place.wait(left);
+    } finally {
+      place.leave();
+    }
+  }
+
+  /** Closes the connection that the store opened to wait; your client stays as it is. Those that wait are let go. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#wakeups.wakeAll();
+    const subscription = this.#subscription;
+    this.#subscription = undefined;
+    await subscription?.then(
+      (opened) => opened.close(),
+      () => undefined,
+    );
+  }
+
+  async #settle(
+    { key, owner, fence }: ClaimRef,
+    state: 'c' | 'n' | 'i' | 'f',
+    ttl: number,
+    ...answer: Buffer[]
+  ): Promise<boolean> {
+    const args = [owner, String(fence), state, toMs(ttl), this.#channel, key, ...answer];
+    // A release that is lost costs no more than the rest of a lease.
+    if (state === 'f') return isDone(await this.#run(scripts.settle, key, args));
+    return isDone(await this.#runOnReplicas(scripts.settle, key, args));
+  }
+
+  async #write({ key, owner, fence }: ClaimRef, field: string, value: RedisArgument): Promise<boolean> {
+    return isDone(await this.#runOnReplicas(scripts.write, key, [owner, String(fence), field, value]));
+  }
+
+  #run(script: Script, key: string, args: RedisArgument[]): Promise<unknown> {
+    return this.#evaluate(script, key, args, (command, recordKey) => this.#connection.send(command, recordKey));
+  }
+
+  /** `undo` takes back what too few replicas have. */
+  async #runOnReplicas(
+    script: Script,
+    key: string,
+    args: RedisArgument[],
+    undo?: (reply: unknown) => Promise<void>,
+  ): Promise<unknown> {
+    if (this.#replicas === 0) return this.#run(script, key, args);
+    return this.#evaluate(script, key, args, async (command, recordKey) => {
+      const [reply, replicas] = await this.#connection.sendAndWait(command, recordKey, this.#wait);
+      if (Number(replicas) >= this.#replicas) return reply;
+      await undo?.(reply);
+      throw withCode(
+        new Error(`RedisStore: ${Number(replicas)} of ${this.#replicas} replicas have the record (waitForReplicas)`),
+        'ERR_REPRISE_STORE_REPLICAS',
+      );
+    });
+  }
+
+  async #evaluate(
+    { source, sha1 }: Script,
+    key: string,
+    args: RedisArgument[],
+    send: (command: RedisArgument[], recordKey: string) => Promise<unknown>,
+  ): Promise<unknown> {
+    if (this.#closed) throw withCode(new Error('This RedisStore is closed'), 'ERR_REPRISE_STORE_CLOSED');
+    const recordKey = this.#prefix + key;
+    try {
+      return await send(['EVALSHA', sha1, '1', recordKey, ...args], recordKey);
+    } catch (error) {
+      // A server that was restarted, or another node of the cluster, has not seen the script yet.
+      if (!/NOSCRIPT|NoScript/.test(String(error))) throw error;
+      return send(['EVAL', source, '1', recordKey, ...args], recordKey);
+    }
+  }
+
+  async #subscribe(): Promise<void> {
+    const wakeAll = (): void => {
+      this.#wakeups.wakeAll();
+    };
+    const wake = (key: string): void => {
+      this.#wakeups.wake(key);
+    };
+    const opening = (this.#subscription ??= this.#connection.subscribe?.(this.#channel, wake, wakeAll));
+    try {
+      await opening;
+    } catch (error) {
+      if (this.#subscription === opening) this.#subscription = undefined;
+      throw error;
+    }
+  }
+
+  async #poll(key: string): Promise<void> {
+    for (let delay = FIRST_POLL_MS; !this.#closed; delay = Math.min(delay * 2, LONGEST_POLL_MS)) {
+      const left = Number(await this.#run(scripts.wait, key, []));
+      if (left <= 0) return;
+      await this.#wakeups.enter(key).wait(Math.min(left, delay));
+    }
+  }
+
+  /** A Redis that evicts forgets claims: said once, as far as it may be asked. */
+  #checkPolicy(): void {
+    if (this.#policyChecked) return;
+    this.#policyChecked = true;
+    this.#connection.send(['INFO', 'memory'], undefined).then(
+      (info) => {
+        const text = String(info);
+        const isBounded = !/^maxmemory:0\r?$/m.test(text);
+        if (isBounded && /^maxmemory_policy:(?!noeviction)/m.test(text)) {
+          new Warnings([], undefined).warn('WRN_REPRISE_STORE_EVICTS');
+        }
+      },
+      () => undefined,
+    );
+  }
+}
+
+/** Redis takes whole milliseconds, and at least one. */
+function toMs(ttl: number): string {
+  return String(Math.max(1, Math.ceil(ttl * 1000)));
+}
+
+function answerOf(head: Buffer | undefined, body: Buffer | undefined): KeptAnswer {
+  if (!Buffer.isBuffer(head) || !Buffer.isBuffer(body)) {
+    throw withCode(
+      new TypeError('RedisStore: option "client" gives strings; allowed: a function whose bulk replies are Buffers'),
+      'ERR_REPRISE_INVALID_OPTION',
+    );
+  }
+  return { head: head.toString('latin1'), body };
+}
+
+function isDone(reply: unknown): boolean {
+  return Number(reply) === 1;
+}

@@ -1,0 +1,166 @@
+import { native } from '../native.js';
+import type { NativeMemoryStore } from '../../native/binding.js';
+import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from './contract.js';
+import { decodeHead, encodeHead } from './head.js';
+import type { IdempotencyStore, StoredResponse } from './types.js';
+
+/** Bounds the claims of one process; no completed record is kept beside the user's store. */
+const CLAIMS = { maxBytes: 64 * 1024 * 1024, maxEntries: 100_000 };
+
+/**
+ * A store that knows `get`, `set` and `delete`, as far as it can hold the full contract. Such a store cannot make one
+ * request the owner of a key, so the claims are kept in the memory of this process: inside of it one request runs,
+ * between processes two may. Fences, commit points and progress live in this process too.
+ */
+export class SimpleStoreAdapter implements AtomicStore {
+  readonly #store: IdempotencyStore;
+  readonly #claims: NativeMemoryStore;
+  /** What the claims of this process were made for: it goes into the record with the answer. */
+  readonly #requests = new Map<string, Held>();
+
+  constructor(store: IdempotencyStore) {
+    this.#store = store;
+    this.#claims = new native.NativeMemoryStore('private', '', CLAIMS.maxBytes, CLAIMS.maxEntries);
+  }
+
+  async claim(request: ClaimRequest): Promise<ClaimOutcome> {
+    const { key, fingerprint, identity, owner, leaseMs, ttl, overIndeterminate = false } = request;
+    const names = { key, fingerprint, identity, owner, leaseMs, overIndeterminate, retentionMs: ttl * 1000 };
+    const { outcome, fence = 0, progress, leaseLeftMs = 0, differs } = this.#claims.claim(names);
+    if (outcome === 'in-progress') return { outcome, leaseLeftMs };
+    if (outcome === 'mismatch') return { outcome, differs: differs as 'fingerprint' | 'identity' };
+    if (outcome !== 'claimed') return { outcome: outcome as 'indeterminate' | 'full' };
+    const claim = { key, owner, fence };
+    let kept;
+    try {
+      kept = await this.#store.get(key);
+    } catch (error) {
+      this.#claims.end(claim, 'release', ttl * 1000);
+      throw error;
+    }
+    const found = kept && answerFrom(kept, request);
+    if (found && !(found.outcome === 'indeterminate' && overIndeterminate)) {
+      this.#claims.end(claim, 'release', ttl * 1000);
+      return found;
+    }
+    this.#forgetTheOldest();
+    this.#requests.set(key, { fence, fingerprint, identity, committed: false });
+    return { outcome, fence, ...(progress && { progress }) };
+  }
+
+  async complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean> {
+    const { headers, ...rest } = decodeHead(head);
+    const pairs = Array.from(
+      { length: headers.length / 2 },
+      (_, i) => [headers[i * 2] ?? '', headers[i * 2 + 1] ?? ''] as const,
+    );
+    const base64 = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('base64');
+    return this.#write(claim, ttl, (names) => ({
+      state: 'completed',
+      ...names,
+      ...rest,
+      headers: pairs,
+      body: base64,
+    }));
+  }
+
+  async release(claim: ClaimRef, ttl: number): Promise<boolean> {
+    // Nothing was stored for the key yet: releasing it is a matter of this process alone.
+    const held = this.#held(claim);
+    if (held?.committed) return this.mark(claim, 'indeterminate', ttl);
+    if (held) this.#requests.delete(claim.key);
+    return this.#claims.end(claim, 'release', ttl * 1000);
+  }
+
+  async mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
+    if (mark === 'committed') {
+      const held = this.#held(claim);
+      if (held) held.committed = true;
+      return this.#claims.commitPoint(claim);
+    }
+    return this.#write(claim, ttl, (names) => ({ state: mark, ...names, timestamp: new Date().toISOString() }));
+  }
+
+  // Not async for its own sake: the contract answers with promises.
+  renew(claim: ClaimRef, leaseMs: number): Promise<boolean> {
+    return Promise.resolve(this.#claims.renew(claim, leaseMs));
+  }
+
+  save(claim: ClaimRef, progress: Uint8Array): Promise<boolean> {
+    return Promise.resolve(this.#claims.save(claim, Buffer.from(progress)));
+  }
+
+  waitFor(key: string): Promise<void> {
+    return this.#claims.waitFor(key);
+  }
+
+  async inspect(key: string): Promise<KeptRecord | undefined> {
+    const claimed = this.#claims.inspect(key);
+    if (claimed?.state === 'in-progress') {
+      return { state: 'in-progress', fence: claimed.fence, leaseLeftMs: claimed.leftMs };
+    }
+    if (claimed) return { state: 'indeterminate', fence: claimed.fence, expiresInMs: claimed.leftMs };
+    const kept = await this.#store.get(key);
+    if (!kept) return undefined;
+    // The user's store knows how long it keeps it, and has no way to tell.
+    return kept.state === 'completed' ? { state: 'completed', answer: answerOf(kept) } : { state: kept.state };
+  }
+
+  async forget(key: string): Promise<boolean> {
+    this.#requests.delete(key);
+    const claimed = this.#claims.forget(key);
+    const kept = await this.#store.get(key);
+    if (kept) await this.#store.delete(key);
+    return claimed || Boolean(kept);
+  }
+
+  /** A claim that nobody ended is of no use once its lease is over; so many are never held at once. */
+  #forgetTheOldest(): void {
+    const [oldest] = this.#requests.keys();
+    if (oldest !== undefined && this.#requests.size >= CLAIMS.maxEntries) this.#requests.delete(oldest);
+  }
+
+  #held({ key, fence }: ClaimRef): Held | undefined {
+    const held = this.#requests.get(key);
+    return held?.fence === fence ? held : undefined;
+  }
+
+  async #write(
+    claim: ClaimRef,
+    ttl: number,
+    record: (names: { fingerprint: string; identity: string }) => StoredResponse,
+  ): Promise<boolean> {
+    const held = this.#held(claim);
+    // A claim that was lost must not write over its successor's record.
+    if (held === undefined || !this.#claims.renew(claim, LEASE_OF_A_WRITE_MS)) return false;
+    await this.#store.set(
+      claim.key,
+      record({ fingerprint: held.fingerprint, identity: held.identity }),
+      // Redis and its like take whole seconds, and at least one.
+      Math.max(1, Math.ceil(ttl)),
+    );
+    this.#requests.delete(claim.key);
+    // From here on the record in the user's store is what counts.
+    return this.#claims.forget(claim.key);
+  }
+}
+
+/** Holds a claim while its last write is under way. */
+const LEASE_OF_A_WRITE_MS = 30_000;
+
+interface Held {
+  readonly fence: number;
+  readonly fingerprint: string;
+  readonly identity: string;
+  committed: boolean;
+}
+
+function answerFrom(kept: StoredResponse, asked: { fingerprint: string; identity: string }): ClaimOutcome {
+  if (kept.fingerprint !== asked.fingerprint) return { outcome: 'mismatch', differs: 'fingerprint' };
+  if (kept.identity !== asked.identity) return { outcome: 'mismatch', differs: 'identity' };
+  return kept.state === 'completed' ? { outcome: 'completed', answer: answerOf(kept) } : { outcome: kept.state };
+}
+
+function answerOf(kept: StoredResponse & { state: 'completed' }): KeptAnswer {
+  return { head: encodeHead({ ...kept, headers: kept.headers.flat() }), body: Buffer.from(kept.body, 'base64') };
+}

@@ -1,0 +1,8 @@
+export {
+  SIMPLE_STORE_LIMITS,
+  storeContract,
+  type MakeStore,
+  type StoreContractOptions,
+  type TestFramework,
+} from './contract.js';
+export type { StoreContractCaseName } from './contract-cases.js';
