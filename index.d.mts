@@ -666,6 +666,110 @@ declare const retryQuickTask: RetryPreset;
  */
 type KillKernel = () => unknown;
 
+/** How a connection ends: with a FIN, as if the server had closed it, or with a RST, as if it had died. */
+type Ending = 'hangup' | 'reset';
+
+/** What one rule does to a request. */
+type ChaosFault = 
+/** Answers instead of the handler. `statuses`: a list, or weights by status; default 500, 503, 504 and 429 evenly. */
+{
+    readonly kind: 'error';
+    readonly statuses?: readonly number[] | Readonly<Record<number, number>> | undefined;
+}
+/** Holds the request before the handler runs. */
+ | {
+    readonly kind: 'latency';
+    readonly delay: ChaosDelay;
+}
+/** Never answers; the handler does not run. Released, by closing the connection, when chaos is closed. */
+ | {
+    readonly kind: 'hang';
+}
+/** Closes the connection (FIN) without an answer; the handler does not run. */
+ | {
+    readonly kind: 'hangup';
+}
+/** Resets the connection (RST) without an answer; the handler does not run. */
+ | {
+    readonly kind: 'reset';
+}
+/** The handler runs, and nothing of its answer reaches the client. `ending`: default `'reset'`. */
+ | {
+    readonly kind: 'lost-response';
+    readonly ending?: Ending | undefined;
+}
+/** Kills one registered kernel; the request goes on. */
+ | {
+    readonly kind: 'kernel-kill';
+};
+/** How long a delay is, in milliseconds. What a law would put above `maxMs` (default 60 000) is that. */
+type ChaosDelay = 
+/** Whole milliseconds from `minMs` to `maxMs`, each as likely; the same twice for a fixed delay. */
+{
+    readonly law: 'uniform';
+    readonly minMs: number;
+    readonly maxMs: number;
+} | {
+    readonly law: 'normal';
+    readonly meanMs: number;
+    readonly deviationMs: number;
+    readonly maxMs?: number;
+}
+/** `sigma`: the standard deviation of the logarithm. */
+ | {
+    readonly law: 'lognormal';
+    readonly medianMs: number;
+    readonly sigma: number;
+    readonly maxMs?: number;
+} | {
+    readonly law: 'pareto';
+    readonly minMs: number;
+    readonly alpha: number;
+    readonly maxMs?: number;
+}
+/** Pairs of a share and the delay that it stays at or below, from share 0 to share 1, with lines between them. */
+ | {
+    readonly law: 'percentiles';
+    readonly points: readonly (readonly [share: number, ms: number])[];
+};
+/** Which requests a rule is for; all conditions that are given must hold. */
+interface ChaosMatch {
+    /** Paths, each with everything below it, as in `excludedPaths`. */
+    readonly paths?: readonly string[] | undefined;
+    /** Methods, in upper case. */
+    readonly methods?: readonly string[] | undefined;
+    /** Any other condition. What it throws goes to `next`. */
+    readonly where?: ((req: IncomingMessage) => boolean) | undefined;
+}
+/** A fault, how often, and for which requests. */
+interface ChaosRule {
+    /** Names the rule in every draw: another name has other victims. Each name once. */
+    readonly name: string;
+    readonly fault: ChaosFault;
+    readonly match?: ChaosMatch | undefined;
+    /** From 0 to 1. Default 1. */
+    readonly probability?: number | undefined;
+    /** Only these attempts of a request key, the first being 1. */
+    readonly attempts?: readonly number[] | undefined;
+    /** Only the first so many requests that match, in the order in which they come. */
+    readonly first?: number | undefined;
+    /** Only each so-manieth request that matches, in the order in which they come. */
+    readonly every?: number | undefined;
+    /** At most so many times. */
+    readonly max?: number | undefined;
+    /** The probability goes in a straight line from `from` to `probability`, over so long since chaos was armed. */
+    readonly ramp?: {
+        readonly from: number;
+        readonly overMs: number;
+    } | undefined;
+    /** Only from `fromMs` after arming for `forMs`, again every `everyMs` if given. */
+    readonly window?: {
+        readonly fromMs?: number;
+        readonly forMs: number;
+        readonly everyMs?: number;
+    } | undefined;
+}
+
 /** What {@link initChaos} and {@link createChaos} take. Everything is optional. */
 interface ChaosOptions {
     /** Whether anything is injected at all. Default true; an off always wins, in code or in `CHAOS_ENABLED`. */
@@ -685,6 +789,17 @@ interface ChaosOptions {
     readonly excludedPaths?: readonly string[] | undefined;
     /** The same seed makes the same decisions; 42 and '42' are one seed. Default: a random one, written to stderr. */
     readonly seed?: number | string | undefined;
+    /**
+     * Up to 32 rules instead of the probabilities above, which are the rules `failure`, `latency` and `kernel-kill`.
+     * They are not given together.
+     */
+    readonly rules?: readonly ChaosRule[] | undefined;
+    /**
+     * How the rules that match one request share it. `'exclusive'`: one draw picks at most one; each has exactly its
+     * probability, and those that can meet may add up to 1. `'independent'`: each is drawn by itself. Default
+     * `'exclusive'` for `rules`, `'independent'` for the probabilities above.
+     */
+    readonly selection?: 'exclusive' | 'independent' | undefined;
 }
 
 /** A middleware for Express 4 and 5, Connect and plain `node:http`. */
@@ -693,7 +808,7 @@ type ChaosMiddleware = (req: IncomingMessage, res: ServerResponse, next: (error?
 interface ChaosMetrics {
     /** Requests that were decided about: not those on excluded paths, not OPTIONS, none while chaos is off. */
     readonly totalRequests: number;
-    /** Requests that were answered with an injected error. */
+    /** Requests that were made to fail: answered with an injected error, left hanging, or cut off. */
     readonly failuresInjected: number;
     /** Requests that were held. */
     readonly latenciesInjected: number;
@@ -724,7 +839,10 @@ interface Chaos {
      * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`
      */
     readonly registerKernel: (id: string, kill: KillKernel) => () => void;
-    /** Turns it off for good: every held request goes on at once, to its handler; the middleware passes through. */
+    /**
+     * Turns it off for good: every delayed request goes on at once, to its handler; the connections of hanging ones are
+     * closed; the middleware passes through.
+     */
     readonly close: () => void;
 }
 /**
@@ -778,4 +896,4 @@ declare function getChaosMetrics(): ChaosMetrics;
 declare function registerKernel(id: string, kill: KillKernel): () => void;
 
 export { CheckpointLoadError, CheckpointSaveError, MemoryStore, RetryConfig, chaosMiddleware, computeDelay, createChaos, getChaosMetrics, idempotencyMiddleware, initChaos, registerKernel, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
-export type { AnswerSummary, AtomicStore, Chaos, ChaosMetrics, ChaosMiddleware, ChaosOptions, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, Endpoint, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, WarningCode };
+export type { AnswerSummary, AtomicStore, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, Ending, Endpoint, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, WarningCode };

@@ -44,10 +44,10 @@ export declare class ChaosEngine {
   /** Fails for a plan that the wrapper should have refused. */
   constructor(plan: ChaosPlan)
   /**
-   * The call for every request, as a closure: (request key, kernels registered) to the decision, null for the
-   * many requests to which nothing happens. Take it once.
+   * The call for every request, as a closure: (request key, a bit for each rule that it is for, milliseconds since
+   * arming) to the decision, null for the many requests to which nothing happens. Take it once.
    */
-  decider(): (arg0: string, arg1: number) => ChaosDecision | null
+  decider(): (arg0: string, arg1: number, arg2: number) => ChaosDecision | null
   /** Counts one fault that took effect. */
   count(injected: ChaosInjected): void
   /** The counts as they stand. */
@@ -91,16 +91,31 @@ export declare class NativeMemoryStore {
 
 /** What happens to one request; an absent field is a fault that it does not get. */
 export interface ChaosDecision {
-  /** Hold it for so long first. */
-  latencyMs?: number
-  /** Answer with this status instead of running the handler. */
-  status?: number
-  /** Kill the kernel with this place among the sorted ids. */
-  victim?: number
+  /** Hold it, or its answer. */
+  latency?: ChaosHit
+  /** Answer with an error, or break the connection or the answer. */
+  fault?: ChaosHit
+  /** Kill a kernel. */
+  kill?: ChaosHit
+}
+
+/** One fault of one request. */
+export interface ChaosHit {
+  /** The place of the rule in the plan. */
+  rule: number
+  /** A status, a delay in milliseconds, or for a kill or a cut a share from 0 to below 1. */
+  drawn: number
 }
 
 /** What is counted when it was done. */
 export type ChaosInjected = 'failure' | 'latency' | 'kernel-kill'
+
+/** A law of delays and its parameters, in the order of the functions of `chaos::Distribution`. */
+export interface ChaosLatency {
+  law: string
+  parameters: Array<number>
+  maxMs: number
+}
 
 /** What has happened so far. */
 export interface ChaosMetrics {
@@ -118,14 +133,44 @@ export interface ChaosMetrics {
   latencyRate: number
 }
 
-/** What an engine decides by. Probabilities are from 0 to 1; the latency is uniform, both ends included. */
+/** What an engine decides by. */
 export interface ChaosPlan {
   seed: string
-  failureProbability: number
-  latencyProbability: number
-  latencyMinMs: number
-  latencyMaxMs: number
-  kernelKillProbability: number
+  /** Whether one draw picks at most one rule; else each rule is drawn by itself. */
+  exclusive: boolean
+  rules: Array<ChaosPlanRule>
+}
+
+/**
+ * One rule. Exactly one of `statuses`, `latency` and `kernelKill` says what is drawn for it; none for a fault of the
+ * connection or the answer.
+ */
+export interface ChaosPlanRule {
+  name: string
+  probability: number
+  /** Statuses of an error, in pairs of status and weight. */
+  statuses?: Array<number>
+  latency?: ChaosLatency
+  kernelKill: boolean
+  first?: number
+  every?: number
+  /** From 1. */
+  attempts?: Array<number>
+  max?: number
+  /** The probability when armed, and how many milliseconds it takes from there to `probability`. */
+  ramp?: ChaosRamp
+  window?: ChaosWindow
+}
+
+export interface ChaosRamp {
+  from: number
+  overMs: number
+}
+
+export interface ChaosWindow {
+  fromMs: number
+  forMs: number
+  everyMs?: number
 }
 
 /**

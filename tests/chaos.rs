@@ -9,9 +9,12 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 use reprise::chaos::{
-    Decision, Draws, ERROR_STATUSES, Engine, Fault, Injected, LatencyRange, Plan, Probability, Rates, Rule,
-    Seed,
+    Ask, Decision, Distribution, Drawn, Draws, Engine, Fault, Hit, Injected, Plan, Probability, Rule, Seed,
+    Selection, Statuses, When,
 };
+
+const STATUSES: [u16; 4] = [500, 503, 504, 429];
+const ALL: u32 = u32::MAX;
 
 const SEEDS: [&str; 3] = ["1", "42", "a seed of words"];
 
@@ -19,14 +22,44 @@ fn p(value: f64) -> Probability {
     Probability::new(value).unwrap()
 }
 
+fn rule(name: &str, fault: Fault, probability: f64) -> Rule {
+    Rule { name: name.to_owned(), fault, probability: p(probability), when: When::default() }
+}
+
+fn delay(min_ms: u32, max_ms: u32) -> Fault {
+    Fault::Latency(Distribution::uniform(min_ms, max_ms).unwrap())
+}
+
+fn error() -> Fault {
+    Fault::Error(Statuses::new(STATUSES.map(|status| (status, 1)).to_vec()).unwrap())
+}
+
 fn plan(seed: &str, failure: f64, latency: f64, kernel_kill: f64) -> Plan {
-    let rates = Rates {
-        failure: p(failure),
-        latency: p(latency),
-        latency_range: LatencyRange::new(100, 110).unwrap(),
-        kernel_kill: p(kernel_kill),
-    };
-    Plan::from_rates(Seed::from_text(seed), rates)
+    let rules = vec![
+        rule("failure", error(), failure),
+        rule("latency", delay(100, 110), latency),
+        rule("kernel-kill", Fault::KernelKill, kernel_kill),
+    ];
+    Plan::new(Seed::from_text(seed), Selection::Independent, rules).unwrap()
+}
+
+fn decide(plan: &Plan, key: &str, attempt: u32) -> Decision {
+    let draws = Draws::new(plan.seed.request(key), attempt);
+    plan.decide(&draws, Ask { matched: ALL, attempt, elapsed_ms: 0 }, &())
+}
+
+fn status(decision: &Decision) -> Option<u16> {
+    match decision.fault {
+        Some(Hit { drawn: Drawn::Status(status), .. }) => Some(status),
+        _ => None,
+    }
+}
+
+fn latency_ms(decision: &Decision) -> Option<u32> {
+    match decision.latency {
+        Some(Hit { drawn: Drawn::Ms(ms), .. }) => Some(ms),
+        _ => None,
+    }
 }
 
 fn key(n: usize) -> String {
@@ -35,11 +68,11 @@ fn key(n: usize) -> String {
 
 /// One decision for each of `n` keys, in the order of the keys.
 fn decisions(plan: &Plan, n: usize) -> Vec<Decision> {
-    (0..n).map(|n| plan.decide(&Draws::new(plan.seed.request(&key(n)), 0), 5)).collect()
+    (0..n).map(|n| decide(plan, &key(n), 0)).collect()
 }
 
 fn failures(decisions: &[Decision]) -> HashSet<usize> {
-    decisions.iter().enumerate().filter(|(_, decision)| decision.status.is_some()).map(|(n, _)| n).collect()
+    decisions.iter().enumerate().filter(|(_, decision)| decision.fault.is_some()).map(|(n, _)| n).collect()
 }
 
 /// The order 0..n, shuffled by a fixed multiplicative walk: `step` and `n` have no common factor.
@@ -91,7 +124,7 @@ fn the_same_victims_in_any_order() {
     for step in [1, 7_919, 12_347, 19_999] {
         let engine = Engine::new(plan.clone());
         for n in shuffled(N, step) {
-            assert_eq!(engine.decide(&key(n), 5), expected[n], "key {n}, step {step}");
+            assert_eq!(engine.decide(&key(n), ALL, 0), expected[n], "key {n}, step {step}");
         }
     }
 }
@@ -108,7 +141,7 @@ fn the_same_victims_on_any_number_of_threads() {
                 let (engine, expected) = (&engine, &expected);
                 scope.spawn(move || {
                     for n in (thread..N).step_by(threads) {
-                        assert_eq!(engine.decide(&key(n), 5), expected[n]);
+                        assert_eq!(engine.decide(&key(n), ALL, 0), expected[n]);
                     }
                 });
             }
@@ -124,9 +157,9 @@ fn a_higher_probability_keeps_every_earlier_victim_and_its_fault() {
     for probability in [0.001, 0.01, 0.05, 0.3, 0.9, 1.0] {
         let more = decisions(&plan("42", probability, probability, probability), N);
         for (before, after) in fewer.iter().zip(&more) {
-            assert!(before.status.is_none() || before.status == after.status);
-            assert!(before.latency_ms.is_none() || before.latency_ms == after.latency_ms);
-            assert!(before.victim.is_none() || before.victim == after.victim);
+            assert!(before.fault.is_none() || before.fault == after.fault);
+            assert!(before.latency.is_none() || before.latency == after.latency);
+            assert!(before.kill.is_none() || before.kill == after.kill);
         }
         assert!(failures(&more).len() > failures(&fewer).len());
         fewer = more;
@@ -138,14 +171,7 @@ fn another_rule_changes_no_decision_of_this_one() {
     const N: usize = 20_000;
     let alone = decisions(&plan("42", 0.1, 0.0, 0.0), N);
     let mut beside_others = plan("42", 0.1, 0.5, 0.5);
-    beside_others.rules.insert(
-        0,
-        Rule {
-            name: "another".to_owned(),
-            fault: Fault::Latency(LatencyRange::new(1, 1).unwrap()),
-            probability: p(0.5),
-        },
-    );
+    beside_others.rules.insert(0, rule("another", delay(1, 1), 0.5));
     assert_eq!(failures(&alone), failures(&decisions(&beside_others, N)));
 }
 
@@ -154,10 +180,9 @@ fn zero_never_fires_and_one_always_does() {
     const N: usize = 1_000_000;
     let (never, always) = (plan("42", 0.0, 0.0, 0.0), plan("42", 1.0, 1.0, 1.0));
     for n in 0..N {
-        let draws = Draws::new(never.seed.request(&key(n)), 0);
-        assert_eq!(never.decide(&draws, 5), Decision::default());
-        let all = always.decide(&draws, 5);
-        assert!(all.status.is_some() && all.latency_ms.is_some() && all.victim.is_some());
+        assert!(decide(&never, &key(n), 0).is_nothing());
+        let all = decide(&always, &key(n), 0);
+        assert!(all.fault.is_some() && all.latency.is_some() && all.kill.is_some());
     }
 }
 
@@ -168,11 +193,11 @@ fn each_fault_has_exactly_its_own_rate() {
         for (failure, latency, kill) in [(0.05, 0.10, 0.01), (0.5, 0.8, 0.001), (0.01, 0.001, 0.5)] {
             let decisions = decisions(&plan(seed, failure, latency, kill), N as usize);
             let count = |fires: fn(&Decision) -> bool| decisions.iter().filter(|d| fires(d)).count();
-            assert_rate("failures", count(|d| d.status.is_some()), N, failure);
-            assert_rate("latencies", count(|d| d.latency_ms.is_some()), N, latency);
-            assert_rate("kills", count(|d| d.victim.is_some()), N, kill);
+            assert_rate("failures", count(|d| d.fault.is_some()), N, failure);
+            assert_rate("latencies", count(|d| d.latency.is_some()), N, latency);
+            assert_rate("kills", count(|d| d.kill.is_some()), N, kill);
             // Independent: both happen as often as chance has it, no more and no less.
-            let both = count(|d| d.status.is_some() && d.latency_ms.is_some());
+            let both = count(|d| d.fault.is_some() && d.latency.is_some());
             assert_rate("both", both, N, failure * latency);
         }
     }
@@ -193,7 +218,7 @@ fn a_retry_with_the_same_key_is_decided_anew() {
     const N: u32 = 50_000;
     let engine = Engine::new(plan("42", 0.3, 0.0, 0.0));
     let attempts: Vec<[bool; 3]> =
-        (0..N as usize).map(|n| [(); 3].map(|()| engine.decide(&key(n), 0).status.is_some())).collect();
+        (0..N as usize).map(|n| [(); 3].map(|()| engine.decide(&key(n), ALL, 0).fault.is_some())).collect();
     for attempt in 0..3 {
         assert_rate("attempt", attempts.iter().filter(|hit| hit[attempt]).count(), N, 0.3);
     }
@@ -208,11 +233,10 @@ fn neighbouring_keys_and_attempts_do_not_follow_each_other() {
     const N: u32 = 100_000;
     let plan = plan("42", 0.5, 0.0, 0.0);
     let of_keys = decisions(&plan, N as usize + 1);
-    let request = plan.seed.request("GET /api/orders");
     let of_attempts: Vec<Decision> =
-        (0..=N).map(|attempt| plan.decide(&Draws::new(request, attempt), 0)).collect();
+        (0..=N).map(|attempt| decide(&plan, "GET /api/orders", attempt)).collect();
     for (what, sequence) in [("keys", of_keys), ("attempts", of_attempts)] {
-        let repeats = sequence.windows(2).filter(|w| w[0].status.is_some() == w[1].status.is_some()).count();
+        let repeats = sequence.windows(2).filter(|w| w[0].fault.is_some() == w[1].fault.is_some()).count();
         assert_rate(what, repeats, N, 0.5);
     }
 }
@@ -227,8 +251,8 @@ fn every_status_is_as_likely_as_the_others() {
     for seed in SEEDS {
         let mut counts = [0; 4];
         for decision in decisions(&plan(seed, 1.0, 0.0, 0.0), 100_000) {
-            let status = decision.status.unwrap();
-            counts[ERROR_STATUSES.iter().position(|&known| known == status).unwrap()] += 1;
+            let status = status(&decision).unwrap();
+            counts[STATUSES.iter().position(|&known| known == status).unwrap()] += 1;
         }
         assert!(chi_square(&counts) < CHI_SQUARE_3, "{counts:?}");
     }
@@ -239,7 +263,7 @@ fn every_delay_of_the_range_is_as_likely_as_the_others_and_no_other_occurs() {
     for seed in SEEDS {
         let mut counts = [0; 11];
         for decision in decisions(&plan(seed, 0.0, 1.0, 0.0), 100_000) {
-            counts[decision.latency_ms.unwrap() as usize - 100] += 1;
+            counts[latency_ms(&decision).unwrap() as usize - 100] += 1;
         }
         assert!(chi_square(&counts) < CHI_SQUARE_10, "{counts:?}");
     }
@@ -249,16 +273,102 @@ fn every_delay_of_the_range_is_as_likely_as_the_others_and_no_other_occurs() {
 fn every_kernel_is_as_likely_a_victim_as_the_others() {
     let mut counts = [0; 5];
     for decision in decisions(&plan("42", 0.0, 0.0, 1.0), 100_000) {
-        counts[decision.victim.unwrap() as usize] += 1;
+        let Some(Hit { drawn: Drawn::Victim(share), .. }) = decision.kill else { panic!("no kill") };
+        counts[(0_u32..5).rposition(|victim| f64::from(victim) <= share * 5.0).unwrap()] += 1;
     }
     assert!(chi_square(&counts) < CHI_SQUARE_4, "{counts:?}");
 }
 
+fn exclusive(probabilities: &[f64]) -> Plan {
+    let rules =
+        probabilities.iter().enumerate().map(|(n, &probability)| rule(&n.to_string(), error(), probability));
+    Plan::new(Seed::from_text("42"), Selection::Exclusive, rules.collect()).unwrap()
+}
+
+fn chosen(plan: &Plan, n: usize) -> Vec<Option<usize>> {
+    decisions(plan, n).iter().map(|decision| decision.fault.map(|hit| hit.rule)).collect()
+}
+
 #[test]
-fn without_a_kernel_there_is_no_victim() {
-    let engine = Engine::new(plan("42", 0.0, 0.0, 1.0));
-    assert_eq!(engine.decide("key:1", 0), Decision::default());
-    assert_eq!(engine.decide("key:1", 1).victim, Some(0));
+fn rules_that_exclude_each_other_keep_their_exact_rates_and_never_meet() {
+    const N: u32 = 100_000;
+    let rates = [0.05, 0.3, 0.01, 0.2];
+    let chosen = chosen(&exclusive(&rates), N as usize);
+    for (rule, &rate) in rates.iter().enumerate() {
+        assert_rate("rule", chosen.iter().filter(|&&hit| hit == Some(rule)).count(), N, rate);
+    }
+    assert_rate("all", chosen.iter().flatten().count(), N, 0.56);
+    assert!(chosen_of(&[0.25, 0.25, 0.5]).iter().all(Option::is_some));
+}
+
+fn chosen_of(rates: &[f64]) -> Vec<Option<usize>> {
+    chosen(&exclusive(rates), 100_000)
+}
+
+#[test]
+fn a_rule_behind_the_others_changes_none_of_them_and_a_higher_rate_keeps_its_victims() {
+    let before = chosen_of(&[0.1, 0.2]);
+    for (earlier, later) in before.iter().zip(chosen_of(&[0.1, 0.2, 0.7])) {
+        assert_eq!(earlier.or(Some(2)), later);
+    }
+    for (fewer, more) in before.iter().zip(chosen_of(&[0.1, 0.6])) {
+        assert!(fewer.is_none() || *fewer == more);
+    }
+}
+
+#[test]
+fn first_every_attempts_and_max_bound_a_rule() {
+    let hits = |when: When, attempts: usize| {
+        let mut bounded = rule("bounded", error(), 1.0);
+        bounded.when = when;
+        let plan = Plan::new(Seed::from_text("42"), Selection::Exclusive, vec![bounded]).unwrap();
+        let engine = Engine::new(plan);
+        let hit = |n: usize| engine.decide(&key(n % attempts), ALL, 0).fault.is_some();
+        (0..6).map(hit).collect::<Vec<_>>()
+    };
+    assert_eq!(hits(When { first: Some(2), ..When::default() }, 6), [true, true, false, false, false, false]);
+    assert_eq!(hits(When { every: Some(3), ..When::default() }, 6), [false, false, true, false, false, true]);
+    assert_eq!(hits(When { max: Some(1), ..When::default() }, 6), [true, false, false, false, false, false]);
+    assert_eq!(
+        hits(When { attempts: vec![2], ..When::default() }, 2),
+        [false, false, true, true, false, false]
+    );
+}
+
+#[test]
+fn a_rule_is_not_asked_for_a_request_that_it_is_not_for() {
+    let engine = Engine::new(plan("42", 1.0, 1.0, 1.0));
+    let decision = engine.decide("key:1", 0b010, 0);
+    assert!(decision.fault.is_none() && decision.latency.is_some() && decision.kill.is_none());
+}
+
+/// Kolmogorov and Smirnov: the largest distance of what was drawn from the law, against its bound at 10^-9.
+#[test]
+fn every_law_of_delays_is_the_one_it_says() {
+    type ShareBelow = fn(f64) -> f64;
+    const N: u32 = 100_000;
+    let laws: [(Distribution, ShareBelow); 3] = [
+        (Distribution::uniform(1, 100_000).unwrap(), |ms| ms / 100_000.0),
+        (Distribution::pareto(1_000.0, 1.5, 2_000_000_000).unwrap(), |ms| 1.0 - (1_000.0 / ms).powf(1.5)),
+        (Distribution::percentiles(vec![(0.0, 0.0), (0.5, 1_000.0), (1.0, 100_000.0)]).unwrap(), |ms| {
+            if ms <= 1_000.0 { ms / 2_000.0 } else { 0.5 + (ms - 1_000.0) / 198_000.0 }
+        }),
+    ];
+    let bound = (f64::ln(2.0 / 1e-9) / (2.0 * f64::from(N))).sqrt();
+    for (law, share_below) in laws {
+        let seed = Seed::from_text("42");
+        let draw = |n| Draws::new(seed.request(&key(n)), 0).draw("slow", reprise::chaos::Purpose::Latency);
+        let mut delays: Vec<u32> = (0..N as usize).map(|n| law.at(draw(n))).collect();
+        delays.sort_unstable();
+        let share = |place: usize| f64::from(u32::try_from(place).unwrap()) / f64::from(N);
+        let distance = delays
+            .iter()
+            .enumerate()
+            .map(|(place, &ms)| (share_below(f64::from(ms).max(1.0)) - share(place)).abs())
+            .fold(0.0, f64::max);
+        // A thousandth for the rounding to whole milliseconds.
+        assert!(distance < bound + 0.001, "{law:?}: {distance}");
+    }
 }
 
 #[test]
@@ -266,7 +376,7 @@ fn what_was_done_is_counted_and_rates_are_zero_before_the_first_request() {
     let engine = Engine::new(plan("42", 1.0, 1.0, 0.0));
     assert_eq!((engine.metrics().failure_rate(), engine.metrics().latency_rate()), (0.0, 0.0));
     for n in 0..4 {
-        engine.decide(&key(n), 0);
+        engine.decide(&key(n), ALL, 0);
     }
     // Deciding is not doing.
     assert_eq!(engine.metrics().failures_injected, 0);
@@ -300,8 +410,7 @@ proptest! {
         let engine = Engine::new(plan.clone());
         for (place, request) in requests.iter().enumerate() {
             let seen = requests[..place].iter().filter(|earlier| *earlier == request).count();
-            let draws = Draws::new(plan.seed.request(request), u32::try_from(seen).unwrap());
-            prop_assert_eq!(engine.decide(request, 3), plan.decide(&draws, 3));
+            prop_assert_eq!(engine.decide(request, ALL, 0), decide(&plan, request, u32::try_from(seen).unwrap()));
         }
     }
 }

@@ -147,7 +147,9 @@ describe('the seed', () => {
 
   it('without any probability, a warning says that nothing will happen', async () => {
     const { err } = await run(`chaosMiddleware()`, { CHAOS_ENABLED: 'true', CHAOS_SEED: '1' });
-    expect(err).toMatch(/REPRISE_CHAOS_WITHOUT_FAULT.*chaosMiddleware: chaos is armed, but no probability was given/);
+    expect(err).toMatch(
+      /WRN_REPRISE_CHAOS_WITHOUT_FAULT.*chaosMiddleware: chaos is armed, but no probability was given/,
+    );
   });
 });
 
@@ -197,7 +199,7 @@ describe('in production', () => {
   it('nothing is armed, and one warning names the variable that would allow it', async () => {
     const { out, err } = await run(program, production);
     expect(out).toEqual({ armed: [false, false, false], hit: 0 });
-    expect(err.match(/REPRISE_CHAOS_IN_PRODUCTION/g)).toHaveLength(1);
+    expect(err.match(/WRN_REPRISE_CHAOS_IN_PRODUCTION/g)).toHaveLength(1);
     expect(err).toContain('set CHAOS_ENGINEERING_OVERRIDE=true');
   });
 

@@ -136,7 +136,7 @@ it.each([
   expect(kill).toHaveBeenCalledTimes(3);
   expect(chaos.metrics().kernelsKilled).toBe(0);
   expect(found).toHaveLength(1);
-  expect(found[0]).toMatchObject({ type: 'RepriseWarning', code: 'REPRISE_KERNEL_KILL_FAILED' });
+  expect(found[0]).toMatchObject({ type: 'RepriseWarning', code: 'WRN_REPRISE_CHAOS_KERNEL_KILL_FAILED' });
   expect(found[0]?.message).toMatch(/kernel "kernel-1" failed: it would not die/);
   expect(unhandled).not.toHaveBeenCalled();
 });

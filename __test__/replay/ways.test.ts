@@ -1,7 +1,7 @@
-import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { describe, expect, it } from 'vitest';
 import { expresses, send } from '../helpers/server.js';
-import { bytesOf, expectReplay, servePair, type Mount } from './exchange.js';
+import { bytesOf, expectReplay, servePair } from './exchange.js';
+import { mountOn } from './express.js';
 import { handlerOf, ways } from './ways.js';
 
 /** A connection that goes on or ends, by both versions of HTTP/1. */
@@ -13,19 +13,7 @@ const REQUESTS = [
 ];
 
 describe.each(expresses)('$name', ({ express }) => {
-  const mount: Mount = (...passes) => {
-    const app = express().set('env', 'test');
-    app.post('/', ...(passes as RequestHandler[]));
-    // Without the stack, which knows whether we are there.
-    app.use(((error: Error, _req, res, next) => {
-      if (res.headersSent) next(error);
-      else {
-        res.statusMessage = '';
-        res.status(500).send(error.message);
-      }
-    }) as ErrorRequestHandler);
-    return app;
-  };
+  const mount = mountOn(express);
 
   describe.each(ways)('$name', (way) => {
     it('§4.1 reaches the first client byte for byte as without us', async () => {

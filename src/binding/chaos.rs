@@ -6,47 +6,162 @@ use napi::bindgen_prelude::{FnArgs, Function};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
-use crate::chaos::{Decision, Engine, Injected, LatencyRange, Plan, PlanError, Probability, Rates, Seed};
+use crate::chaos::{
+    Decision, Distribution, Drawn, Engine, Fault, Hit, Injected, Plan, PlanError, Probability, Ramp, Rule,
+    Seed, Selection, Statuses, When, Window,
+};
 
-/// What an engine decides by. Probabilities are from 0 to 1; the latency is uniform, both ends included.
+/// What an engine decides by.
 #[napi(object)]
 pub struct ChaosPlan {
     pub seed: String,
-    pub failure_probability: f64,
-    pub latency_probability: f64,
-    pub latency_min_ms: u32,
-    pub latency_max_ms: u32,
-    pub kernel_kill_probability: f64,
+    /// Whether one draw picks at most one rule; else each rule is drawn by itself.
+    pub exclusive: bool,
+    pub rules: Vec<ChaosPlanRule>,
+}
+
+/// One rule. Exactly one of `statuses`, `latency` and `kernelKill` says what is drawn for it; none for a fault of the
+/// connection or the answer.
+#[napi(object)]
+pub struct ChaosPlanRule {
+    pub name: String,
+    pub probability: f64,
+    /// Statuses of an error, in pairs of status and weight.
+    pub statuses: Option<Vec<u32>>,
+    pub latency: Option<ChaosLatency>,
+    pub kernel_kill: bool,
+    pub first: Option<u32>,
+    pub every: Option<u32>,
+    /// From 1.
+    pub attempts: Option<Vec<u32>>,
+    pub max: Option<u32>,
+    /// The probability when armed, and how many milliseconds it takes from there to `probability`.
+    pub ramp: Option<ChaosRamp>,
+    pub window: Option<ChaosWindow>,
+}
+
+/// A law of delays and its parameters, in the order of the functions of `chaos::Distribution`.
+#[napi(object)]
+pub struct ChaosLatency {
+    pub law: String,
+    pub parameters: Vec<f64>,
+    pub max_ms: u32,
+}
+
+#[napi(object)]
+pub struct ChaosRamp {
+    pub from: f64,
+    pub over_ms: u32,
+}
+
+#[napi(object)]
+#[allow(clippy::struct_field_names, reason = "the unit is part of a number's name")]
+pub struct ChaosWindow {
+    pub from_ms: u32,
+    pub for_ms: u32,
+    pub every_ms: Option<u32>,
 }
 
 impl TryFrom<ChaosPlan> for Plan {
     type Error = PlanError;
 
     fn try_from(plan: ChaosPlan) -> std::result::Result<Self, PlanError> {
-        let rates = Rates {
-            failure: Probability::new(plan.failure_probability)?,
-            latency: Probability::new(plan.latency_probability)?,
-            latency_range: LatencyRange::new(plan.latency_min_ms, plan.latency_max_ms)?,
-            kernel_kill: Probability::new(plan.kernel_kill_probability)?,
+        let selection = if plan.exclusive { Selection::Exclusive } else { Selection::Independent };
+        let rules = plan.rules.into_iter().map(Rule::try_from).collect::<std::result::Result<_, _>>()?;
+        Self::new(Seed::from_text(&plan.seed), selection, rules)
+    }
+}
+
+impl TryFrom<ChaosPlanRule> for Rule {
+    type Error = PlanError;
+
+    fn try_from(rule: ChaosPlanRule) -> std::result::Result<Self, PlanError> {
+        let ramp = |ramp: ChaosRamp| {
+            Ok(Ramp { from: Probability::new(ramp.from)?, over_ms: u64::from(ramp.over_ms) })
         };
-        Ok(Self::from_rates(Seed::from_text(&plan.seed), rates))
+        let window = |window: ChaosWindow| {
+            Window::new(u64::from(window.from_ms), u64::from(window.for_ms), window.every_ms.map(u64::from))
+        };
+        let when = When {
+            first: rule.first.map(u64::from),
+            every: rule.every.map(u64::from),
+            attempts: rule.attempts.unwrap_or_default(),
+            ramp: rule.ramp.map(ramp).transpose()?,
+            window: rule.window.map(window).transpose()?,
+            max: rule.max.map(u64::from),
+        };
+        let fault = match (rule.statuses, rule.latency, rule.kernel_kill) {
+            (Some(pairs), ..) => {
+                let status = |pair: &[u32]| (u16::try_from(pair[0]).unwrap_or(0), pair[1]);
+                Fault::Error(Statuses::new(
+                    pairs.as_chunks::<2>().0.iter().map(|pair| status(pair)).collect(),
+                )?)
+            }
+            (None, Some(latency), _) => Fault::Latency(distribution(&latency)?),
+            (None, None, true) => Fault::KernelKill,
+            (None, None, false) => Fault::Wire,
+        };
+        Ok(Self { name: rule.name, fault, probability: Probability::new(rule.probability)?, when })
+    }
+}
+
+fn distribution(latency: &ChaosLatency) -> std::result::Result<Distribution, PlanError> {
+    let max_ms = latency.max_ms;
+    match (latency.law.as_str(), latency.parameters.as_slice()) {
+        ("uniform", &[min_ms]) => Distribution::uniform(whole(min_ms), max_ms),
+        ("normal", &[mean_ms, deviation_ms]) => Distribution::normal(mean_ms, deviation_ms, max_ms),
+        ("lognormal", &[median_ms, sigma]) => Distribution::log_normal(median_ms, sigma, max_ms),
+        ("pareto", &[min_ms, alpha]) => Distribution::pareto(min_ms, alpha, max_ms),
+        ("percentiles", pairs) => {
+            Distribution::percentiles(pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+        }
+        _ => Err(PlanError::Distribution("unknown")),
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked by the wrapper; else refused"
+)]
+fn whole(ms: f64) -> u32 {
+    ms as u32
+}
+
+/// One fault of one request.
+#[napi(object, object_from_js = false)]
+pub struct ChaosHit {
+    /// The place of the rule in the plan.
+    pub rule: u32,
+    /// A status, a delay in milliseconds, or for a kill or a cut a share from 0 to below 1.
+    pub drawn: f64,
+}
+
+impl From<Hit> for ChaosHit {
+    fn from(Hit { rule, drawn }: Hit) -> Self {
+        let drawn = match drawn {
+            Drawn::Status(status) => f64::from(status),
+            Drawn::Ms(ms) => f64::from(ms),
+            Drawn::Victim(share) | Drawn::Cut(share) => share,
+        };
+        Self { rule: u32::try_from(rule).unwrap_or(u32::MAX), drawn }
     }
 }
 
 /// What happens to one request; an absent field is a fault that it does not get.
 #[napi(object, object_from_js = false)]
 pub struct ChaosDecision {
-    /// Hold it for so long first.
-    pub latency_ms: Option<u32>,
-    /// Answer with this status instead of running the handler.
-    pub status: Option<u16>,
-    /// Kill the kernel with this place among the sorted ids.
-    pub victim: Option<u32>,
+    /// Hold it, or its answer.
+    pub latency: Option<ChaosHit>,
+    /// Answer with an error, or break the connection or the answer.
+    pub fault: Option<ChaosHit>,
+    /// Kill a kernel.
+    pub kill: Option<ChaosHit>,
 }
 
 impl From<Decision> for ChaosDecision {
-    fn from(Decision { latency_ms, status, victim }: Decision) -> Self {
-        Self { latency_ms, status, victim }
+    fn from(Decision { latency, fault, kill }: Decision) -> Self {
+        Self { latency: latency.map(Into::into), fault: fault.map(Into::into), kill: kill.map(Into::into) }
     }
 }
 
@@ -91,19 +206,25 @@ impl ChaosEngine {
         Ok(Self { engine: Arc::new(Engine::new(plan)) })
     }
 
-    /// The call for every request, as a closure: (request key, kernels registered) to the decision, null for the
-    /// many requests to which nothing happens. Take it once.
+    /// The call for every request, as a closure: (request key, a bit for each rule that it is for, milliseconds since
+    /// arming) to the decision, null for the many requests to which nothing happens. Take it once.
     #[napi(catch_unwind)]
     #[allow(clippy::type_complexity, reason = "napi writes the type for TypeScript from this one")]
     pub fn decider<'env>(
         &self,
         env: &'env Env,
-    ) -> Result<Function<'env, FnArgs<(String, u32)>, Option<ChaosDecision>>> {
+    ) -> Result<Function<'env, FnArgs<(String, u32, f64)>, Option<ChaosDecision>>> {
         let engine = Arc::clone(&self.engine);
         env.create_function_from_closure("decide", move |call| {
             let request_key: String = call.get(0)?;
-            let decision = engine.decide(&request_key, call.get(1)?);
-            Ok((decision != Decision::default()).then(|| decision.into()))
+            let elapsed_ms: f64 = call.get(2)?;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "the cast saturates at 0"
+            )]
+            let decision = engine.decide(&request_key, call.get(1)?, elapsed_ms as u64);
+            Ok((!decision.is_nothing()).then(|| decision.into()))
         })
     }
 

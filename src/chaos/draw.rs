@@ -54,6 +54,8 @@ pub enum Purpose {
     Latency = 2,
     /// Which kernel is killed.
     Victim = 3,
+    /// Where an answer is cut.
+    Cut = 4,
 }
 
 /// All draws of one attempt of one request.
@@ -90,6 +92,20 @@ pub fn below(n: u32, draw: u64) -> u32 {
     u32::try_from(scaled).unwrap_or(u32::MAX)
 }
 
+/// A number from 0 to below 1: the upper 53 bits of a draw.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+pub fn unit(draw: u64) -> f64 {
+    (draw >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A number above 0 and below 1: the middle of one of 2^52 equal parts.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+pub fn open_unit(draw: u64) -> f64 {
+    ((draw >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +132,7 @@ mod tests {
                 "status" => Purpose::Status,
                 "latency" => Purpose::Latency,
                 "victim" => Purpose::Victim,
+                "cut" => Purpose::Cut,
                 other => panic!("no such purpose: {other}"),
             };
             let attempt = u32::try_from(vector["attempt"].as_u64().unwrap()).unwrap();

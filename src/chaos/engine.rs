@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::decision::{Ask, Gate};
 use super::{Decision, Draws, Ordinals, Plan};
 
 /// How many request keys are remembered; see [`Ordinals`]. Some 3 MiB when full.
@@ -13,9 +14,9 @@ const REMEMBERED_KEYS: usize = 65_536;
 /// kernel may refuse to die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Injected {
-    /// An error was answered.
+    /// A request failed: answered with an error, or its connection or answer was broken.
     Failure,
-    /// A request was held.
+    /// A request or its answer was held.
     Latency,
     /// A kernel was killed.
     KernelKill,
@@ -26,7 +27,7 @@ pub enum Injected {
 pub struct Metrics {
     /// Requests that were decided about. The denominator of both rates.
     pub total_requests: u64,
-    /// Requests that were answered with an error.
+    /// Requests that were made to fail.
     pub failures_injected: u64,
     /// Requests that were held.
     pub latencies_injected: u64,
@@ -53,10 +54,39 @@ fn rate(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
+/// What depends on the order of requests, for one rule.
+#[derive(Debug, Default)]
+struct RuleCount {
+    reached: AtomicU64,
+    fired: AtomicU64,
+}
+
+/// A plan with the counts of its rules.
+#[derive(Debug)]
+struct Running {
+    plan: Plan,
+    counts: Vec<RuleCount>,
+}
+
+impl Gate for Running {
+    fn reaches(&self, rule: usize) -> bool {
+        let ordinal = self.counts[rule].reached.fetch_add(1, Ordering::Relaxed);
+        let when = &self.plan.rules[rule].when;
+        when.first.is_none_or(|first| ordinal < first)
+            && when.every.is_none_or(|every| (ordinal + 1).is_multiple_of(every))
+    }
+
+    fn takes(&self, rule: usize) -> bool {
+        let max = self.plan.rules[rule].when.max.unwrap_or(u64::MAX);
+        let one_more = |fired| (fired < max).then(|| fired + 1);
+        self.counts[rule].fired.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+}
+
 /// Decides about requests under one plan, and counts. Shared freely between threads.
 #[derive(Debug)]
 pub struct Engine {
-    plan: Plan,
+    running: Running,
     ordinals: Mutex<Ordinals>,
     requests: AtomicU64,
     failures: AtomicU64,
@@ -69,7 +99,7 @@ impl Engine {
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         Self {
-            plan,
+            running: Running { counts: plan.rules.iter().map(|_| RuleCount::default()).collect(), plan },
             ordinals: Mutex::new(Ordinals::new(REMEMBERED_KEYS)),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -78,13 +108,14 @@ impl Engine {
         }
     }
 
-    /// Decides about the next request with this key, with `kernels` kernels registered. Every call is one more
-    /// attempt of its key, so that a retry can fare better than the request that it repeats.
-    pub fn decide(&self, request_key: &str, kernels: u32) -> Decision {
-        let request = self.plan.seed.request(request_key);
+    /// Decides about the next request with this key; `matched` has a bit for each rule that it is for. Every call is
+    /// one more attempt of its key, so that a retry can fare better than the request that it repeats.
+    pub fn decide(&self, request_key: &str, matched: u32, elapsed_ms: u64) -> Decision {
+        let plan = &self.running.plan;
+        let request = plan.seed.request(request_key);
         let attempt = self.ordinals.lock().next(request);
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.plan.decide(&Draws::new(request, attempt), kernels)
+        plan.decide(&Draws::new(request, attempt), Ask { matched, attempt, elapsed_ms }, &self.running)
     }
 
     /// Counts one fault that took effect.

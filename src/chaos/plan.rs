@@ -1,5 +1,6 @@
 //! The plan: a configuration that has been checked, as data. What cannot be right cannot be built.
 
+use super::distribution::{self, Distribution};
 use super::draw::{self, Seed};
 
 /// Why a plan cannot be built.
@@ -9,8 +10,20 @@ pub enum PlanError {
     #[error("a probability is {0}; allowed: a number from 0 to 1")]
     Probability(f64),
     /// The shortest delay is longer than the longest, or the longest is more than a timer can hold.
-    #[error("a latency range is {0} to {1} ms; allowed: the first not above the second, the second up to {max}", max = LatencyRange::MAX_MS)]
+    #[error("a latency range is {0} to {1} ms; allowed: the first not above the second, the second up to {max}", max = distribution::MAX_MS)]
     LatencyRange(u32, u32),
+    /// A law of delays with parameters that make no law.
+    #[error("the parameters of a {0} distribution make none")]
+    Distribution(&'static str),
+    /// No status has a weight above zero.
+    #[error("no status has a weight above 0, or all weights together are above 2^32 - 1")]
+    Statuses,
+    /// A window that repeats before it is over, or never begins.
+    #[error("a window of {0} ms repeats every {1} ms; allowed: a length above 0 and not above the period")]
+    Window(u64, u64),
+    /// More rules than a request's mask has bits.
+    #[error("{0} rules; allowed: up to {max}", max = Plan::MAX_RULES)]
+    TooManyRules(usize),
 }
 
 /// How often a rule fires: `floor(p * 2^64)`, compared with a draw of 64 bits. No rounding in between, so zero never
@@ -50,53 +63,147 @@ impl Probability {
     /// Whether this draw fires.
     #[must_use]
     pub fn fires(self, draw: u64) -> bool {
-        u128::from(draw) < self.threshold
+        self.fires_after(Self::NEVER, draw)
+    }
+
+    /// Whether this draw fires, where the part `[0, before)` of all draws belongs to others.
+    #[must_use]
+    pub fn fires_after(self, before: Self, draw: u64) -> bool {
+        let draw = u128::from(draw);
+        draw >= before.threshold && draw < before.threshold + self.threshold
+    }
+
+    /// Both together, at most one.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { threshold: (self.threshold + other.threshold).min(Self::ALWAYS.threshold) }
+    }
+
+    /// On the straight line from `from` to this one: `done` of `all` of the way.
+    fn on_the_way_from(self, from: Self, done: u64, all: u64) -> Self {
+        if done >= all {
+            return self;
+        }
+        // 2^64 times a share of 2^53 milliseconds stays far below 2^128.
+        let step = |low: u128, high: u128| (high - low) * u128::from(done) / u128::from(all);
+        let threshold = if self.threshold >= from.threshold {
+            from.threshold + step(from.threshold, self.threshold)
+        } else {
+            from.threshold - step(self.threshold, from.threshold)
+        };
+        Self { threshold }
     }
 }
 
-/// How long a delay may be: whole milliseconds, uniform, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LatencyRange {
-    min_ms: u32,
-    max_ms: u32,
+/// Which statuses an error answers with, and how much more often one than another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statuses {
+    weights: Vec<(u16, u32)>,
+    total: u32,
 }
 
-impl LatencyRange {
-    /// The longest delay that `setTimeout` takes; it treats a longer one as 1 ms.
-    pub const MAX_MS: u32 = i32::MAX.cast_unsigned();
-
-    /// From `min_ms` to `max_ms`, both included.
+impl Statuses {
+    /// Pairs of a status and its weight.
     ///
     /// # Errors
     ///
-    /// [`PlanError::LatencyRange`] if `min_ms` is above `max_ms`, or that above [`LatencyRange::MAX_MS`].
-    pub fn new(min_ms: u32, max_ms: u32) -> Result<Self, PlanError> {
-        if min_ms > max_ms || max_ms > Self::MAX_MS {
-            return Err(PlanError::LatencyRange(min_ms, max_ms));
+    /// [`PlanError::Statuses`] if the weights are all zero, or together more than a `u32` holds.
+    pub fn new(weights: Vec<(u16, u32)>) -> Result<Self, PlanError> {
+        let total = weights.iter().try_fold(0_u32, |sum, &(_, weight)| sum.checked_add(weight));
+        match total {
+            Some(total) if total > 0 => Ok(Self { weights, total }),
+            _ => Err(PlanError::Statuses),
         }
-        Ok(Self { min_ms, max_ms })
     }
 
-    /// The delay for a draw, in milliseconds.
+    /// The status for a draw.
     #[must_use]
-    pub fn at(self, draw: u64) -> u32 {
-        self.min_ms + draw::below(self.max_ms - self.min_ms + 1, draw)
+    pub fn at(&self, draw: u64) -> u16 {
+        let mut place = draw::below(self.total, draw);
+        for &(status, weight) in &self.weights {
+            if place < weight {
+                return status;
+            }
+            place -= weight;
+        }
+        unreachable!("a place is below the sum of all weights")
     }
 }
 
-/// What happens to a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a rule does to a request, as far as something has to be drawn for it; the wrapper knows the rest.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
-    /// Answered with one of [`super::ERROR_STATUSES`], the handler not run.
-    Error,
-    /// Held for a while before the handler runs.
-    Latency(LatencyRange),
-    /// One registered kernel is killed; the request itself goes on.
+    /// Answered with one of these statuses.
+    Error(Statuses),
+    /// Held for a while.
+    Latency(Distribution),
+    /// One registered kernel is killed.
     KernelKill,
+    /// Something done to the connection or to the bytes of the answer.
+    Wire,
 }
 
-/// A fault and how often. The name is part of every draw: two rules with one name would hit the same requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// When a rule may fire at all, besides its probability. What needs the order of requests (`first`, `every`, `max`)
+/// depends on that order; the rest does not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct When {
+    /// Only the first so many requests that match.
+    pub first: Option<u64>,
+    /// Only each so-manieth request that matches.
+    pub every: Option<u64>,
+    /// Only these attempts of a request key, the first being 1; every attempt if empty.
+    pub attempts: Vec<u32>,
+    /// The probability rises or falls to its value over the time since arming.
+    pub ramp: Option<Ramp>,
+    /// Only within this time since arming.
+    pub window: Option<Window>,
+    /// At most so many times.
+    pub max: Option<u64>,
+}
+
+/// A straight line from one probability to that of the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ramp {
+    /// The probability at the time of arming.
+    pub from: Probability,
+    /// How long it takes, in milliseconds.
+    pub over_ms: u64,
+}
+
+/// A span of time since arming, once or again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the unit is part of a number's name")]
+pub struct Window {
+    from_ms: u64,
+    for_ms: u64,
+    every_ms: Option<u64>,
+}
+
+impl Window {
+    /// From `from_ms` after arming for `for_ms`, repeated with the period `every_ms`.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Window`] if it has no length, or its period is shorter than it.
+    pub fn new(from_ms: u64, for_ms: u64, every_ms: Option<u64>) -> Result<Self, PlanError> {
+        if for_ms == 0 || every_ms.is_some_and(|period| period < for_ms) {
+            return Err(PlanError::Window(for_ms, every_ms.unwrap_or(0)));
+        }
+        Ok(Self { from_ms, for_ms, every_ms })
+    }
+
+    /// Whether it is open so many milliseconds after arming.
+    #[must_use]
+    pub fn is_open(&self, elapsed_ms: u64) -> bool {
+        elapsed_ms.checked_sub(self.from_ms).is_some_and(|since| match self.every_ms {
+            Some(period) => since % period < self.for_ms,
+            None => since < self.for_ms,
+        })
+    }
+}
+
+/// A fault, how often, and when. The name is part of every draw: two rules with one name would hit the same requests.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// Names the rule in draws.
     pub name: String,
@@ -104,43 +211,61 @@ pub struct Rule {
     pub fault: Fault,
     /// How often.
     pub probability: Probability,
+    /// When at all.
+    pub when: When,
 }
 
-/// The rates of the three basic faults, each independent of the others.
+impl Rule {
+    /// The probability at a time after arming.
+    #[must_use]
+    pub fn probability_at(&self, elapsed_ms: u64) -> Probability {
+        self.when.ramp.map_or(self.probability, |Ramp { from, over_ms }| {
+            self.probability.on_the_way_from(from, elapsed_ms, over_ms)
+        })
+    }
+
+    /// The part of all draws that is this rule's where rules exclude each other: its highest probability, so that a
+    /// ramp moves no other rule's part.
+    pub(super) fn share(&self) -> Probability {
+        self.when.ramp.map_or(self.probability, |ramp| ramp.from.max(self.probability))
+    }
+}
+
+/// How several rules that match one request share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rates {
-    /// Of requests that are answered with an error.
-    pub failure: Probability,
-    /// Of requests that are held.
-    pub latency: Probability,
-    /// How long they are held.
-    pub latency_range: LatencyRange,
-    /// Of requests at which a kernel is killed.
-    pub kernel_kill: Probability,
+pub enum Selection {
+    /// One draw picks at most one of them. Each has exactly its probability, as long as those that match together do
+    /// not add up to more than one.
+    Exclusive,
+    /// Each is drawn by itself. Of several that would do the same kind of thing, the first does.
+    Independent,
 }
 
 /// A seed and the rules that are drawn under it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Under which all draws are made.
     pub seed: Seed,
-    /// Every rule is asked for every request; of several that would do the same kind of thing, the first does.
+    /// In this order.
     pub rules: Vec<Rule>,
+    /// How they share a request.
+    pub selection: Selection,
 }
 
 impl Plan {
-    /// The plan that the rates stand for: the rules `failure`, `latency` and `kernel-kill`, those above zero.
-    #[must_use]
-    pub fn from_rates(seed: Seed, rates: Rates) -> Self {
-        let rule = |name: &str, fault, probability| Rule { name: name.to_owned(), fault, probability };
-        Self {
-            seed,
-            rules: vec![
-                rule("failure", Fault::Error, rates.failure),
-                rule("latency", Fault::Latency(rates.latency_range), rates.latency),
-                rule("kernel-kill", Fault::KernelKill, rates.kernel_kill),
-            ],
+    /// One bit of a request's mask for each rule.
+    pub const MAX_RULES: usize = 32;
+
+    /// A plan of these rules.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::TooManyRules`] above [`Plan::MAX_RULES`].
+    pub fn new(seed: Seed, selection: Selection, rules: Vec<Rule>) -> Result<Self, PlanError> {
+        if rules.len() > Self::MAX_RULES {
+            return Err(PlanError::TooManyRules(rules.len()));
         }
+        Ok(Self { seed, rules, selection })
     }
 }
 
@@ -186,15 +311,45 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_range_includes_both_ends() {
-        let range = LatencyRange::new(100, 5_000).unwrap();
-        assert_eq!((range.at(0), range.at(u64::MAX)), (100, 5_000));
-        let widest = LatencyRange::new(0, LatencyRange::MAX_MS).unwrap();
-        assert_eq!((widest.at(0), widest.at(u64::MAX)), (0, LatencyRange::MAX_MS));
-        let point = LatencyRange::new(7, 7).unwrap();
-        assert_eq!((point.at(0), point.at(u64::MAX)), (7, 7));
-        for (min, max) in [(500, 100), (0, LatencyRange::MAX_MS + 1)] {
-            assert_eq!(LatencyRange::new(min, max), Err(PlanError::LatencyRange(min, max)));
+    fn two_halves_part_all_draws_between_them() {
+        let half = Probability::new(0.5).unwrap();
+        for draw in [0, (1 << 63) - 1, 1 << 63, u64::MAX] {
+            assert!(half.fires(draw) ^ half.fires_after(half, draw));
+        }
+        assert_eq!(half.plus(half), Probability::ALWAYS);
+    }
+
+    #[test]
+    fn a_ramp_is_a_straight_line_up_or_down() {
+        let p = |value| Probability::new(value).unwrap();
+        for (from, to, half_way) in [(0.0, 1.0, 0.5), (0.5, 0.25, 0.375), (0.5, 0.5, 0.5)] {
+            assert_eq!(p(to).on_the_way_from(p(from), 0, 1_000), p(from));
+            assert_eq!(p(to).on_the_way_from(p(from), 500, 1_000), p(half_way));
+            assert_eq!(p(to).on_the_way_from(p(from), 1_000, 1_000), p(to));
+            assert_eq!(p(to).on_the_way_from(p(from), 5_000, 1_000), p(to));
+        }
+    }
+
+    #[test]
+    fn a_window_opens_and_closes_on_time() {
+        let once = Window::new(100, 50, None).unwrap();
+        let open = |window: &Window| [99, 100, 149, 150, 1_100].map(|at| window.is_open(at));
+        assert_eq!(open(&once), [false, true, true, false, false]);
+        let again = Window::new(100, 50, Some(1_000)).unwrap();
+        assert_eq!(open(&again), [false, true, true, false, true]);
+        assert!(Window::new(0, 0, None).is_err());
+        assert!(Window::new(0, 50, Some(49)).is_err());
+    }
+
+    #[test]
+    fn statuses_come_in_the_ratio_of_their_weights() {
+        let statuses = Statuses::new(vec![(500, 3), (418, 0), (503, 1)]).unwrap();
+        assert_eq!(
+            [0, 1 << 62, 1 << 63, 3 << 62, u64::MAX].map(|draw| statuses.at(draw)),
+            [500, 500, 500, 503, 503]
+        );
+        for weights in [vec![], vec![(500, 0)], vec![(500, u32::MAX), (503, 1)]] {
+            assert_eq!(Statuses::new(weights), Err(PlanError::Statuses));
         }
     }
 }

@@ -3,12 +3,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import { native } from '../native.js';
 import { isForbidden } from './environment.js';
-import { answerError, HeldRequests } from './faults.js';
+import { endConnection, loseResponse } from './faults/connection.js';
+import { answerError } from './faults/error.js';
+import { HeldRequests } from './held.js';
 import { Kernels } from './kernels.js';
 import type { KillKernel } from './kernels.js';
 import { checkChaosOptions, withDefaults } from './options.js';
 import type { ChaosOptions } from './options.js';
 import { pathMatcher, pathOf } from './paths.js';
+import { matcherOf, planRule } from './rules.js';
+import type { ChaosFault } from './rules.js';
 
 /** A middleware for Express 4 and 5, Connect and plain `node:http`. */
 export type ChaosMiddleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
@@ -17,7 +21,7 @@ export type ChaosMiddleware = (req: IncomingMessage, res: ServerResponse, next: 
 export interface ChaosMetrics {
   /** Requests that were decided about: not those on excluded paths, not OPTIONS, none while chaos is off. */
   readonly totalRequests: number;
-  /** Requests that were answered with an injected error. */
+  /** Requests that were made to fail: answered with an injected error, left hanging, or cut off. */
   readonly failuresInjected: number;
   /** Requests that were held. */
   readonly latenciesInjected: number;
@@ -49,7 +53,10 @@ export interface Chaos {
    * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`
    */
   readonly registerKernel: (id: string, kill: KillKernel) => () => void;
-  /** Turns it off for good: every held request goes on at once, to its handler; the middleware passes through. */
+  /**
+   * Turns it off for good: every delayed request goes on at once, to its handler; the connections of hanging ones are
+   * closed; the middleware passes through.
+   */
   readonly close: () => void;
 }
 
@@ -76,14 +83,10 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
   const seed = settings.seed ?? randomBytes(8).toString('hex');
   if (armed) announce(owner, options, seed);
 
-  const engine = new native.ChaosEngine({
-    seed,
-    failureProbability: settings.failureProbability,
-    latencyProbability: settings.latencyProbability,
-    latencyMinMs: settings.latencyRange[0],
-    latencyMaxMs: settings.latencyRange[1],
-    kernelKillProbability: settings.kernelKillProbability,
-  });
+  const { rules, exclusive } = settings;
+  const engine = new native.ChaosEngine({ seed, exclusive, rules: rules.map(planRule) });
+  const matchOf = matcherOf(rules);
+  const armedAt = performance.now();
   const decide = engine.decider();
   const isExcluded = pathMatcher(settings.excludedPaths);
   const held = new HeldRequests();
@@ -103,7 +106,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     marks[decided] = true;
     let decision: ReturnType<typeof decide>;
     try {
-      decision = decide(requestKey(req, path), kernels.size);
+      decision = decide(requestKey(req, path), matchOf(req, path, kernels.size > 0), performance.now() - armedAt);
     } catch (error) {
       next(error);
       return;
@@ -112,27 +115,61 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
       next();
       return;
     }
-    const { victim, latencyMs, status } = decision;
-    if (victim !== undefined) {
-      kernels.kill(victim, () => {
+    const { kill, latency, fault } = decision;
+    if (kill) {
+      kernels.kill(Math.floor(kill.drawn * kernels.size), () => {
         engine.count('kernel-kill');
       });
     }
     const goOn = () => {
       // Closed while the request was held: nothing more is injected.
-      if (status === undefined || !armed) {
-        next();
-        return;
-      }
-      engine.count('failure');
-      answerError(res, status);
+      const chosen = fault && armed ? rules[fault.rule]?.fault : undefined;
+      if (chosen === undefined || fault === undefined) next();
+      else inject(chosen, fault.drawn, req, res, next);
     };
-    if (latencyMs === undefined) {
+    if (!latency) {
       goOn();
       return;
     }
     engine.count('latency');
-    held.hold(req, res, latencyMs, goOn);
+    held.hold(req, res, latency.drawn, goOn);
+  };
+
+  const failed = () => {
+    engine.count('failure');
+  };
+  const inject = (
+    fault: ChaosFault,
+    drawn: number,
+    req: IncomingMessage,
+    res: ServerResponse,
+    next: (error?: unknown) => void,
+  ) => {
+    switch (fault.kind) {
+      case 'error':
+        failed();
+        answerError(res, drawn);
+        return;
+      case 'hang':
+        failed();
+        held.hang(res, () => {
+          endConnection(req, 'hangup');
+        });
+        return;
+      case 'hangup':
+      case 'reset':
+        failed();
+        endConnection(req, fault.kind);
+        return;
+      case 'lost-response':
+        loseResponse(req, res, fault.ending ?? 'reset', failed);
+        next();
+        return;
+      case 'latency':
+      case 'kernel-kill':
+        // Decided apart from this one: a request may be held, lose a kernel, and fail.
+        next();
+    }
   };
 
   return {
@@ -166,13 +203,14 @@ function announce(owner: string, options: ChaosOptions, seed: string): void {
     process.stderr.write(`reprise: chaos is armed with the random seed ${seed}; to repeat this run, set ${again}\n`);
   }
   if (
+    options.rules === undefined &&
     options.failureProbability === undefined &&
     options.latencyProbability === undefined &&
     options.kernelKillProbability === undefined
   ) {
     process.emitWarning(
       `${owner}: chaos is armed, but no probability was given and each is 0 by default, so nothing will happen`,
-      { type: 'RepriseWarning', code: 'REPRISE_CHAOS_WITHOUT_FAULT' },
+      { type: 'RepriseWarning', code: 'WRN_REPRISE_CHAOS_WITHOUT_FAULT' },
     );
   }
 }

@@ -87,7 +87,7 @@ export function isForbidden(wanted: boolean, environment: Environment): boolean 
     const found = override === undefined ? '' : ` (it is ${show(override)}; only "true" counts)`;
     process.emitWarning(
       `chaos stays off, since NODE_ENV is production. To allow it there, set CHAOS_ENGINEERING_OVERRIDE=true${found}`,
-      { type: 'RepriseWarning', code: 'REPRISE_CHAOS_IN_PRODUCTION' },
+      { type: 'RepriseWarning', code: 'WRN_REPRISE_CHAOS_IN_PRODUCTION' },
     );
   }
   return true;

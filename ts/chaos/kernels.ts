@@ -84,7 +84,7 @@ export class Kernels {
     process.emitWarning(
       `the kill of kernel ${show(id)} failed: ${error instanceof Error ? error.message : show(error)}. ` +
         'It is not counted, and the kernel stays registered. Further failures are not reported',
-      { type: 'RepriseWarning', code: 'REPRISE_KERNEL_KILL_FAILED' },
+      { type: 'RepriseWarning', code: 'WRN_REPRISE_CHAOS_KERNEL_KILL_FAILED' },
     );
   }
 }

@@ -1,5 +1,7 @@
-import { aBoolean, checkOptions, either, numberBetween, wholeNumberBetween } from '../options.js';
+import { aBoolean, checkOptions, either, invalidOption, numberBetween, oneOf, wholeNumberBetween } from '../options.js';
 import type { OptionRule, OptionRules } from '../options.js';
+import { checkRules } from './rules.js';
+import type { ChaosRule } from './rules.js';
 
 /** What {@link initChaos} and {@link createChaos} take. Everything is optional. */
 export interface ChaosOptions {
@@ -20,14 +22,27 @@ export interface ChaosOptions {
   readonly excludedPaths?: readonly string[] | undefined;
   /** The same seed makes the same decisions; 42 and '42' are one seed. Default: a random one, written to stderr. */
   readonly seed?: number | string | undefined;
+  /**
+   * Up to 32 rules instead of the probabilities above, which are the rules `failure`, `latency` and `kernel-kill`.
+   * They are not given together.
+   */
+  readonly rules?: readonly ChaosRule[] | undefined;
+  /**
+   * How the rules that match one request share it. `'exclusive'`: one draw picks at most one; each has exactly its
+   * probability, and those that can meet may add up to 1. `'independent'`: each is drawn by itself. Default
+   * `'exclusive'` for `rules`, `'independent'` for the probabilities above.
+   */
+  readonly selection?: 'exclusive' | 'independent' | undefined;
 }
 
 /** The options with their defaults, but for the seed: that is chosen when chaos is armed. */
-export type ChaosSettings = {
-  readonly [Name in Exclude<keyof ChaosOptions, 'seed'>]-?: NonNullable<ChaosOptions[Name]>;
-} & {
+export interface ChaosSettings {
+  readonly enabled: boolean;
+  readonly exclusive: boolean;
+  readonly rules: readonly ChaosRule[];
+  readonly excludedPaths: readonly string[];
   readonly seed: string | undefined;
-};
+}
 
 /** The longest delay of `setTimeout`, in milliseconds; it takes a longer one for 1 ms. */
 export const MAX_LATENCY_MS = 2_147_483_647;
@@ -65,22 +80,49 @@ const rules: OptionRules<ChaosOptions> = {
   kernelKillProbability: probability,
   excludedPaths,
   seed: either(wholeNumberBetween(0, Number.MAX_SAFE_INTEGER), seedText),
+  rules: {
+    allowed: 'an array of up to 32 rules',
+    type: (value) => Array.isArray(value),
+    range: (value: unknown[]) => value.length <= 32,
+  },
+  selection: oneOf('exclusive', 'independent'),
 };
+
+/** The options that the specification names, each a rule of its own. */
+const FLAT = ['failureProbability', 'latencyProbability', 'latencyRange', 'kernelKillProbability'] as const;
 
 /** Refuses options that cannot be right; see {@link checkOptions}. `owner` is the public function that was called. */
 export function checkChaosOptions(owner: string, options: ChaosOptions | undefined): void {
   checkOptions(owner, options, rules);
+  if (options === undefined) return;
+  const flat = FLAT.find((name) => options[name] !== undefined);
+  if (options.rules !== undefined && flat !== undefined) {
+    throw invalidOption(TypeError, owner, flat, options[flat], 'nothing beside "rules"; write it as a rule');
+  }
+  const settings = withDefaults(options);
+  checkRules(owner, settings.rules, settings.exclusive);
 }
 
 /** Fills in the defaults. */
 export function withDefaults(options: ChaosOptions): ChaosSettings {
   return {
     enabled: options.enabled ?? true,
-    failureProbability: options.failureProbability ?? 0,
-    latencyProbability: options.latencyProbability ?? 0,
-    latencyRange: options.latencyRange ?? [100, 5000],
-    kernelKillProbability: options.kernelKillProbability ?? 0,
+    exclusive: (options.selection ?? (options.rules ? 'exclusive' : 'independent')) === 'exclusive',
+    rules: options.rules ?? flatRules(options),
     excludedPaths: options.excludedPaths ?? ['/api/health', '/api/metrics'],
     seed: options.seed === undefined ? undefined : String(options.seed),
   };
+}
+
+function flatRules(options: ChaosOptions): ChaosRule[] {
+  const [minMs, maxMs] = options.latencyRange ?? [100, 5000];
+  return [
+    { name: 'failure', fault: { kind: 'error' }, probability: options.failureProbability ?? 0 },
+    {
+      name: 'latency',
+      fault: { kind: 'latency', delay: { law: 'uniform', minMs, maxMs } },
+      probability: options.latencyProbability ?? 0,
+    },
+    { name: 'kernel-kill', fault: { kind: 'kernel-kill' }, probability: options.kernelKillProbability ?? 0 },
+  ];
 }

@@ -42,7 +42,8 @@ type End = (...args: WriteArguments) => ServerResponse;
 
 /**
  * Watches one response. Every way of answering in Node, Express and connect goes through `writeHead`, `write` and
- * `end` of the response object, so these three are wrapped, and besides them only `destroy`, which gives the answer up.
+ * `end` of the response object, so these three are wrapped, and besides them only `flushHeaders`, which may send all
+ * that there is, and `destroy`, which gives the answer up.
  *
  * - The head is taken before the real `writeHead`, inside of which outer middleware adds its own headers.
  * - The last piece of the answer waits until the record is stored: a client that has seen the whole answer finds it.
@@ -97,13 +98,21 @@ export class Capture {
     this.#writeHead = res.writeHead.bind(res) as WriteHead;
     this.#write = res.write.bind(res) as Write;
     this.#end = res.end.bind(res) as End;
+    const flushHeaders = res.flushHeaders.bind(res);
     const destroy = res.destroy.bind(res);
     res.writeHead = (...args: HeadArguments) => this.#onWriteHead(args);
     res.write = ((...args: WriteArguments) => this.#onWrite(args)) as ServerResponse['write'];
     res.end = ((...args: WriteArguments) => this.#onEnd(args)) as ServerResponse['end'];
+    res.flushHeaders = () => {
+      if (!this.isOver) this.#askForHead(false);
+      // Without a body, the head is the whole answer: it goes when the answer ends.
+      if (this.isOver || !this.#head || hasBody(this.#head)) flushHeaders();
+    };
     res.destroy = (error) => {
       this.abandon();
-      return destroy(error);
+      if (this.#phase === 'settling') this.#held.push(() => destroy(error));
+      else destroy(error);
+      return res;
     };
     res.on('pipe', (source: Readable) => {
       this.#sources.add(source);
@@ -343,16 +352,15 @@ export class Capture {
     const head = this.#head;
     if (head === undefined || !this.#isWorthKeeping(head)) return 'release';
     const { statusCode, statusMessage, headers, removed, contentLength = this.#bytes } = head;
-    const hasBody = statusCode !== 204 && statusCode !== 304;
     // Shorter than its head says: it is not complete, and the client knows.
-    if (hasBody && this.#bytes < contentLength) return 'release';
+    if (hasBody(head) && this.#bytes < contentLength) return 'release';
     // Held back until the commit, an event stream is an answer like any other.
     if (this.#body === undefined || (head.isEventStream && !this.#transaction)) return 'not-replayable';
     return {
       statusCode,
       statusMessage,
       headers: removed.length === 0 ? headers : [...removed.flatMap((name) => [REMOVED, name]), ...headers],
-      body: hasBody ? joined(this.#body, contentLength) : '',
+      body: hasBody(head) ? joined(this.#body, contentLength) : '',
       timestamp: new Date().toISOString(),
     };
   }
@@ -371,7 +379,12 @@ export class Capture {
   }
 
   #seal(): void {
-    this.#unseal ??= seal(this.res, () => this.#ended);
+    this.#unseal ??= seal(
+      this.req,
+      this.res,
+      () => this.#ended,
+      (step) => this.#held.push(step),
+    );
   }
 
   /** Ends the claim before the answer has ended, which passes through from here on. */
@@ -400,6 +413,10 @@ function isChunk(chunk: unknown): chunk is string | Uint8Array {
 function toBytes(chunk: string | Uint8Array, encoding: unknown): Buffer {
   if (typeof chunk !== 'string') return Buffer.from(chunk);
   return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8');
+}
+
+function hasBody({ statusCode, contentLength }: SeenHead): boolean {
+  return statusCode !== 204 && statusCode !== 304 && contentLength !== 0;
 }
 
 function isAtLeast(bytes: number, announced: number | string | string[] | undefined): boolean {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
-import { mask } from './mask.js';
+import { mask, standIn } from './mask.js';
 
 /**
  * Whether this side broke a connection that is closed: the handler destroyed its socket. A client that left has ended
@@ -36,19 +36,14 @@ export function outlive(
 ): () => void {
   for (const source of sources) keepPiped(source, res);
   const { socket } = req;
-  const destroy = socket.destroy.bind(socket);
-  const unhook = mask(socket, {
-    destroy: {
-      value: (error?: Error) => {
-        onBroken();
-        return destroy(error);
-      },
-    },
-  });
+  const destroy: typeof socket.destroy = (error) => {
+    onBroken();
+    return socket.destroy(error);
+  };
+  const unhook = mask(req, { socket: { value: standIn(socket, { destroy }), writable: true } });
   // `sendFile` asks the socket whether it can be written to, `pipeline` the response whether it is closed.
-  const open = Object.create(socket, { writable: { value: true } }) as typeof socket;
   const close = mask(res, {
-    socket: { value: open },
+    socket: { value: standIn(socket, { destroy, writable: true }), writable: true },
     destroyed: { value: false, writable: true },
     closed: { value: false },
   });

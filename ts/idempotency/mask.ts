@@ -11,3 +11,14 @@ export function mask(object: object, properties: PropertyDescriptorMap): () => v
     }
   };
 }
+
+/** The object, but for some properties; for one that others use too, so that it cannot be masked. */
+export function standIn<T extends object>(object: T, properties: Partial<T>): T {
+  return new Proxy(object, {
+    get: (target, name) => {
+      if (Object.hasOwn(properties, name)) return properties[name as keyof T];
+      const value = Reflect.get(target, name, target) as unknown;
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+}

@@ -1,24 +1,4 @@
-import { STATUS_CODES } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-
-/** What `Retry-After` says on an injected 429 or 503, in seconds. */
-const RETRY_AFTER_S = 1;
-
-/** Answers with an error that says what it is. Headers that were set before, such as those of CORS, stay. */
-export function answerError(res: ServerResponse, status: number): void {
-  const body = JSON.stringify({
-    error: STATUS_CODES[status],
-    message: 'Injected by chaos engineering (reprise). The handler did not run.',
-    chaos: { fault: 'error', status },
-  });
-  res.statusCode = status;
-  res.setHeader('Content-Type', 'application/json; charset=utf-8');
-  res.setHeader('Content-Length', Buffer.byteLength(body));
-  res.setHeader('Cache-Control', 'no-store');
-  res.setHeader('X-Chaos-Fault', 'error');
-  if (status === 429 || status === 503) res.setHeader('Retry-After', RETRY_AFTER_S);
-  res.end(body);
-}
 
 /** The requests that are held now. */
 export class HeldRequests {
@@ -42,6 +22,25 @@ export class HeldRequests {
     const timer = setTimeout(release, ms);
     res.once('close', forget);
     this.#releases.add(release);
+  }
+
+  /** Never answers: `release` is called at {@link releaseAll}, unless the connection is closed by then. */
+  hang(res: ServerResponse, release: () => void): void {
+    const forget = () => {
+      res.off('close', forget);
+      this.#releases.delete(letGo);
+    };
+    const letGo = () => {
+      forget();
+      release();
+    };
+    res.once('close', forget);
+    this.#releases.add(letGo);
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#releases.size;
   }
 
   /** Lets every held request go on at once. What one of them throws keeps none of the others. */
