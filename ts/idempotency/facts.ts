@@ -19,17 +19,30 @@ const RAW_BYTES = 4;
 const RAW_TEXT = 5;
 const CONTENT_DIGEST = 6;
 
+/**
+ * Whether all of the body is known, so that a key may be derived from it. It is not where nobody has read it, not even
+ * by a digest, which its sender may have got wrong; nor by the fields of a form that files may have come with.
+ */
+export function isBodyKnown(req: ServerRequest): boolean {
+  if (!hasBody(req)) return true;
+  if (isLeftUnread(req)) return false;
+  return !isMultipart(req.headers['content-type']) || req.headers['content-digest'] !== undefined;
+}
+
+/** Two header lines are refused, not joined: the space makes that sure. */
+const NO_KEY = 'two lines';
+
 /** The facts by which a request is known, in the order of the binding. */
 export function factsOf(req: ServerRequest, keyHeader: string, scope: string | undefined): RequestFacts {
   const { headers } = req;
   const contentType = headers['content-type'];
   const key = headers[keyHeader];
+  const sentTwice = typeof key === 'object' || (key?.includes(',') === true && countLines(req, keyHeader) > 1);
   const [bodyKind, body] = bodyOf(req, contentType ?? '');
   return [
     req.method ?? '',
     req.originalUrl ?? req.url ?? '',
-    // Node joins a header that was sent twice with a comma and a space, which no key may have.
-    typeof key === 'object' ? key.join(', ') : key,
+    sentTwice ? NO_KEY : key,
     contentType,
     scope,
     scope === undefined ? (headers.authorization ?? headers.cookie) : undefined,
@@ -43,21 +56,32 @@ export function isUnread(facts: RequestFacts): boolean {
   return facts[6] === UNREAD;
 }
 
+/** Node joins repeated lines with commas, which one key may have too, and an empty line leaves no other trace. */
+function countLines({ rawHeaders }: ServerRequest, name: string): number {
+  return rawHeaders.filter((text, i) => i % 2 === 0 && text.toLowerCase() === name).length;
+}
+
 function bodyOf(req: ServerRequest, contentType: string): [kind: number, body: string | Uint8Array | undefined] {
   const { body } = req;
-  const sent = hasBody(req);
-  const isEmpty = body === undefined || isEmptyObject(body);
-  if (!sent && isEmpty) return [ABSENT, undefined];
-  const multipart = /^\s*multipart\//i.test(contentType);
+  if (!hasBody(req) && (body === undefined || isEmptyObject(body))) return [ABSENT, undefined];
+  const multipart = isMultipart(contentType);
   const digest = req.headers['content-digest'];
-  // Express 4 gives requests that no parser took an empty object for a body.
-  if (body === undefined || (isEmpty && !req.readableEnded) || (multipart && digest !== undefined)) {
+  if (isLeftUnread(req) || (multipart && digest !== undefined)) {
     return typeof digest === 'string' ? [CONTENT_DIGEST, digest] : [UNREAD, undefined];
   }
   if (body instanceof Uint8Array) return [RAW_BYTES, body];
   if (typeof body === 'string' && !/[/+]json\s*(;|$)/i.test(contentType)) return [RAW_TEXT, body];
   const form = multipart || /^\s*application\/x-www-form-urlencoded/i.test(contentType);
   return [form ? FORM_TEXT : JSON_TEXT, jsonText(body)];
+}
+
+/** Whether no parser took the body; Express 4 then has an empty object for it. */
+function isLeftUnread({ body, readableEnded }: ServerRequest): boolean {
+  return body === undefined || (isEmptyObject(body) && !readableEnded);
+}
+
+function isMultipart(contentType: string | undefined): boolean {
+  return contentType !== undefined && /^\s*multipart\//i.test(contentType);
 }
 
 function hasBody(req: ServerRequest): boolean {

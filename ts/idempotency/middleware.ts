@@ -18,7 +18,7 @@ import {
   type Identified,
   type Settlement,
 } from './desk.js';
-import { factsOf, isUnread, type ServerRequest } from './facts.js';
+import { factsOf, isBodyKnown, isUnread, type ServerRequest } from './facts.js';
 import { inspectOne, type Endpoint, type RecordInfo } from './inspection.js';
 import {
   isWorthStoring,
@@ -103,6 +103,7 @@ class Middleware implements CaptureHost {
   readonly maxResponseBytes: number;
   readonly replaySetCookie: boolean;
   readonly #settings: Settings;
+  readonly #keyHeader: string;
   readonly #ownsStore: boolean;
   readonly #desk: Desk;
   readonly #identify;
@@ -120,10 +121,13 @@ class Middleware implements CaptureHost {
     unanswerable: 0,
     storeErrors: 0,
   };
+  /** Requests that run unguarded for want of a store: one that comes by again does not ask it a second time. */
+  readonly #unguarded = new WeakSet<GuardedRequest>();
   #closed = false;
 
   constructor(settings: Settings, ownsStore: boolean) {
     this.#settings = settings;
+    this.#keyHeader = settings.headerName.toLowerCase();
     this.#ownsStore = ownsStore;
     this.maxResponseBytes = settings.maxResponseBytes;
     this.replaySetCookie = settings.replaySetCookie;
@@ -143,7 +147,7 @@ class Middleware implements CaptureHost {
   handle(req: GuardedRequest, res: ServerResponse, next: Next): void {
     const { methods, skip } = this.#settings;
     // A request that comes by a second time, at the application and at a router, is in good hands already.
-    if (!methods.has(req.method ?? '') || req.idempotency !== undefined) {
+    if (!methods.has(req.method ?? '') || req.idempotency !== undefined || this.#unguarded.has(req)) {
       if (req.idempotency instanceof ClaimContext && req.idempotency.host !== this) {
         this.#warnings.warn('WRN_REPRISE_DOUBLE_MOUNT');
       }
@@ -156,7 +160,7 @@ class Middleware implements CaptureHost {
         next();
         return;
       }
-      facts = factsOf(req, this.#settings.keyHeader, this.#scopeOf(req));
+      facts = factsOf(req, this.#keyHeader, this.#scopeOf(req));
     } catch (error) {
       next(error);
       return;
@@ -239,13 +243,16 @@ class Middleware implements CaptureHost {
   #admitsWithoutKey(visit: Visit): boolean {
     switch (this.#settings.missingKey) {
       case 'reject':
-        this.#refuse(visit, problem('missing-key', 'Send a key of your own in the Idempotency-Key header.'));
+        this.#refuse(
+          visit,
+          problem('missing-key', `Send a key of your own in the ${this.#settings.headerName} header.`),
+        );
         return false;
       case 'pass':
         visit.next();
         return false;
       case 'derive':
-        if (!isUnread(visit.facts)) return true;
+        if (isBodyKnown(visit.req)) return true;
         this.#warnings.warn('WRN_REPRISE_BODY_NOT_PARSED');
         visit.next();
         return false;
@@ -384,8 +391,11 @@ class Middleware implements CaptureHost {
   }
 
   #storeFailed(visit: Visit, error: unknown): void {
-    if (this.#tellStoreError(error, visit.req, visit.facts, 'claim') === 'pass') visit.next();
-    else this.#refuse(visit, problem('store-unavailable', 'Try again later, with the same key.', 1000));
+    if (visit.parked) this.#parking.leave(visit.parked);
+    if (this.#tellStoreError(error, visit.req, visit.facts, 'claim') === 'pass') {
+      this.#unguarded.add(visit.req);
+      visit.next();
+    } else this.#refuse(visit, problem('store-unavailable', 'Try again later, with the same key.', 1000));
   }
 
   #tellStoreError(error: unknown, req: ServerRequest, facts: RequestFacts, phase: StorePhase): 'fail' | 'pass' {

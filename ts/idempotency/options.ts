@@ -149,7 +149,7 @@ function settle(options: IdempotencyOptions) {
   const methods = options.methods ?? ['POST', 'PUT', 'PATCH'];
   const safe = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
   return {
-    keyHeader: (options.headerName ?? 'Idempotency-Key').toLowerCase(),
+    headerName: options.headerName ?? 'Idempotency-Key',
     ttl: options.ttl ?? 86_400,
     methods: new Set(methods.map((method) => method.toUpperCase()).filter((method) => !safe.has(method))),
     store: options.store ?? new MemoryStore(),
