@@ -348,43 +348,6 @@ interface Logger {
     warn(fields: object, message: string): void;
     error(fields: object, message: string): void;
 }
-/** Counts since a middleware was made, and what it has at the moment. */
-interface IdempotencyMetrics {
-    /** Requests that became the owner of their key, and ran. */
-    claims: number;
-    /** Requests that were answered from a completed record. */
-    replays: number;
-    /** Requests that were refused since the first one was running. */
-    conflicts: number;
-    /** Requests that were refused since their key was used for another request, or by someone else. */
-    mismatches: number;
-    /** Requests that were refused for a key that is none. */
-    invalidKeys: number;
-    /** Requests that were refused since there was no answer to replay, or nobody knows whether the first one ran. */
-    unanswerable: number;
-    /** Steps that the store failed. */
-    storeErrors: number;
-    /** Requests that run at the moment. */
-    running: number;
-    /** Requests that wait for another one's answer at the moment. */
-    waiting: number;
-}
-/**
- * What is published on `node:diagnostics_channel`, under `reprise:idempotency:` and its `type`. Never the client's
- * key: `recordKey` is its digest, the name of the record in the store.
- */
-interface IdempotencyEvent {
-    readonly type: 'claim' | 'replay' | 'conflict' | 'mismatch' | 'store-error';
-    readonly req: ServerRequest;
-    readonly recordKey: string;
-    /** Of a claim: its fence. */
-    readonly fence?: number;
-    /** Of a mismatch: whether the request asks for something else, or somebody else asks. */
-    readonly differs?: 'fingerprint' | 'identity';
-    /** Of a store error: what it was, and at what. */
-    readonly error?: unknown;
-    readonly phase?: StorePhase;
-}
 
 /** A likely mistake, worth a word once. `docs/errors/<code>.md` explains each. */
 type WarningCode = 'WRN_REPRISE_BODY_NOT_PARSED' | 'WRN_REPRISE_CAPTURED_COMPRESSED' | 'WRN_REPRISE_CREATED_IN_REQUEST' | 'WRN_REPRISE_DOUBLE_MOUNT' | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION' | 'WRN_REPRISE_NO_SCOPE' | 'WRN_REPRISE_SHOULD_STORE_FAILED' | 'WRN_REPRISE_STORE_EVICTS' | 'WRN_REPRISE_STORE_NOT_ATOMIC';
@@ -457,6 +420,44 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     silence?: readonly WarningCode[];
     /** Answers a refused request in your own way. */
     onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
+}
+
+/** Counts since a middleware was made, and what it has at the moment. */
+interface IdempotencyMetrics {
+    /** Requests that became the owner of their key, and ran. */
+    claims: number;
+    /** Requests that were answered from a completed record. */
+    replays: number;
+    /** Requests that were refused since the first one was running. */
+    conflicts: number;
+    /** Requests that were refused since their key was used for another request, or by someone else. */
+    mismatches: number;
+    /** Requests that were refused for a key that is none. */
+    invalidKeys: number;
+    /** Requests that were refused since there was no answer to replay, or nobody knows whether the first one ran. */
+    unanswerable: number;
+    /** Steps that the store failed. */
+    storeErrors: number;
+    /** Requests that run at the moment. */
+    running: number;
+    /** Requests that wait for another one's answer at the moment. */
+    waiting: number;
+}
+/**
+ * What is published on `node:diagnostics_channel`, under `reprise:idempotency:` and its `type`. Never the client's
+ * key: `recordKey` is its digest, the name of the record in the store.
+ */
+interface IdempotencyEvent {
+    readonly type: 'claim' | 'replay' | 'conflict' | 'mismatch' | 'store-error';
+    readonly req: ServerRequest;
+    readonly recordKey: string;
+    /** Of a claim: its fence. */
+    readonly fence?: number;
+    /** Of a mismatch: whether the request asks for something else, or somebody else asks. */
+    readonly differs?: 'fingerprint' | 'identity';
+    /** Of a store error: what it was, and at what. */
+    readonly error?: unknown;
+    readonly phase?: StorePhase;
 }
 
 declare global {

@@ -4,8 +4,9 @@ export type { AnswerSummary, IdempotencyOptions, StorePhase } from './idempotenc
 export type { IdempotencyContext } from './idempotency/context.js';
 export type { Endpoint, RecordInfo } from './idempotency/inspection.js';
 export type { Problem, ProblemCode } from './idempotency/problem.js';
-export type { IdempotencyEvent, IdempotencyMetrics, Logger } from './idempotency/reporter.js';
-export type { WarningCode } from './idempotency/warnings.js';
+export type { IdempotencyEvent, IdempotencyMetrics } from './idempotency/reporter.js';
+export type { Logger } from './logger.js';
+export type { WarningCode } from './warnings.js';
 export type {
   AtomicStore,
   ClaimEnd,

@@ -33,8 +33,8 @@ import { problem, sendProblem, type Problem } from './problem.js';
 import { Renewals } from './renewals.js';
 import { Reporter, type IdempotencyMetrics } from './reporter.js';
 import { replay } from './replay.js';
-import { within } from './timeout.js';
-import { isInRequest, isOneOfSeveral, Warnings } from './warnings.js';
+import { within } from '../timeout.js';
+import { isInRequest, isOneOfSeveral, Warnings } from '../warnings.js';
 
 declare global {
   // Express has its request merged from here; nothing else of it is needed, and nothing breaks without it.

@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
-import type { Logger } from '../idempotency/reporter.js';
+import type { Logger } from '../logger.js';
 import type { StopReason } from './info.js';
 import { currentTrace, type OpenTelemetryApi } from './trace.js';
 

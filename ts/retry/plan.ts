@@ -1,4 +1,4 @@
-import type { Logger } from '../idempotency/reporter.js';
+import type { Logger } from '../logger.js';
 import { native } from '../native.js';
 import {
   aFunction,

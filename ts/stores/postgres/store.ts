@@ -16,7 +16,7 @@ import type {
   KeptAnswer,
   KeptRecord,
 } from '../contract.js';
-import { within } from '../../idempotency/timeout.js';
+import { within } from '../../timeout.js';
 import { Wakeups } from '../wakeups.js';
 import {
   adapt,
