@@ -177,7 +177,7 @@ export async function open({ port }: Running): Promise<RawConnection> {
 /** A promise, and what resolves it: to hold a handler or a store where a test wants it. */
 export interface Gate<T = void> {
   readonly opened: Promise<T>;
-  open(value: T): void;
+  readonly open: (value: T) => void;
 }
 
 /** Makes a closed gate. */

@@ -60,11 +60,17 @@ const PASSING = new Set([
   'x-original-timestamp',
 ]);
 
-/** The header fields that a replay has to repeat, in their order. */
+/**
+ * The header fields that a replay has to repeat, in the order of their names' first lines. Between lines of different
+ * names the order means nothing (RFC 9110 §5.3), and Node can keep it of those only that `writeHead` alone sets.
+ */
 export function lasting(rawHeaders: readonly string[], but: readonly string[] = []): [string, string][] {
   const fields: [string, string][] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) fields.push([rawHeaders[i] ?? '', rawHeaders[i + 1] ?? '']);
-  return fields.filter(([name]) => !PASSING.has(name.toLowerCase()) && !but.includes(name.toLowerCase()));
+  const names = [...new Set(fields.map(([name]) => name))];
+  return names
+    .filter((name) => !PASSING.has(name.toLowerCase()) && !but.includes(name.toLowerCase()))
+    .flatMap((name) => fields.filter((field) => field[0] === name));
 }
 
 /** Expects a replay of the first answer: same status, message, header fields and bytes, marked as one. */
@@ -93,9 +99,26 @@ export const plain: Mount =
   (...passes) =>
   (req, res) => {
     const next = (at: number) => (error?: unknown) => {
-      const pass = passes[at];
-      if (error !== undefined || pass === undefined) res.writeHead(error === undefined ? 404 : 500).end();
-      else return pass(req, res, next(at + 1));
+      if (error !== undefined) fail(error, req, res);
+      else void run(at);
+    };
+    const run = async (at: number) => {
+      try {
+        await passes[at]?.(req, res, next(at + 1));
+      } catch (error) {
+        fail(error, req, res);
+      }
     };
     next(0)();
   };
+
+/** Answers an error, or breaks the connection where an answer has begun. */
+export function fail(error: unknown, req: IncomingMessage, res: ServerResponse): void {
+  if (res.headersSent) {
+    req.socket.destroy();
+    return;
+  }
+  if (req.httpVersionMajor === 1) res.statusMessage = '';
+  res.statusCode = 500;
+  res.end((error as Error).message);
+}

@@ -1,6 +1,6 @@
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import type { expresses } from '../helpers/server.js';
-import type { Mount } from './exchange.js';
+import { fail, type Mount } from './exchange.js';
 
 /** Mounts on Express, with an error handler that answers alike whether we are there or not. */
 export function mountOn(express: (typeof expresses)[number]['express']): Mount {
@@ -8,14 +8,10 @@ export function mountOn(express: (typeof expresses)[number]['express']): Mount {
     const app = express().set('env', 'test');
     app.post('/', ...(passes as RequestHandler[]));
     // Without the stack, which tells one from the other.
-    app.use(((error: Error, _req, res, next) => {
-      if (res.headersSent) {
-        next(error);
-        return;
-      }
-      res.statusMessage = '';
-      res.status(500).send(error.message);
-    }) as ErrorRequestHandler);
+    const onError: ErrorRequestHandler = (error, req, res, _next) => {
+      fail(error, req, res);
+    };
+    app.use(onError);
     return app;
   };
 }

@@ -42,7 +42,9 @@ describe.each(expresses)('$name', ({ express }) => {
   describe('§4.3 the last byte waits for the store', () => {
     it.each(ways)('$name', async (way) => {
       const store = new HeldStore();
-      const { bare, guarded, runs } = await servePair(mount, handlerOf(way), { options: { store } });
+      const { bare, guarded, runs } = await servePair(mount, handlerOf(way), {
+        options: { store, storeTimeoutMs: 60_000 },
+      });
       if ((await send(bare)).status >= 500) return;
       const connection = await begin(guarded);
       await store.asked.opened;
@@ -122,7 +124,7 @@ describe.each(expresses)('$name', ({ express }) => {
       const handler: Middleware = async (_req, res) => {
         seen.push(await afterwards(answer, res as Response));
       };
-      const { bare, guarded } = await servePair(mount, handler, { options: { store } });
+      const { bare, guarded } = await servePair(mount, handler, { options: { store, storeTimeoutMs: 60_000 } });
       const expected = await send(bare);
       const connection = await begin(guarded);
       await store.asked.opened;
@@ -136,7 +138,9 @@ describe.each(expresses)('$name', ({ express }) => {
 
     it('a client that leaves finds the answer when it comes back', async () => {
       const store = new HeldStore();
-      const { guarded, runs } = await servePair(mount, (_req, res) => res.end('first'), { options: { store } });
+      const { guarded, runs } = await servePair(mount, (_req, res) => res.end('first'), {
+        options: { store, storeTimeoutMs: 60_000 },
+      });
       const { socket } = await begin(guarded);
       await store.asked.opened;
       socket.resetAndDestroy();
@@ -150,7 +154,9 @@ describe.each(expresses)('$name', ({ express }) => {
     it('answers of one connection come in their order', async () => {
       const store = new HeldStore();
       const bodies = ['first', 'second', 'third'];
-      const { guarded } = await servePair(mount, (_req, res) => res.end(bodies.shift()), { options: { store } });
+      const { guarded } = await servePair(mount, (_req, res) => res.end(bodies.shift()), {
+        options: { store, storeTimeoutMs: 60_000 },
+      });
       const connection = await open(guarded);
       for (const key of 'abc') connection.write(`POST / HTTP/1.1\r\nHost: test\r\nIdempotency-Key: ${key}\r\n\r\n`);
       await store.asked.opened;

@@ -46,7 +46,7 @@ describe.each(expresses)('$name', ({ express }) => {
 
     it.each(large)('its last byte waits for the store too, %s', async (_name, handler) => {
       const store = new HeldStore();
-      const { guarded } = await servePair(mount, handler, { options: { ...options, store } });
+      const { guarded } = await servePair(mount, handler, { options: { ...options, store, storeTimeoutMs: 60_000 } });
       const first = send(guarded, { key: 'k' });
       await store.asked.opened;
       let isWhole = false;
@@ -202,7 +202,7 @@ describe.each(expresses)('$name', ({ express }) => {
         await turn();
         res.end('data: 2\n\n');
       };
-      const { guarded } = await servePair(mount, handler, { options: { store } });
+      const { guarded } = await servePair(mount, handler, { options: { store, storeTimeoutMs: 60_000 } });
       const connection = await begin(guarded);
       await connection.until('data: 2\n\n\r\n0\r\n\r\n');
       store.may.open();

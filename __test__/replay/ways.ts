@@ -12,8 +12,8 @@ import type { Middleware } from './exchange.js';
 export interface Way {
   readonly name: string;
   readonly answer: (req: Request, res: Response) => unknown;
-  /** Where it works; everywhere unless said. */
-  readonly on?: 'HTTP/1.1';
+  /** The versions of HTTP that have it; all unless said. */
+  readonly on?: 'HTTP/1.1' | 'HTTP/1';
 }
 
 /** The way as a handler that anything takes. */
@@ -48,9 +48,8 @@ async function* pieces(...all: string[]): AsyncGenerator<string> {
   }
 }
 
-/** The ways of Express to answer, and of Node that Express leaves open. */
-export const ways: Way[] = [
-  // Express
+/** What Express adds. */
+const expressWays: Way[] = [
   { name: 'json of an object', answer: (_, res) => res.status(201).json({ id: 1, name: 'é', list: [null, 1.5] }) },
   { name: 'json of null', answer: (_, res) => res.json(null) },
   { name: 'json of a string', answer: (_, res) => res.json('text') },
@@ -176,6 +175,13 @@ export const ways: Way[] = [
     },
   },
   {
+    name: 'json, twice',
+    answer: (_, res) => {
+      res.json({ first: true });
+      res.json({ second: true });
+    },
+  },
+  {
     name: 'an async handler',
     answer: async (_, res) => {
       await turn();
@@ -188,7 +194,10 @@ export const ways: Way[] = [
       setTimeout(() => res.json({ later: true }), 5);
     },
   },
+];
 
+/** What Node's response has, by itself. */
+export const nodeWays: Way[] = [
   // end
   { name: 'end', answer: (_, res) => res.end() },
   { name: 'end of text', answer: (_, res) => res.end('€') },
@@ -271,7 +280,7 @@ export const ways: Way[] = [
   {
     name: 'a length announced, and reached by end',
     answer: (_, res) => {
-      res.set('Content-Length', '4');
+      res.setHeader('Content-Length', '4');
       res.write('ab');
       res.end('cd');
     },
@@ -279,7 +288,7 @@ export const ways: Way[] = [
   {
     name: 'a length announced, and reached before end',
     answer: async (_, res) => {
-      res.set('Content-Length', '4');
+      res.setHeader('Content-Length', '4');
       res.write('ab');
       res.write('cd');
       await turn();
@@ -289,7 +298,7 @@ export const ways: Way[] = [
   {
     name: 'a length announced, in one piece',
     answer: (_, res) => {
-      res.set('Content-Length', '4');
+      res.setHeader('Content-Length', '4');
       res.write('abcd');
       res.end();
     },
@@ -297,7 +306,7 @@ export const ways: Way[] = [
   {
     name: 'a length of zero announced',
     answer: (_, res) => {
-      res.set('Content-Length', '0').end();
+      res.setHeader('Content-Length', '0').end();
     },
   },
   {
@@ -310,12 +319,14 @@ export const ways: Way[] = [
   },
   {
     name: 'chunks asked for',
+    on: 'HTTP/1',
     answer: (_, res) => {
-      res.set('Transfer-Encoding', 'chunked').end('chunk');
+      res.setHeader('Transfer-Encoding', 'chunked').end('chunk');
     },
   },
   {
     name: 'Content-Length refused',
+    on: 'HTTP/1',
     answer: (_, res) => {
       res.removeHeader('Content-Length');
       res.end('none');
@@ -323,8 +334,9 @@ export const ways: Way[] = [
   },
   {
     name: 'Connection: close',
+    on: 'HTTP/1',
     answer: (_, res) => {
-      res.set('Connection', 'close').end('bye');
+      res.setHeader('Connection', 'close').end('bye');
     },
   },
 
@@ -362,9 +374,10 @@ export const ways: Way[] = [
   // Heads
   {
     name: 'a status message',
+    on: 'HTTP/1',
     answer: (_, res) => {
       res.statusMessage = 'Quite So';
-      res.send('a');
+      res.end('a');
     },
   },
   {
@@ -383,6 +396,7 @@ export const ways: Way[] = [
   },
   {
     name: 'writeHead with a message',
+    on: 'HTTP/1',
     answer: (_, res) => {
       res.writeHead(201, 'Grown');
       res.end('a');
@@ -390,6 +404,7 @@ export const ways: Way[] = [
   },
   {
     name: 'writeHead with a message and an object',
+    on: 'HTTP/1',
     answer: (_, res) => {
       res.writeHead(201, 'Grown', { 'X-A': '1' });
       res.end('a');
@@ -397,6 +412,7 @@ export const ways: Way[] = [
   },
   {
     name: 'writeHead with an empty message',
+    on: 'HTTP/1',
     answer: (_, res) => {
       res.writeHead(201, '');
       res.end('a');
@@ -412,7 +428,7 @@ export const ways: Way[] = [
   {
     name: 'writeHead over headers that were set',
     answer: (_, res) => {
-      res.set({ 'X-A': '0', 'X-B': '0', 'X-Z': '0' });
+      for (const name of ['X-A', 'X-B', 'X-Z']) res.setHeader(name, '0');
       res.writeHead(200, { 'x-b': '1', 'X-C': '2' });
       res.end('a');
     },
@@ -420,7 +436,7 @@ export const ways: Way[] = [
   {
     name: 'writeHead with a flat array over headers that were set',
     answer: (_, res) => {
-      res.set({ 'X-A': '0', 'X-Z': '0' });
+      for (const name of ['X-A', 'X-Z']) res.setHeader(name, '0');
       res.writeHead(200, ['X-A', '1', 'Link', '<a>', 'Link', '<b>']);
       res.end('a');
     },
@@ -436,7 +452,7 @@ export const ways: Way[] = [
   {
     name: 'flushHeaders',
     answer: async (_, res) => {
-      res.set('X-Early', 'yes').flushHeaders();
+      res.setHeader('X-Early', 'yes').flushHeaders();
       await turn();
       res.end('a');
     },
@@ -444,13 +460,15 @@ export const ways: Way[] = [
   {
     name: 'flushHeaders of a 204',
     answer: async (_, res) => {
-      res.status(204).flushHeaders();
+      res.statusCode = 204;
+      res.flushHeaders();
       await turn();
       res.end();
     },
   },
   {
     name: 'appendHeader and setHeaders',
+    on: 'HTTP/1',
     answer: (_, res) => {
       res.appendHeader('X-A', '1').appendHeader('x-a', '2');
       res.setHeaders(new Map([['X-M', '3']]));
@@ -467,6 +485,7 @@ export const ways: Way[] = [
   },
   {
     name: 'a header of Latin-1',
+    on: 'HTTP/1',
     answer: (_, res) => {
       res.setHeader('X-L', 'caf\u00e9');
       // Behind text of UTF-8, Node sends the head as UTF-8 too.
@@ -496,6 +515,7 @@ export const ways: Way[] = [
   },
   {
     name: 'writeContinue and writeProcessing',
+    on: 'HTTP/1',
     answer: (_, res) => {
       res.writeContinue();
       res.writeProcessing();
@@ -517,14 +537,14 @@ export const ways: Way[] = [
   {
     name: 'a second answer',
     answer: (_, res) => {
-      res.json({ first: true });
-      res.json({ second: true });
+      res.end('first');
+      res.setHeader('X-A', 'second');
     },
   },
   {
     name: 'a second end',
     answer: (_, res) => {
-      // Node tells the response's listeners, and ends the process where there are none.
+      // Without a listener it would end the process, as Node has it.
       res.on('error', () => undefined);
       res.end('first');
       res.end('second');
@@ -532,6 +552,7 @@ export const ways: Way[] = [
   },
   {
     name: 'a status that is none',
+    on: 'HTTP/1',
     answer: (_, res) => {
       res.statusCode = 99_999;
       res.end('a');
@@ -539,6 +560,7 @@ export const ways: Way[] = [
   },
   {
     name: 'a status message that is none',
+    on: 'HTTP/1',
     answer: (_, res) => {
       res.statusMessage = 'a\nb';
       res.end('a');
@@ -553,6 +575,7 @@ export const ways: Way[] = [
   },
   {
     name: 'pairs over headers that were set',
+    on: 'HTTP/1',
     answer: (_, res) => {
       res.writeHead(200, [
         ['X-A', '1'],
@@ -561,6 +584,9 @@ export const ways: Way[] = [
       res.end('a');
     },
   },
-  { name: 'a body that is none', answer: (_, res) => res.end(5 as never) },
-  { name: 'a piece that is none', answer: (_, res) => res.write(null) },
+  { name: 'a body that is none', on: 'HTTP/1', answer: (_, res) => res.end(5 as never) },
+  { name: 'a piece that is none', on: 'HTTP/1', answer: (_, res) => res.write(null) },
 ];
+
+/** All of them, for Express. */
+export const ways: Way[] = [...expressWays, ...nodeWays];

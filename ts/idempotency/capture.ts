@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { RequestFacts } from '../../native/binding.js';
 import { REMOVED, type Answer } from './answer.js';
-import { isBrokenHere, outlive } from './departure.js';
+import { isBrokenHere, onBrokenStream, outlive } from './departure.js';
 import type { HeldClaim, Settlement, Written } from './desk.js';
 import { isSendable, readHead, snapshot, type HeadArguments, type SeenHead, type Snapshot } from './headers.js';
 import { exposeHeaders } from './problem.js';
@@ -121,7 +121,14 @@ export class Capture {
     res.on('unpipe', (source: Readable) => {
       this.#sources.delete(source);
     });
-    res.once('close', () => {
+    const isHttp2 = req.httpVersionMajor > 1;
+    if (isHttp2) {
+      onBrokenStream(req, () => {
+        this.abandon();
+      });
+    }
+    // Of HTTP/2, a response whose client has left emits both; a pipe lets go of it at the first.
+    res.once(isHttp2 ? 'finish' : 'close', () => {
       this.#onClose();
     });
   }

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
 import type { Readable } from 'node:stream';
 import { mask, standIn } from './mask.js';
 
@@ -18,6 +19,24 @@ export function isBrokenHere(req: IncomingMessage): boolean {
     !socket.timeout &&
     socket.server?.listening !== false
   );
+}
+
+/**
+ * Calls back when the handler breaks its stream of HTTP/2. A stream that the client has reset is `closed` before Node
+ * destroys it, and that of a session which is gone has none that lives.
+ */
+export function onBrokenStream(req: IncomingMessage, onBroken: () => void): void {
+  const { stream } = req as unknown as { stream: ServerHttp2Stream };
+  const close = stream.close.bind(stream);
+  const destroy = stream.destroy.bind(stream);
+  stream.close = (...args) => {
+    onBroken();
+    close(...args);
+  };
+  stream.destroy = (error) => {
+    if (!stream.closed && stream.session?.destroyed === false) onBroken();
+    return destroy(error);
+  };
 }
 
 /**

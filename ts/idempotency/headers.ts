@@ -41,6 +41,9 @@ const DROPPED = new Set([
 ]);
 const DROPPED_FAMILY = /^(proxy-|(x-)?ratelimit)/;
 
+/** What HTTP/1 lets into a field or a reason phrase; HTTP/2 of Node does not check, and its clients ignore the rest. */
+const TEXT = /^[\t\x20-\x7e\x80-\xff]*$/;
+
 /** Takes the headers that are set by now. */
 export function snapshot(res: ServerResponse): Snapshot {
   const headers = new Map<string, OutgoingHttpHeader>();
@@ -62,6 +65,7 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
   const statusCode = args[0] | 0;
   const given = typeof second === 'string' ? third : (third ?? second);
   const headers: string[] = [];
+  const isHttp2 = res.req.httpVersionMajor > 1;
   let contentLength: number | undefined;
   let isEventStream = false;
   const fields = given == null ? fieldsSet(res) : fieldsWith(res, given, before);
@@ -75,7 +79,7 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
       const cookies = keepCookies ? listOf(value).filter((cookie) => !listOf(earlier ?? []).includes(cookie)) : [];
       for (const cookie of cookies) headers.push(name, cookie);
     } else if (!isSame(earlier, value)) {
-      for (const item of listOf(value)) headers.push(name, item);
+      for (const item of listOf(value)) if (!isHttp2 || TEXT.test(item)) headers.push(name, item);
     }
   }
   const isGone = (name: string) => !res.hasHeader(name) && !fields.some((field) => field[0].toLowerCase() === name);
@@ -93,7 +97,7 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
 /** Whether Node will take a head without arguments: the header fields were checked when they were set. */
 export function isSendable({ statusCode, statusMessage }: SeenHead, res: ServerResponse): boolean {
   // Not every framing of a body allows for trailers.
-  return statusCode <= 999 && /^[\t\x20-\x7e\x80-\xff]*$/.test(statusMessage) && !res.hasHeader('trailer');
+  return statusCode <= 999 && TEXT.test(statusMessage) && !res.hasHeader('trailer');
 }
 
 /** The reason phrase, as Node chooses it. */
