@@ -67,7 +67,9 @@ describe.each(expresses)('$name', ({ express }) => {
         },
         { timeout: 10_000, interval: 5 },
       );
-      return runs[count - 1] as Gate<number>;
+      const run = runs[count - 1];
+      if (run === undefined) throw new Error('It did not begin');
+      return run;
     };
     const app = express();
     app.use(guard);
@@ -178,14 +180,16 @@ describe.each(expresses)('$name', ({ express }) => {
       // What the client and the server keep for 300 connections, without our waiting.
       const connections = await Promise.all(Array.from({ length: 300 }, () => open(server)));
       const before = timers();
-      for (const { write } of connections) {
-        write('POST / HTTP/1.1\r\nHost: test\r\nIdempotency-Key: k\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      for (const connection of connections) {
+        connection.write(
+          'POST / HTTP/1.1\r\nHost: test\r\nIdempotency-Key: k\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
+        );
       }
       await waitingAre(guard, 300);
       // One more for `vi.waitFor`, at most, which is about to end.
       expect(timers() - before).toBeLessThanOrEqual(2);
       run.open(201);
-      const answers = await Promise.all(connections.map(({ ended }) => ended()));
+      const answers = await Promise.all(connections.map((connection) => connection.ended()));
       for (const answer of answers) {
         expect(answer).toMatch(/^HTTP\/1\.1 201 /);
         expect(answer).toContain('run 1');
