@@ -174,12 +174,17 @@ describe.each(expresses)('$name', ({ express }) => {
     });
 
     it('holds at most one timer for 300 that wait, and answers all of them', async () => {
-      const { guard, server, begun, runs } = await heldApp(wait);
+      const { guard, server, begun, runs } = await heldApp({ ...wait, waitTimeoutMs: 123_456 });
       const first = send(server, { key: 'k' });
       const run = await begun(1);
       // What the client and the server keep for 300 connections, without our waiting.
       const connections = await Promise.all(Array.from({ length: 300 }, () => open(server)));
       const before = timers();
+      // Timers that do not hold the process are not among the active resources: these are counted as they are made.
+      const made = vi.spyOn(globalThis, 'setTimeout');
+      onTestFinished(() => {
+        made.mockRestore();
+      });
       for (const connection of connections) {
         connection.write(
           'POST / HTTP/1.1\r\nHost: test\r\nIdempotency-Key: k\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
@@ -188,6 +193,8 @@ describe.each(expresses)('$name', ({ express }) => {
       await waitingAre(guard, 300);
       // One more for `vi.waitFor`, at most, which is about to end.
       expect(timers() - before).toBeLessThanOrEqual(2);
+      const deadlines = made.mock.calls.filter(([, ms = 0]) => ms > 100_000 && ms <= 123_456);
+      expect(deadlines).toHaveLength(1);
       run.open(201);
       const answers = await Promise.all(connections.map((connection) => connection.ended()));
       for (const answer of answers) {

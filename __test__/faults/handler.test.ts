@@ -74,7 +74,9 @@ describe.each(expresses)('$name', ({ name, express }) => {
       [
         'next(error), later',
         (_req, _res, next) => {
-          setImmediate(next, new Error('passed on'));
+          setImmediate(() => {
+            next(new Error('passed on'));
+          });
         },
       ],
     ];

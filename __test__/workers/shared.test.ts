@@ -8,7 +8,7 @@ import express from 'express';
 import { idempotencyMiddleware, MemoryStore } from '../../ts/index.js';
 import { send, serve, type Received, type Running } from '../helpers/server.js';
 
-const ROOT = resolve(import.meta.dirname, '../..');
+const ROOT = resolve(__dirname, '../..');
 
 /** A server in a thread. Its handler waits where the body asks for it, until `go` is sent to the thread. */
 const PROGRAM = `
