@@ -55,6 +55,7 @@ export class ContractDesk implements Desk {
   }
 }
 
+/** Its steps are asynchronous even where they only pass one on: a store that throws at once is one that rejects. */
 class ContractClaim implements HeldClaim {
   readonly #store: AtomicStore;
   readonly #ref: ClaimRef;
@@ -74,15 +75,15 @@ class ContractClaim implements HeldClaim {
     return this.#ref.fence;
   }
 
-  complete(answer: Answer): Promise<boolean> {
+  async complete(answer: Answer): Promise<boolean> {
     return this.#store.complete(this.#ref, keptAnswer(answer), this.#ttl);
   }
 
-  settle(how: Settlement): Promise<boolean> {
+  async settle(how: Settlement): Promise<boolean> {
     return how === 'release' ? this.#store.release(this.#ref, this.#ttl) : this.#store.mark(this.#ref, how, this.#ttl);
   }
 
-  renew(): Promise<boolean> {
+  async renew(): Promise<boolean> {
     return this.#store.renew(this.#ref, this.#leaseMs);
   }
 
@@ -98,7 +99,7 @@ class ContractClaim implements HeldClaim {
     };
   }
 
-  commitPoint(): Promise<boolean> {
+  async commitPoint(): Promise<boolean> {
     return this.#store.mark(this.#ref, 'committed', this.#ttl);
   }
 

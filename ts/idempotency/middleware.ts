@@ -277,13 +277,22 @@ class Middleware implements CaptureHost {
       },
       (error: unknown) => {
         // A claim that comes after all is nobody's: free it.
-        begun.then((late) => late.outcome === 'claimed' && late.claim.settle('release')).catch(() => undefined);
+        begun.then(
+          (late) => {
+            if (late.outcome === 'claimed') release(late.claim);
+          },
+          () => undefined,
+        );
         this.#storeFailed(visit, error);
       },
     );
   }
 
   #serve(visit: Visit, begun: Begun): void {
+    if (this.#gaveUp(visit)) {
+      if (begun.outcome === 'claimed') release(begun.claim);
+      return;
+    }
     if (visit.parked && begun.outcome !== 'in-progress') this.#parking.leave(visit.parked);
     switch (begun.outcome) {
       case 'claimed':
@@ -327,8 +336,8 @@ class Middleware implements CaptureHost {
   #run(visit: Visit, claim: HeldClaim): void {
     const { req, res, next, facts } = visit;
     if (res.destroyed) {
-      // The client left while it waited: nobody asks for this any more.
-      void claim.settle('release');
+      // The client left while the store was asked: nobody asks for this any more.
+      release(claim);
       return;
     }
     const capture = new Capture(this, req, res, claim, facts);
@@ -351,7 +360,17 @@ class Middleware implements CaptureHost {
     if (returned instanceof Promise) returned.then(undefined, failed);
   }
 
+  /** Whether a request that waited was answered, or left, while the store was asked for its key again. */
+  #gaveUp({ parked }: Visit): boolean {
+    return parked !== undefined && !this.#parking.has(parked);
+  }
+
   #park(visit: Visit): void {
+    if (visit.res.destroyed) return;
+    if (this.#closed) {
+      this.#refuseInProgress(visit, 1000);
+      return;
+    }
     if (visit.parked === undefined) {
       const parked: Parked = {
         resume: () => {
@@ -391,6 +410,7 @@ class Middleware implements CaptureHost {
   }
 
   #storeFailed(visit: Visit, error: unknown): void {
+    if (this.#gaveUp(visit)) return;
     if (visit.parked) this.#parking.leave(visit.parked);
     if (this.#tellStoreError(error, visit.req, visit.facts, 'claim') === 'pass') {
       this.#unguarded.add(visit.req);
@@ -475,6 +495,11 @@ interface Visit {
 
 function end(claim: HeldClaim, how: Answer | Settlement): boolean | Promise<boolean> {
   return typeof how === 'string' ? claim.settle(how) : claim.complete(how);
+}
+
+/** Frees a key that nobody asks for any more; where the store fails to, its lease runs out. */
+function release(claim: HeldClaim): void {
+  Promise.resolve(claim.settle('release')).catch(() => undefined);
 }
 
 /** The key as the client sent it, without the quotes that it may have put around it. */

@@ -27,9 +27,14 @@ export class Parking {
     return this.#deadlines.size;
   }
 
+  /** Whether a request waits here, or has been sent to ask for its key again. */
+  has(parked: Parked): boolean {
+    return this.#deadlines.has(parked);
+  }
+
   /** Parks a request until its record's claim is settled. One that comes back keeps its place and its deadline. */
   park(recordKey: string, parked: Parked): void {
-    if (!this.#deadlines.has(parked)) this.#deadlines.set(parked, performance.now() + this.#timeoutMs);
+    if (!this.has(parked)) this.#deadlines.set(parked, performance.now() + this.#timeoutMs);
     this.#arm();
     const group = this.#groups.get(recordKey);
     if (group) {
@@ -40,7 +45,7 @@ export class Parking {
     this.#groups.set(recordKey, fresh);
     const wake = () => {
       this.#groups.delete(recordKey);
-      for (const waiting of fresh) if (this.#deadlines.has(waiting)) waiting.resume();
+      for (const waiting of fresh) if (this.has(waiting)) waiting.resume();
     };
     // A store that fails to wait is asked for the key again, and says then what is wrong with it.
     this.#waitFor(recordKey).then(wake, wake);
