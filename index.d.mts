@@ -4,7 +4,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_SAVE';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -348,43 +348,6 @@ interface Logger {
     warn(fields: object, message: string): void;
     error(fields: object, message: string): void;
 }
-/** Counts since a middleware was made, and what it has at the moment. */
-interface IdempotencyMetrics {
-    /** Requests that became the owner of their key, and ran. */
-    claims: number;
-    /** Requests that were answered from a completed record. */
-    replays: number;
-    /** Requests that were refused since the first one was running. */
-    conflicts: number;
-    /** Requests that were refused since their key was used for another request, or by someone else. */
-    mismatches: number;
-    /** Requests that were refused for a key that is none. */
-    invalidKeys: number;
-    /** Requests that were refused since there was no answer to replay, or nobody knows whether the first one ran. */
-    unanswerable: number;
-    /** Steps that the store failed. */
-    storeErrors: number;
-    /** Requests that run at the moment. */
-    running: number;
-    /** Requests that wait for another one's answer at the moment. */
-    waiting: number;
-}
-/**
- * What is published on `node:diagnostics_channel`, under `reprise:idempotency:` and its `type`. Never the client's
- * key: `recordKey` is its digest, the name of the record in the store.
- */
-interface IdempotencyEvent {
-    readonly type: 'claim' | 'replay' | 'conflict' | 'mismatch' | 'store-error';
-    readonly req: ServerRequest;
-    readonly recordKey: string;
-    /** Of a claim: its fence. */
-    readonly fence?: number;
-    /** Of a mismatch: whether the request asks for something else, or somebody else asks. */
-    readonly differs?: 'fingerprint' | 'identity';
-    /** Of a store error: what it was, and at what. */
-    readonly error?: unknown;
-    readonly phase?: StorePhase;
-}
 
 /** A likely mistake, worth a word once. `docs/errors/<code>.md` explains each. */
 type WarningCode = 'WRN_REPRISE_BODY_NOT_PARSED' | 'WRN_REPRISE_CAPTURED_COMPRESSED' | 'WRN_REPRISE_CREATED_IN_REQUEST' | 'WRN_REPRISE_DOUBLE_MOUNT' | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION' | 'WRN_REPRISE_NO_SCOPE' | 'WRN_REPRISE_SHOULD_STORE_FAILED' | 'WRN_REPRISE_STORE_EVICTS' | 'WRN_REPRISE_STORE_NOT_ATOMIC';
@@ -459,6 +422,44 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
 }
 
+/** Counts since a middleware was made, and what it has at the moment. */
+interface IdempotencyMetrics {
+    /** Requests that became the owner of their key, and ran. */
+    claims: number;
+    /** Requests that were answered from a completed record. */
+    replays: number;
+    /** Requests that were refused since the first one was running. */
+    conflicts: number;
+    /** Requests that were refused since their key was used for another request, or by someone else. */
+    mismatches: number;
+    /** Requests that were refused for a key that is none. */
+    invalidKeys: number;
+    /** Requests that were refused since there was no answer to replay, or nobody knows whether the first one ran. */
+    unanswerable: number;
+    /** Steps that the store failed. */
+    storeErrors: number;
+    /** Requests that run at the moment. */
+    running: number;
+    /** Requests that wait for another one's answer at the moment. */
+    waiting: number;
+}
+/**
+ * What is published on `node:diagnostics_channel`, under `reprise:idempotency:` and its `type`. Never the client's
+ * key: `recordKey` is its digest, the name of the record in the store.
+ */
+interface IdempotencyEvent {
+    readonly type: 'claim' | 'replay' | 'conflict' | 'mismatch' | 'store-error';
+    readonly req: ServerRequest;
+    readonly recordKey: string;
+    /** Of a claim: its fence. */
+    readonly fence?: number;
+    /** Of a mismatch: whether the request asks for something else, or somebody else asks. */
+    readonly differs?: 'fingerprint' | 'identity';
+    /** Of a store error: what it was, and at what. */
+    readonly error?: unknown;
+    readonly phase?: StorePhase;
+}
+
 declare global {
     namespace Express {
         interface Request {
@@ -501,6 +502,55 @@ interface IdempotencyHandler {
  */
 declare function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>(options?: IdempotencyOptions<Req>): IdempotencyHandler;
 
+/** What a task whose record is in a store gets as its last argument; a new one for every attempt. */
+declare class TaskContext<State = unknown> {
+    #private;
+    /** The task, as named by the caller's first argument. */
+    readonly taskId: string;
+    /** Which call it is, from 1; calls that an earlier process made count. */
+    readonly attempt: number;
+    /** How many calls there may be in total. */
+    readonly maxAttempts: number;
+    /** What was saved last, as it is read back from JSON; undefined where there is no checkpoint. */
+    readonly checkpointState: State | undefined;
+    /** Aborts when nobody waits for this attempt any more: the caller's signal, a timeout, or a claim that was lost. */
+    get signal(): AbortSignal;
+    /** What the call before this one threw; undefined in the first of this process. */
+    get lastError(): unknown;
+    /** Milliseconds left of `totalTimeoutMs`; Infinity without one. */
+    get remainingMs(): number;
+    /**
+     * Grows with every process that takes the task over. Written next to your own rows (`WHERE fence <= ?`), it keeps
+     * out a process that was taken for dead and comes back.
+     */
+    get fence(): number;
+    /**
+     * Saves how far the task has come, for the attempt after a failure or a crash. JSON; taken when it is called, and
+     * kept once the promise resolves.
+     *
+     * @throws StaleAttemptError after the attempt; CheckpointTooLargeError; CheckpointLostError; what the store throws
+     */
+    saveCheckpoint(state: State): Promise<void>;
+    /**
+     * The same for what may be written late: at most once in `heartbeatIntervalMs`, and always when the attempt dies by
+     * an error, a timeout or an abort. A crash may lose the last one.
+     *
+     * @throws StaleAttemptError after the attempt; a TypeError for what is no JSON
+     */
+    heartbeat(state: State): void;
+    /**
+     * Does something once: its result is saved under this name, and later attempts, also in other processes, get the
+     * result instead. Each step of a task has a name of its own. The result is what JSON makes of it, the first time
+     * too. A crash between the effect and the save repeats it, so give {@link derive}'s key to whom you call.
+     *
+     * @example
+     * const charge = await ctx.step('charge', () => stripe.charges.create(order, { idempotencyKey: ctx.derive('charge') }));
+     */
+    step<T>(name: string, fn: () => T): Promise<Awaited<T>>;
+    /** A key for a request of your own to another service: the same for every attempt, in every process. */
+    derive(name: string): string;
+}
+
 /** A {@link RetryConfig} as it is passed in: every field may be left out. */
 type RetryConfigInit = {
     readonly [Name in keyof RetryConfig]?: RetryConfig[Name] | undefined;
@@ -539,6 +589,192 @@ declare class RetryConfig {
  */
 declare function computeDelay(attempt: number, config?: RetryConfigInit): number;
 
+/** What a {@link RetryBudget} takes. */
+interface RetryBudgetOptions {
+    /**
+     * `ratio` (default), as Finagle does it: each call pays for `retryRatio` of a retry. `throttle`, as gRPC does it:
+     * a failure takes a token, a success gives `tokenRatio` back, retries stop at half of `maxTokens`.
+     */
+    readonly mode?: 'ratio' | 'throttle' | undefined;
+    /** Budgets of one name are one budget, in all threads of the process; each must give the same numbers. */
+    readonly name?: string | undefined;
+    /** Of `ratio`: retries that one call pays for. Default 0.2. */
+    readonly retryRatio?: number | undefined;
+    /** Of `ratio`: retries each second that nobody need pay for. Default 10. */
+    readonly minRetriesPerSecond?: number | undefined;
+    /** Of `ratio`: milliseconds in which a call's share can be spent. Default 10 000. */
+    readonly windowMs?: number | undefined;
+    /** Of `throttle`: tokens at the start, and at most. Default 100. */
+    readonly maxTokens?: number | undefined;
+    /** Of `throttle`: what a success gives back. Default 0.1. */
+    readonly tokenRatio?: number | undefined;
+}
+/** The budget of one key: what the option `budget` takes besides a {@link RetryBudget}. */
+declare class BudgetShare {
+    #private;
+}
+/**
+ * Bounds how many of all calls may be retries, so that a service that is down is not hit by a multiple of its load. A
+ * retry that the budget does not allow is not made: the original error comes out at once, and nobody waits for tokens.
+ *
+ * It lives outside of the JavaScript heap, shared by the worker threads that give it one name. The 10,000 keys used
+ * last are told apart.
+ *
+ * @example
+ * const budget = new RetryBudget({ retryRatio: 0.1 });
+ * await retry(() => charge(card), { budget: budget.for('api.stripe.com') });
+ */
+declare class RetryBudget {
+    #private;
+    /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named budget has other numbers */
+    constructor(options?: RetryBudgetOptions);
+    /** The budget of one key, for example of a host: keys do not spend each other's. */
+    for(key: string): BudgetShare;
+    /** What is left for a key: retries of `ratio`, tokens of `throttle`. */
+    balance(key?: string): number;
+    /** Moves this budget's clock forward, for tests. */
+    advanceClock(byMs: number): void;
+}
+
+/** Why a run was given up. */
+type StopReason = 'exhausted' | 'non-retryable' | 'aborted' | 'timeout' | 'budget' | 'retry-after' | 'lost' | 'drained';
+/** How a run went whose error is at hand. */
+interface RetryInfo {
+    /** Calls that were made. */
+    readonly attempts: number;
+    /** Milliseconds waited between them. */
+    readonly totalDelayMs: number;
+    /** Why there was no further one. */
+    readonly stopReason: StopReason;
+    /** The errors, oldest first: the last five at most. */
+    readonly errors: readonly unknown[];
+    /** What the other side asked to wait, where it did, in milliseconds. */
+    readonly retryAfterMs?: number;
+}
+/**
+ * How the run went that ended with this error; undefined for an error that no run of reprise ended with, and for
+ * thrown values that are no objects. Where runs are nested, the outermost counts.
+ *
+ * @example
+ * retry(charge).catch((error) => console.log(getRetryInfo(error)?.attempts));
+ */
+declare function getRetryInfo(error: unknown): RetryInfo | undefined;
+
+/** Where in a distributed trace a piece of work belongs: W3C Trace Context. */
+interface TraceContext {
+    /** 32 hexadecimal digits. */
+    readonly traceId: string;
+    /** 16 hexadecimal digits. */
+    readonly spanId: string;
+    /** As it goes on to other services: `00-<trace id>-<span id>-<flags>`. */
+    readonly traceparent: string;
+}
+/** The part of `@opentelemetry/api` that is used: pass the whole as the option `openTelemetry`. */
+interface OpenTelemetryApi {
+    readonly trace: {
+        getActiveSpan(): {
+            spanContext(): {
+                traceId: string;
+                spanId: string;
+                traceFlags: number;
+            };
+        } | undefined;
+    };
+}
+/**
+ * Middleware that reads `traceparent` off each request, so that everything logged while the request is handled names
+ * its trace, and `retryFetch` passes it on. Not needed where OpenTelemetry is given.
+ *
+ * @example
+ * app.use(traceContext());
+ */
+declare function traceContext(): (req: IncomingMessage, res: unknown, next: () => unknown) => void;
+
+/** What happens in a run, as `onEvent` is told and as it is published under `reprise:retry:` and its `type`. */
+interface RetryEvent {
+    /**
+     * `attempt`: a call begins. `retry`: it failed, and after `delayMs` there will be another. `success`, `give-up`:
+     * the end. `load`, `save`: of a checkpoint.
+     */
+    readonly type: 'attempt' | 'retry' | 'success' | 'give-up' | 'load' | 'save';
+    /** The option `name`. */
+    readonly name?: string;
+    /** The task, of a checkpointed run. */
+    readonly taskId?: string;
+    /** Which call it is, from 1. */
+    readonly attempt: number;
+    readonly maxAttempts: number;
+    /** Of `retry`: milliseconds until the next call. */
+    readonly delayMs?: number;
+    /** Of `give-up`. */
+    readonly stopReason?: StopReason;
+    /** Of `retry` and `give-up`: what was thrown. */
+    readonly error?: unknown;
+}
+
+/**
+ * How waits are spread: `none`, `full` (between 0 and the delay), `equal` (half of it, and up to as much again), or
+ * `decorrelated` (between `initialDelayMs` and three times the wait before, up to `maxDelayMs`).
+ */
+type Jitter = 'none' | 'full' | 'equal' | 'decorrelated';
+/** What {@link RetryOptions.shouldRetry} learns besides the error. */
+interface FailureContext {
+    /** Which call failed, from 1. */
+    readonly attempt: number;
+    readonly maxAttempts: number;
+}
+/** How often, how long, and under what circumstances to retry. All is optional. */
+interface RetryOptions extends RetryConfigInit {
+    /** Names the runs in events and logs. One name for many runs: no ids in it. */
+    readonly name?: string | undefined;
+    /** How waits are spread. Default `full`; of the named presets `none`. */
+    readonly jitter?: Jitter | undefined;
+    /** Makes the jitter repeatable: same seed, same waits. A whole number. Default: by chance, anew for each run. */
+    readonly seed?: number | undefined;
+    /** Ends the run at once, during an attempt or a wait, with its own reason. */
+    readonly signal?: AbortSignal | undefined;
+    /** Milliseconds that one attempt may take; then `ctx.signal` aborts and the attempt counts as failed. */
+    readonly attemptTimeoutMs?: number | undefined;
+    /** Milliseconds for all attempts and waits together, by a clock that nobody sets back. */
+    readonly totalTimeoutMs?: number | undefined;
+    /** Longest `Retry-After` that is waited for; above it the run ends. Default `maxDelayMs`, at least 60 000. */
+    readonly maxRetryAfterMs?: number | undefined;
+    /** Whether to retry over this error; undefined leaves it to the default rule. What it throws ends the run. */
+    readonly shouldRetry?: ((error: unknown, context: FailureContext) => boolean | undefined | PromiseLike<boolean | undefined>) | undefined;
+    /** Bounds the share of retries among all calls. */
+    readonly budget?: RetryBudget | BudgetShare | undefined;
+    /** Is told what happens. What it throws changes nothing. */
+    readonly onEvent?: ((event: RetryEvent) => unknown) | undefined;
+    /** A pino-shaped logger: `logger.warn(fields, message)`. */
+    readonly logger?: Logger | undefined;
+    /** `@opentelemetry/api`: log lines then name the active span. */
+    readonly openTelemetry?: OpenTelemetryApi | undefined;
+}
+/** All of {@link RetryOptions} but the numbers of a {@link RetryConfig}. */
+type RunOptions = Omit<RetryOptions, keyof RetryConfigInit>;
+/** What {@link schedule} and {@link worstCaseMs} look at. */
+type ScheduleOptions = Pick<RetryOptions, keyof RetryConfigInit | 'jitter' | 'seed' | 'attemptTimeoutMs'>;
+/**
+ * The waits between the attempts, in milliseconds. With jitter and a seed as they will be; with jitter and no seed the
+ * longest there can be. Jitter is `none` unless given.
+ *
+ * @example
+ * schedule({ maxAttempts: 5, initialDelayMs: 2_000 }); // [2000, 4000, 8000, 16000]
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function schedule(options?: ScheduleOptions): number[];
+/**
+ * The longest that a run can take, in milliseconds: all waits, and all attempts where `attemptTimeoutMs` bounds them.
+ * A `Retry-After` may make it longer, `totalTimeoutMs` shorter.
+ *
+ * @example
+ * worstCaseMs({ maxAttempts: 5, initialDelayMs: 2_000, maxDelayMs: 60_000 }); // 30000
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function worstCaseMs(options?: ScheduleOptions): number;
+
 /** What a checkpointed function gets as its last argument; a new one for every attempt. */
 interface CheckpointContext<State = unknown> {
     /** The task, as named by the caller's first argument. */
@@ -549,9 +785,11 @@ interface CheckpointContext<State = unknown> {
     readonly maxAttempts: number;
     /** What `checkpointLoader` returned just before this attempt; undefined where there is no checkpoint. */
     readonly checkpointState: State | undefined;
+    /** Aborts when nobody waits for this attempt any more: the caller's signal, or a timeout. */
+    readonly signal: AbortSignal;
 }
-/** What {@link retryWithCheckpoint} takes. At least one of the loader and the saver must be there. */
-interface CheckpointOptions<State = unknown, Result = unknown> {
+/** What {@link retryWithCheckpoint} takes with callbacks of your own. At least one of the loader and the saver must be there. */
+interface CheckpointOptions<State = unknown, Result = unknown> extends RunOptions {
     /** How often and how long; see {@link RetryConfig} for the defaults. */
     readonly config?: RetryConfigInit | undefined;
     /**
@@ -562,20 +800,49 @@ interface CheckpointOptions<State = unknown, Result = unknown> {
     /** Keeps the result of a task that succeeded. What it returns is awaited and ignored. */
     readonly checkpointSaver?: ((taskId: string, result: Result) => unknown) | undefined;
 }
+/** What of a task kept in a store may be chosen. */
+interface TaskOptions {
+    /**
+     * `at-least-once` (default): an attempt in which the process died is made again. `at-most-once`: it counts as
+     * failed, with `InterruptedAttemptError`, which `shouldRetry` may allow.
+     */
+    readonly semantics?: 'at-least-once' | 'at-most-once' | undefined;
+    /** Bytes that the record of a task may have. Default 262 144. */
+    readonly maxStateBytes?: number | undefined;
+    /** Milliseconds between two writes of `ctx.heartbeat`. Default 5 000. */
+    readonly heartbeatIntervalMs?: number | undefined;
+}
+/** What {@link retryWithCheckpoint} takes with a store. */
+interface StoredCheckpointOptions extends RunOptions, TaskOptions {
+    /** How often and how long; see {@link RetryConfig} for the defaults. */
+    readonly config?: RetryConfigInit | undefined;
+    /** Where the records are: any store that holds the full contract, the one of `idempotencyMiddleware` too. */
+    readonly store: AtomicStore;
+    /** Tells the tasks of this function from others in the store. It must stay the same from one release to the next. */
+    readonly name: string;
+    /** Milliseconds that a claim holds without renewal: after a crash, how long until another process may go on. 30 000. */
+    readonly leaseMs?: number | undefined;
+    /** Seconds that a result, or the progress of a task that was given up, is kept. Default 86 400. */
+    readonly ttl?: number | undefined;
+}
 /** What {@link retryWithCheckpoint} returns: a function wrapper and a method decorator in one. */
-interface CheckpointedRetry<State, Result> {
+interface CheckpointedRetry<State, Result, Context = CheckpointContext<State>> {
     /** As a legacy decorator (`experimentalDecorators`) of a method, static or not. */
     <Method extends (taskId: string, ...rest: never[]) => Promise<Result>>(target: object, name: string | symbol, descriptor: TypedPropertyDescriptor<Method>): TypedPropertyDescriptor<Method>;
     /** As a TC39 decorator of a method: public, private or static. */
     <Method extends (taskId: string, ...rest: never[]) => Promise<Result>>(method: Method, context: ClassMethodDecoratorContext): Method;
     /** As a wrapper of a function whose only argument is the task id. */
-    <This, TaskResult extends Result>(fn: (this: This, taskId: string, context: CheckpointContext<State>) => TaskResult | PromiseLike<TaskResult>): (this: This, taskId: string) => Promise<TaskResult>;
+    <This, TaskResult extends Result>(fn: (this: This, taskId: string, context: Context) => TaskResult | PromiseLike<TaskResult>): (this: This, taskId: string) => Promise<TaskResult>;
     /** As a wrapper of a function with more arguments; the context comes after them. */
-    <This, Args extends unknown[], TaskResult extends Result>(fn: (this: This, taskId: string, ...rest: [...args: Args, context: CheckpointContext<State>]) => TaskResult | PromiseLike<TaskResult>): (this: This, taskId: string, ...args: Args) => Promise<TaskResult>;
+    <This, Args extends unknown[], TaskResult extends Result>(fn: (this: This, taskId: string, ...rest: [...args: Args, context: Context]) => TaskResult | PromiseLike<TaskResult>): (this: This, taskId: string, ...args: Args) => Promise<TaskResult>;
 }
 /**
  * Retry that resumes: the function's first argument names the task, and the context appended after its arguments
  * holds what was saved for that task. On success the result is saved under the task's name.
+ *
+ * With `store` it does more: one process runs a task at a time (two calls in one process are one), attempts and waits
+ * outlive the process, progress can be saved in the middle of an attempt, and a task that succeeded returns its result
+ * without running again until `ttl` is over. See {@link TaskContext}.
  *
  * The context comes right after the arguments that the caller passed, whatever the function declares: a parameter
  * before it must always be passed, if need be as `undefined`.
@@ -595,8 +862,54 @@ interface CheckpointedRetry<State, Result> {
  *
  * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
  */
+declare function retryWithCheckpoint<State = unknown>(options: StoredCheckpointOptions): CheckpointedRetry<State, unknown, TaskContext<State>>;
 declare function retryWithCheckpoint<State = unknown, Result = unknown>(options: CheckpointOptions<State, Result>): CheckpointedRetry<State, Result>;
 
+/** What {@link resumable} takes. Retries inside the request go by the options of {@link retry}. */
+interface ResumableOptions<Result = unknown> extends RetryOptions, TaskOptions {
+    /** Answers with the result. Default: 200 and the result as JSON, or 204 for `undefined`. */
+    readonly respond?: ((result: Result, res: ServerResponse, req: IncomingMessage) => unknown) | undefined;
+}
+/**
+ * A route handler that picks up where it stopped: the task's checkpoints are kept in the record of the request's own
+ * idempotency key. When a request fails or its process dies, the client's retry with the same key goes on after the
+ * last step or checkpoint; when it succeeds, every later retry gets the first answer. It needs
+ * {@link idempotencyMiddleware} before it, and survives a crash where that one's store does.
+ *
+ * @example
+ * app.use(express.json(), idempotencyMiddleware({ store }));
+ * app.post('/payments', resumable(async (req, task) => {
+ *   const charge = await task.step('charge', () => bank.charge(req.body, { idempotencyKey: task.derive('charge') }));
+ *   return task.step('receipt', () => mail.send(charge));
+ * }));
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function resumable<Req extends ServerRequest, Result>(task: (req: Req, context: TaskContext) => Result | PromiseLike<Result>, options?: ResumableOptions<NoInfer<Result>>): (req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
+
+/**
+ * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
+ *
+ * @example
+ * throw new NonRetryableError('the card is declined', { cause: error });
+ */
+declare class NonRetryableError extends Error {
+    name: string;
+}
+/** One attempt took longer than `attemptTimeoutMs`. It is retried as any failure. */
+declare class AttemptTimeoutError extends Error implements RepriseError {
+    readonly name = "AttemptTimeoutError";
+    readonly code = "ERR_REPRISE_ATTEMPT_TIMEOUT";
+    constructor(timeoutMs: number);
+}
+/** All attempts and waits together took longer than `totalTimeoutMs`. `cause` is what failed last, if anything did. */
+declare class RetryTimeoutError extends Error implements RepriseError {
+    readonly name = "RetryTimeoutError";
+    readonly code = "ERR_REPRISE_RETRY_TIMEOUT";
+    constructor(timeoutMs: number, options: {
+        cause?: unknown;
+    });
+}
 /**
  * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an
  * earlier run has done. `cause` is what the loader threw last. Calling the task again is safe.
@@ -622,6 +935,143 @@ declare class CheckpointSaveError extends Error implements RepriseError {
     constructor(taskId: string, result: unknown, cause: unknown);
 }
 
+/** What a retried function may look at; a new one for every attempt. */
+interface AttemptContext {
+    /** Which call it is, from 1. */
+    readonly attempt: number;
+    /** How many there may be in total. */
+    readonly maxAttempts: number;
+    /** What the call before this one threw; undefined in the first. */
+    readonly lastError: unknown;
+    /** Aborts when nobody waits for this attempt any more: the caller's signal, a timeout, or a claim that was lost. */
+    readonly signal: AbortSignal;
+    /** Milliseconds left of `totalTimeoutMs`; Infinity without one. */
+    readonly remainingMs: number;
+}
+
+/**
+ * Another process runs the task at the moment. Express answers it with 409 and `Retry-After`, as its error handler
+ * does with any error that has a `status` and `headers`.
+ */
+declare class TaskInProgressError extends Error implements RepriseError {
+    readonly name = "TaskInProgressError";
+    readonly code = "ERR_REPRISE_TASK_IN_PROGRESS";
+    readonly status = 409;
+    readonly expose = true;
+    /** Milliseconds that the other process's lease still holds without renewal. */
+    readonly retryAfterMs: number;
+    readonly headers: Readonly<Record<string, string>>;
+    constructor(taskId: string, leaseLeftMs: number);
+}
+/**
+ * This process lost its claim of the task, by a pause longer than the lease: another one may have taken over. Nothing
+ * was written over the other's record; what the task did by itself meanwhile is for its `fence` to keep out.
+ */
+declare class CheckpointLostError extends Error implements RepriseError {
+    readonly name = "CheckpointLostError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_LOST";
+    constructor(taskId: string);
+}
+/** The task was called under this name before, with other arguments. Use another task id. */
+declare class CheckpointMismatchError extends Error implements RepriseError {
+    readonly name = "CheckpointMismatchError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_MISMATCH";
+    readonly status = 422;
+    constructor(taskId: string);
+}
+/** The record of the task cannot be read. It is left as it is, and the task was not run; `cause` says more. */
+declare class CheckpointCorruptError extends Error implements RepriseError {
+    readonly name = "CheckpointCorruptError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_CORRUPT";
+    constructor(taskId: string, cause: unknown);
+}
+/** What was to be saved is larger than `maxStateBytes`. Nothing was written; what was saved before is still there. */
+declare class CheckpointTooLargeError extends Error implements RepriseError {
+    readonly name = "CheckpointTooLargeError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_TOO_LARGE";
+    constructor(taskId: string, bytes: number, most: number);
+}
+/** An attempt that nobody waits for any more (it timed out, or its run is over) tried to save something. */
+declare class StaleAttemptError extends Error implements RepriseError {
+    readonly name = "StaleAttemptError";
+    readonly code = "ERR_REPRISE_ATTEMPT_STALE";
+    constructor(taskId: string, attempt: number);
+}
+/**
+ * A process died in the middle of an attempt, and the task is not to be run again for that: with `at-most-once`, or
+ * since it was the last attempt. Its effects may or may not have happened. The next call starts anew.
+ */
+declare class InterruptedAttemptError extends Error implements RepriseError {
+    readonly name = "InterruptedAttemptError";
+    readonly code = "ERR_REPRISE_ATTEMPT_INTERRUPTED";
+    constructor(taskId: string, attempt: number);
+}
+/** The process is about to end, and the task was stopped or not begun. It resumes wherever it is called next. */
+declare class DrainedError extends Error implements RepriseError {
+    readonly name = "DrainedError";
+    readonly code = "ERR_REPRISE_DRAINED";
+    readonly status = 503;
+    readonly expose = true;
+    readonly headers: Readonly<Record<string, string>>;
+    constructor(taskId: string);
+}
+
+/** What {@link drain} did. */
+interface DrainReport {
+    /** Tasks that came to their own end. */
+    readonly finished: number;
+    /** Tasks that were stopped; they resume when they are called again. */
+    readonly stopped: number;
+}
+/**
+ * For SIGTERM: brings the tasks that have a store to a good end before the process does. Waits between attempts end
+ * at once, attempts may finish until the time is over, what they saved is written and every claim is released, so that
+ * another process goes on where this one stopped. Calls that come meanwhile are refused with `DrainedError` (503).
+ *
+ * @example
+ * process.once('SIGTERM', async () => {
+ *   server.close();
+ *   await drain({ timeoutMs: 10_000 });
+ *   process.exit();
+ * });
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function drain(options?: {
+    timeoutMs?: number | undefined;
+}): Promise<DrainReport>;
+
+/**
+ * `fetch` that may be sent again. Any method but GET, HEAD, OPTIONS and TRACE gets an `Idempotency-Key`, made once
+ * before the first attempt, unless the request has one: in a checkpointed task give it `ctx.derive(name)`, which is
+ * the same after a crash. Retried are network errors, 408, 425, 429, 5xx, and a 409 that says when to come back
+ * (`Retry-After`), as an answer still in progress does.
+ *
+ * What comes out is what `fetch` gives: the last response, whatever its status, or the last error; `getRetryInfo`
+ * takes both. Each attempt tells its number in `X-Retry-Attempt`, what is left of `totalTimeoutMs` in
+ * `X-Request-Timeout-Ms`, and the trace at hand in `traceparent`. Both `init.signal` and the option `signal` end it.
+ *
+ * @example
+ * const response = await retryFetch('https://bank.example/charges', { method: 'POST', body: JSON.stringify(charge) });
+ *
+ * @throws TypeError (`ERR_REPRISE_BODY_NOT_REPLAYABLE`) for a stream as body, which can be sent only once, unless
+ * `maxAttempts` is 1; TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function retryFetch(url: string | URL, init?: RequestInit, options?: RetryOptions): Promise<Response>;
+/**
+ * The retry options that a request of a server implies: the run ends when the client goes away, and when the time is
+ * over that the client gave in `X-Request-Timeout-Ms`, as {@link retryFetch} does.
+ *
+ * @example
+ * app.get('/search', async (req, res) => {
+ *   res.json(await retry(({ signal }) => search(req.query, { signal }), requestRetryOptions(req, res)));
+ * });
+ */
+declare function requestRetryOptions(req: IncomingMessage, res: ServerResponse): {
+    signal: AbortSignal;
+    totalTimeoutMs?: number;
+};
+
 /** A method that a decorator may wrap: it returns a promise already, since a decorator cannot change its type. */
 type AsyncMethod = (...args: never[]) => Promise<unknown>;
 
@@ -634,13 +1084,62 @@ type AsyncMethod = (...args: never[]) => Promise<unknown>;
  *
  * The promise rejects with the very value that the last call threw. See `docs/retry.md` for what is not retried.
  */
-interface RetryPreset {
+interface Retrier {
     /** As a legacy decorator (`experimentalDecorators`) of a method, static or not. */
     <Method extends AsyncMethod>(target: object, name: string | symbol, descriptor: TypedPropertyDescriptor<Method>): TypedPropertyDescriptor<Method>;
     /** As a TC39 decorator of a method: public, private or static. */
     <Method extends AsyncMethod>(method: Method, context: ClassMethodDecoratorContext): Method;
     /** As a wrapper of a function, synchronous or not. */
     <This, Args extends unknown[], Result>(fn: (this: This, ...args: Args) => Result): (this: This, ...args: Args) => Promise<Awaited<Result>>;
+}
+/**
+ * Calls a function until it succeeds: up to 3 times, with full jitter over waits of 1 s and 2 s, unless the options
+ * say otherwise. Rejects with the very value that the last call threw; {@link getRetryInfo} tells how it went.
+ *
+ * @example
+ * const user = await retry(({ signal }) => fetchUser(id, { signal }), { maxAttempts: 5, totalTimeoutMs: 10_000 });
+ *
+ * @throws TypeError or RangeError with a code, synchronously, when an option is unknown or not allowed
+ */
+declare function retry<T>(fn: (context: AttemptContext) => T | PromiseLike<T>, options?: RetryOptions): Promise<Awaited<T>>;
+/**
+ * A function that is retried whenever it is called, with `this`, arguments and types kept; see {@link retry}.
+ *
+ * @example
+ * const getUser = withRetry(fetchUser, { maxAttempts: 5 });
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function withRetry<This, Args extends unknown[], Result>(fn: (this: This, ...args: Args) => Result, options?: RetryOptions): (this: This, ...args: Args) => Promise<Awaited<Result>>;
+/**
+ * A method decorator, TC39 or legacy, and a wrapper of functions; see {@link retry}.
+ *
+ * @example
+ * class Users {
+ *   @Retry({ maxAttempts: 5 })
+ *   async find(id: string) { … }
+ * }
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function Retry(options?: RetryOptions): Retrier;
+/** What {@link retrySync} takes. */
+type RetrySyncOptions = Omit<ScheduleOptions, 'attemptTimeoutMs'>;
+/**
+ * The same for a synchronous function, for scripts: it **blocks the thread** while it waits, so that nothing else runs
+ * in it. Never call it in a server. No jitter unless given.
+ *
+ * @example
+ * const config = retrySync(() => readFileSync('/mnt/config.json', 'utf8'));
+ *
+ * @throws what the last call threw; a TypeError (`ERR_REPRISE_INVALID_ARGUMENT`) where the function returns a promise
+ */
+declare function retrySync<T>(fn: (attempt: number) => T, options?: RetrySyncOptions): T;
+
+/** A {@link Retrier} that, called with options, makes another one: its own numbers, but for what the options say. */
+interface RetryPreset extends Retrier {
+    /** With some options of its own; jitter stays `none` unless given. */
+    (overrides: RetryOptions): RetryPreset;
 }
 /**
  * For a task of ordinary weight: 3 calls at most, waits of 1 s and 2 s between them (cap 30 s).
@@ -652,6 +1151,9 @@ interface RetryPreset {
  * class Kernel {
  *   @retryKernelTask
  *   async search(query: string) { … }
+ *
+ *   @retryKernelTask({ maxAttempts: 5 })
+ *   async index(id: string) { … }
  * }
  */
 declare const retryKernelTask: RetryPreset;
@@ -659,6 +1161,34 @@ declare const retryKernelTask: RetryPreset;
 declare const retryCriticalTask: RetryPreset;
 /** For a task somebody waits for: 3 calls at most, waits of 0.5 s and 1 s (cap 5 s). */
 declare const retryQuickTask: RetryPreset;
+
+/**
+ * What a `Retry-After` header asks for, in milliseconds from `now`: whole seconds, or one of the three forms of an
+ * HTTP date (RFC 9110, 5.6.7 and 10.2.3). A date that has passed is 0; undefined for anything else.
+ *
+ * @example
+ * parseRetryAfter('120'); // 120000
+ */
+declare function parseRetryAfter(value: string, now?: number): number | undefined;
+
+/** What {@link setTestMode} takes. */
+interface TestMode {
+    /** No run makes more calls than this, whatever its own `maxAttempts`. */
+    readonly maxAttempts?: number | undefined;
+    /** Waits between attempts take 0 ms. A `Retry-After` too. Default true. */
+    readonly noDelay?: boolean | undefined;
+}
+/**
+ * For tests: every run of this module from now on waits 0 ms between attempts, and makes at most `maxAttempts` calls.
+ * `false` ends it. Returns a function that restores what was before.
+ *
+ * @example
+ * const restore = setTestMode({ maxAttempts: 2 });
+ * afterAll(restore);
+ *
+ * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+ */
+declare function setTestMode(options: TestMode | false): () => void;
 
 /**
  * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
@@ -895,5 +1425,5 @@ declare function getChaosMetrics(): ChaosMetrics;
  */
 declare function registerKernel(id: string, kill: KillKernel): () => void;
 
-export { CheckpointLoadError, CheckpointSaveError, MemoryStore, RetryConfig, chaosMiddleware, computeDelay, createChaos, getChaosMetrics, idempotencyMiddleware, initChaos, registerKernel, retryCriticalTask, retryKernelTask, retryQuickTask, retryWithCheckpoint };
-export type { AnswerSummary, AtomicStore, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, Ending, Endpoint, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, RetryConfigInit, RetryPreset, StorePhase, StoredAnswer, StoredResponse, StoredVerdict, WarningCode };
+export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

@@ -114,7 +114,7 @@ type KeptRecord = {
 
 /** Runs one statement with its values, and gives its rows. Without values it may be several statements. */
 type PostgresQuery = (text: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
-/** One row, by the names of its columns; `bytea` comes as Buffer. */
+/** One row, by the names of its columns; `bytea` comes as a Buffer or another Uint8Array. */
 type Row = Readonly<Record<string, unknown>>;
 /**
  * The way to a database, for a driver or a query builder that reprise does not know. `docs/stores.md` shows it for

@@ -271,5 +271,99 @@ declare function storeContract(makeStore: MakeStore, options?: StoreContractOpti
 /** The cases that a store with only `get`, `set` and `delete` cannot hold: those between processes. */
 declare const SIMPLE_STORE_LIMITS: readonly StoreContractCaseName[];
 
-export { SIMPLE_STORE_LIMITS, storeContract };
-export type { MakeStore, StoreContractCaseName, StoreContractOptions, TestFramework };
+/** What a task whose record is in a store gets as its last argument; a new one for every attempt. */
+declare class TaskContext<State = unknown> {
+    #private;
+    /** The task, as named by the caller's first argument. */
+    readonly taskId: string;
+    /** Which call it is, from 1; calls that an earlier process made count. */
+    readonly attempt: number;
+    /** How many calls there may be in total. */
+    readonly maxAttempts: number;
+    /** What was saved last, as it is read back from JSON; undefined where there is no checkpoint. */
+    readonly checkpointState: State | undefined;
+    /** Aborts when nobody waits for this attempt any more: the caller's signal, a timeout, or a claim that was lost. */
+    get signal(): AbortSignal;
+    /** What the call before this one threw; undefined in the first of this process. */
+    get lastError(): unknown;
+    /** Milliseconds left of `totalTimeoutMs`; Infinity without one. */
+    get remainingMs(): number;
+    /**
+     * Grows with every process that takes the task over. Written next to your own rows (`WHERE fence <= ?`), it keeps
+     * out a process that was taken for dead and comes back.
+     */
+    get fence(): number;
+    /**
+     * Saves how far the task has come, for the attempt after a failure or a crash. JSON; taken when it is called, and
+     * kept once the promise resolves.
+     *
+     * @throws StaleAttemptError after the attempt; CheckpointTooLargeError; CheckpointLostError; what the store throws
+     */
+    saveCheckpoint(state: State): Promise<void>;
+    /**
+     * The same for what may be written late: at most once in `heartbeatIntervalMs`, and always when the attempt dies by
+     * an error, a timeout or an abort. A crash may lose the last one.
+     *
+     * @throws StaleAttemptError after the attempt; a TypeError for what is no JSON
+     */
+    heartbeat(state: State): void;
+    /**
+     * Does something once: its result is saved under this name, and later attempts, also in other processes, get the
+     * result instead. Each step of a task has a name of its own. The result is what JSON makes of it, the first time
+     * too. A crash between the effect and the save repeats it, so give {@link derive}'s key to whom you call.
+     *
+     * @example
+     * const charge = await ctx.step('charge', () => stripe.charges.create(order, { idempotencyKey: ctx.derive('charge') }));
+     */
+    step<T>(name: string, fn: () => T): Promise<Awaited<T>>;
+    /** A key for a request of your own to another service: the same for every attempt, in every process. */
+    derive(name: string): string;
+}
+
+/** A task under test: what it does to a world of its own, which outlives its process. */
+interface ResumableTask<World> {
+    /** Makes the world outside, as it is before the task; a new one for every run of the test. */
+    readonly world: () => World;
+    /** The task. Whatever it does to the world, it does through this argument. */
+    readonly run: (world: World, context: TaskContext) => unknown;
+    /** What counts of the world in the end: rows, charges, mails. Compared deeply. */
+    readonly effects: (world: World) => unknown;
+}
+/** What {@link verifyResumable} found. */
+interface ResumableReport {
+    /** Points at which the task was killed, each in a run of its own. */
+    readonly points: number;
+    /** The first one after which it came out otherwise; absent where there is none. */
+    readonly failure?: {
+        /** Its number, and what was about to happen there. */
+        readonly point: number;
+        readonly at: string;
+        readonly expected: {
+            readonly result: unknown;
+            readonly effects: unknown;
+        };
+        readonly actual: {
+            readonly result: unknown;
+            readonly effects: unknown;
+        };
+    };
+}
+/**
+ * Shows that a task can be killed anywhere: runs it once in peace, and then once for each point at which a process
+ * could die (before and after every write of its record: an attempt noted, a step or checkpoint saved, the result
+ * saved, the claim taken), kills it there, and lets another process go on. Result and effects must come out the same.
+ *
+ * A killed run does nothing more: its writes never return. So a task that repeats an effect after a crash shows here,
+ * unless the world knows it by its key (`ctx.derive`). With a seed, every second kill is followed by another one, at a
+ * point drawn from it.
+ *
+ * @example
+ * const report = await verifyResumable({ world: () => new Bank(), run: charge, effects: (bank) => bank.charges }, { seed: 1 });
+ * expect(report.failure).toBeUndefined();
+ */
+declare function verifyResumable<World>(task: ResumableTask<World>, options?: {
+    seed?: number | undefined;
+}): Promise<ResumableReport>;
+
+export { SIMPLE_STORE_LIMITS, storeContract, verifyResumable };
+export type { MakeStore, ResumableReport, ResumableTask, StoreContractCaseName, StoreContractOptions, TestFramework };

@@ -4,4 +4,5 @@ import implementation from './testing.js';
 export const {
   SIMPLE_STORE_LIMITS,
   storeContract,
+  verifyResumable,
 } = implementation;

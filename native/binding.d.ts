@@ -27,8 +27,19 @@ export interface DeskCalls {
   settle(slot: number, how: number): boolean;
   /** Prolongs a claim's lease; false if the claim was lost. */
   renew(slot: number): boolean;
+  /** What this claim, or an earlier one of its key, has saved of its progress. */
+  progress(slot: number): Buffer | null;
+  /** Saves how far the owner has come; false if the claim was lost. */
+  save(slot: number, progress: Uint8Array): boolean;
   /** From here on the key is never silently free again; false if the claim was lost. */
   commitPoint(slot: number): boolean;
+}
+
+/** What every attempt asks a retry budget, by the key that it is kept for. */
+export interface BudgetCalls {
+  call(key: string): void;
+  success(key: string): void;
+  tryRetry(key: string): boolean;
 }
 
 /**
@@ -87,6 +98,29 @@ export declare class NativeMemoryStore {
   commitPoint(claim: NativeClaimRef): boolean
   /** Saves progress for the next claim; false if the claim was lost. */
   save(claim: NativeClaimRef, progress: Buffer): boolean
+}
+
+/** A retry budget, as JavaScript holds it. */
+export declare class NativeRetryBudget {
+  /**
+   * Mode `throttle` with (most tokens, token ratio), or `ratio` with (retry ratio, retries each second, window in
+   * milliseconds). A name shares it with all that give this name, in all threads.
+   *
+   * # Errors
+   * `InvalidArg` where a budget of that name has other numbers.
+   */
+  constructor(name: string | undefined | null, mode: 'throttle' | 'ratio', first: number, second: number, windowMs: number)
+  /**
+   * The calls of every attempt, each with the key: `call`, `success` and `tryRetry`.
+   *
+   * # Errors
+   * What napi reports when a function cannot be made.
+   */
+  calls(): BudgetCalls
+  /** What is left for a key: tokens, or retries. */
+  balance(key: string): number
+  /** Moves the clock of this budget forward. */
+  advanceClock(byMs: number): void
 }
 
 /** What happens to one request; an absent field is a fault that it does not get. */
@@ -173,6 +207,9 @@ export interface ChaosWindow {
   everyMs?: number
 }
 
+/** A digest over the parts, in hexadecimal: under what name a store knows a task, and what it was called with. */
+export declare function checkpointDigest(purpose: string, parts: Array<string>): string
+
 /**
  * The delay in milliseconds before retry number `attempt` (0 is the first): `min(initial · base^attempt, max)`.
  *
@@ -182,10 +219,47 @@ export interface ChaosWindow {
 export declare function computeDelay(attempt: number, initialDelayMs: number, maxDelayMs: number, exponentialBase: number): number
 
 /**
+ * Reads what `encodeCheckpoint` wrote.
+ *
+ * # Errors
+ * `InvalidArg` for bytes that are damaged or of another format; the message says which.
+ */
+export declare function decodeCheckpoint(bytes: Buffer): NativeCheckpoint
+
+/** The bytes of a record. */
+export declare function encodeCheckpoint(record: NativeCheckpoint): Buffer
+
+/**
  * A function `(...facts)` that says how a request is known to stores: three digests in hexadecimal (key,
  * fingerprint, identity), one behind the other; or the reason why its key is none, as a number.
  */
 export declare function identifier(maxKeyLength: number): (...facts: RequestFacts) => string | number
+
+/**
+ * The same with jitter: `none`, `full`, `equal` or `decorrelated`, which needs the delay before this one.
+ *
+ * # Errors
+ * As [`compute_delay`].
+ */
+export declare function jitteredDelay(attempt: number, initialDelayMs: number, maxDelayMs: number, exponentialBase: number, jitter: string, seed: number, previousMs?: number | undefined | null): number
+
+/** What a store keeps of a task; see the fields of the core's record. Values are JSON texts. */
+export interface NativeCheckpoint {
+  /** Attempts that were begun in this run. */
+  attempts: number
+  /** Whether the last one has not been seen to end. */
+  isRunning: boolean
+  /** Not before then, in milliseconds since 1970. */
+  nextAttemptAtMs: number
+  /** Grows with every write. */
+  sequence: number
+  /** What the task was called with. */
+  fingerprint: string
+  /** What was saved last, or the result. */
+  state?: string
+  /** Name and result of each step. */
+  steps: [name: string, result: string][]
+}
 
 /** The answer to a claim: `outcome`, and what goes with it. */
 export interface NativeClaimOutcome {
@@ -258,6 +332,20 @@ export interface NativeStoreStats {
   /** Settled records dropped to make room. */
   evicted: number
 }
+
+/** What a `Retry-After` header asks for, in milliseconds from `nowMs`; null for what is none. */
+export declare function parseRetryAfter(value: string, nowMs: number): number | null
+
+/** What a `retry-after-ms` header asks for; null for what is none. */
+export declare function parseRetryAfterMs(value: string): number | null
+
+/**
+ * The delays between `attempts` attempts: with a seed as they will be, without one the longest there can be.
+ *
+ * # Errors
+ * As [`compute_delay`].
+ */
+export declare function retryDelays(attempts: number, initialDelayMs: number, maxDelayMs: number, exponentialBase: number, jitter: string, seed?: number | undefined | null): Array<number>
 
 /** The version of the crate that this binary was built from; the wrapper refuses a binary of another version. */
 export declare function version(): string

@@ -9,10 +9,12 @@
 //!   claim of that key, and every later write names it. Its *lease* is how long it holds without renewal.
 //! - A *fault* is what chaos does to a request; a *decision* says which, as a pure function of a seed.
 //! - A *schedule* says how long a retry waits before each attempt.
+//! - A *checkpoint* is how far a task has come, kept in its record under the claim that runs it.
 //!
 //! Everything outside of `binding` is plain Rust, knows nothing of Node, and holds no `unsafe`.
 
 pub mod chaos;
+pub mod checkpoint;
 pub mod clock;
 pub mod idempotency;
 pub mod retry;

@@ -46,14 +46,8 @@ fn nearest_even(digits: String, number: f64) -> String {
     // Enough digits to write any double exactly.
     let exact = format!("{:.780e}", number.abs()).replace('.', "");
     let (lower, rest) = exact.split_at(digits.len());
-    let is_tie = rest
-        .split_once('e')
-        .is_some_and(|(rest, _)| rest.trim_end_matches('0') == "5");
-    if is_tie && lower.ends_with(['0', '2', '4', '6', '8']) {
-        lower.to_owned()
-    } else {
-        digits
-    }
+    let is_tie = rest.split_once('e').is_some_and(|(rest, _)| rest.trim_end_matches('0') == "5");
+    if is_tie && lower.ends_with(['0', '2', '4', '6', '8']) { lower.to_owned() } else { digits }
 }
 
 /// White space of JSON, mostly none.
@@ -110,9 +104,8 @@ fn json() -> impl Strategy<Value = String> {
         string(),
     ];
     let value = scalar.prop_recursive(6, 64, 8, |inner| {
-        let spaced = (space(), inner, space())
-            .prop_map(|(before, value, after)| before + &value + &after)
-            .boxed();
+        let spaced =
+            (space(), inner, space()).prop_map(|(before, value, after)| before + &value + &after).boxed();
         let member = (space(), string(), space(), spaced.clone())
             .prop_map(|(before, name, after, value)| format!("{before}{name}{after}:{value}"));
         prop_oneof![

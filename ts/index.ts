@@ -4,8 +4,9 @@ export type { AnswerSummary, IdempotencyOptions, StorePhase } from './idempotenc
 export type { IdempotencyContext } from './idempotency/context.js';
 export type { Endpoint, RecordInfo } from './idempotency/inspection.js';
 export type { Problem, ProblemCode } from './idempotency/problem.js';
-export type { IdempotencyEvent, IdempotencyMetrics, Logger } from './idempotency/reporter.js';
-export type { WarningCode } from './idempotency/warnings.js';
+export type { IdempotencyEvent, IdempotencyMetrics } from './idempotency/reporter.js';
+export type { Logger } from './logger.js';
+export type { WarningCode } from './warnings.js';
 export type {
   AtomicStore,
   ClaimEnd,
@@ -22,10 +23,48 @@ export {
   type CheckpointContext,
   type CheckpointedRetry,
   type CheckpointOptions,
+  type StoredCheckpointOptions,
+  type TaskOptions,
 } from './retry/checkpoint.js';
+export { resumable, type ResumableOptions } from './checkpoint/resumable.js';
+export type { TaskContext } from './checkpoint/context.js';
+export { drain, type DrainReport } from './checkpoint/drain.js';
+export {
+  CheckpointCorruptError,
+  CheckpointLostError,
+  CheckpointMismatchError,
+  CheckpointTooLargeError,
+  DrainedError,
+  InterruptedAttemptError,
+  StaleAttemptError,
+  TaskInProgressError,
+} from './checkpoint/errors.js';
 export { computeDelay, RetryConfig, type RetryConfigInit } from './retry/config.js';
-export { CheckpointLoadError, CheckpointSaveError } from './retry/errors.js';
+export { BudgetShare, RetryBudget, type RetryBudgetOptions } from './retry/budget.js';
+export {
+  AttemptTimeoutError,
+  CheckpointLoadError,
+  CheckpointSaveError,
+  NonRetryableError,
+  RetryTimeoutError,
+} from './retry/errors.js';
+export type { RetryEvent } from './retry/events.js';
+export { requestRetryOptions, retryFetch } from './retry/fetch.js';
+export { getRetryInfo, type RetryInfo, type StopReason } from './retry/info.js';
+export type { AttemptContext } from './retry/loop.js';
+export {
+  schedule,
+  worstCaseMs,
+  type FailureContext,
+  type Jitter,
+  type RetryOptions,
+  type ScheduleOptions,
+} from './retry/plan.js';
 export { retryCriticalTask, retryKernelTask, retryQuickTask, type RetryPreset } from './retry/presets.js';
+export { parseRetryAfter } from './retry/retry-after.js';
+export { Retry, retry, retrySync, withRetry, type Retrier, type RetrySyncOptions } from './retry/retry.js';
+export { setTestMode, type TestMode } from './retry/test-mode.js';
+export { traceContext, type OpenTelemetryApi, type TraceContext } from './retry/trace.js';
 
 export { createChaos } from './chaos/chaos.js';
 export type { Chaos, ChaosMetrics, ChaosMiddleware } from './chaos/chaos.js';

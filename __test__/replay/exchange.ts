@@ -87,3 +87,15 @@ export async function sendTwice(pair: Pair, sent: Sent = {}): Promise<{ first: R
   expectReplay(again, first);
   return { first, again };
 }
+
+/** What `node:http` is without a framework: each pass calls the next one. */
+export const plain: Mount =
+  (...passes) =>
+  (req, res) => {
+    const next = (at: number) => (error?: unknown) => {
+      const pass = passes[at];
+      if (error !== undefined || pass === undefined) res.writeHead(error === undefined ? 404 : 500).end();
+      else return pass(req, res, next(at + 1));
+    };
+    next(0)();
+  };

@@ -148,7 +148,6 @@ describe('used in a way that cannot work', () => {
       [undefined],
       'argument "target" is undefined; allowed: a function to wrap, or a method to decorate',
     ],
-    ['options', [{ maxAttempts: 2 }], 'argument "target" is an object; allowed: a function to wrap, or a method'],
     ['options beside the function', [() => 1, { maxAttempts: 2 }], 'argument "context.kind" is undefined; allowed: '],
     ['a field (TC39)', [undefined, { kind: 'field' }], 'argument "context.kind" is "field"; allowed: \'method\''],
     ['a getter (TC39)', [() => 1, { kind: 'getter' }], 'argument "context.kind" is "getter"; allowed: \'method\''],

@@ -32,4 +32,16 @@ describe.skipIf(postgresPrograms === undefined)('PostgresStore', () => {
   storeContract(() => new PostgresStore({ client: pool }), { title: 'a Pool of pg', framework });
   storeContract(() => new PostgresStore({ client: single, table: 'single' }), { title: 'a Client of pg', framework });
   storeContract(() => new PostgresStore({ client: sql, table: 'js' }), { title: 'postgres.js', framework });
+  // As a query builder would be wrapped: it cannot listen, and gives plain bytes.
+  storeContract(
+    () => {
+      const plain = (value: unknown) => (Buffer.isBuffer(value) ? Uint8Array.from(value) : value);
+      const query = async (text: string, values?: readonly unknown[]) => {
+        const { rows } = await pool.query<Record<string, unknown>>(text, values && [...values]);
+        return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])));
+      };
+      return new PostgresStore({ client: { query } });
+    },
+    { title: 'an adapter', framework },
+  );
 });

@@ -27,6 +27,17 @@ export interface DeskCalls {
   settle(slot: number, how: number): boolean;
   /** Prolongs a claim's lease; false if the claim was lost. */
   renew(slot: number): boolean;
+  /** What this claim, or an earlier one of its key, has saved of its progress. */
+  progress(slot: number): Buffer | null;
+  /** Saves how far the owner has come; false if the claim was lost. */
+  save(slot: number, progress: Uint8Array): boolean;
   /** From here on the key is never silently free again; false if the claim was lost. */
   commitPoint(slot: number): boolean;
+}
+
+/** What every attempt asks a retry budget, by the key that it is kept for. */
+export interface BudgetCalls {
+  call(key: string): void;
+  success(key: string): void;
+  tryRetry(key: string): boolean;
 }

@@ -241,6 +241,10 @@ impl Desk {
         calls.set("settle", function(env, "settle", move |call| here.settle(&call))?)?;
         let here = Rc::clone(&desk);
         calls.set("renew", function(env, "renew", move |call| here.renew(&call))?)?;
+        let here = Rc::clone(&desk);
+        calls.set("progress", function(env, "progress", move |call| here.progress(&call))?)?;
+        let here = Rc::clone(&desk);
+        calls.set("save", function(env, "save", move |call| here.save(&call))?)?;
         calls.set("commitPoint", function(env, "commitPoint", move |call| desk.commit_point(&call))?)?;
         Ok(calls)
     }
@@ -300,6 +304,23 @@ impl Desk {
     fn renew(&self, call: &FunctionCallContext<'_>) -> Result<bool> {
         Ok(self.slot(call.get(0)?).is_some_and(|slot| {
             self.store.renew(&slot.key, slot.owner, slot.fence, self.lease) == Written::Done
+        }))
+    }
+
+    /// `(slot)`: what the claim, or an earlier one of its key, has saved of its progress.
+    fn progress(&self, call: &FunctionCallContext<'_>) -> Result<Option<Buffer>> {
+        Ok(self
+            .slot(call.get(0)?)
+            .and_then(|slot| self.store.progress(&slot.key, slot.owner, slot.fence))
+            .map(|progress| progress.to_vec().into()))
+    }
+
+    /// `(slot, progress)`: saves how far the owner has come; whether the claim still holds.
+    fn save(&self, call: &FunctionCallContext<'_>) -> Result<bool> {
+        let progress: BufferSlice<'_> = call.get(1)?;
+        Ok(self.slot(call.get(0)?).is_some_and(|slot| {
+            let written = self.store.save(&slot.key, slot.owner, slot.fence, progress.to_vec().into());
+            written == Written::Done
         }))
     }
 

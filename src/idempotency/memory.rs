@@ -280,6 +280,13 @@ impl MemoryStore {
         self.write(key, owner, fence, |held| held.progress = Some(progress))
     }
 
+    /// What a claim, or an earlier one of its key, has saved of its progress.
+    #[must_use]
+    pub fn progress(&self, key: &Digest, owner: Owner, fence: u64) -> Option<Progress> {
+        let shard = self.shard(key);
+        shard.get(key).filter(|held| held.is_claim_of(owner, fence))?.progress.clone()
+    }
+
     /// A place in the queue for a key in progress; `None` if there is nothing to wait for.
     pub fn wait(&self, key: &Digest) -> Option<Waiting> {
         let now = self.clock.now();

@@ -5,8 +5,8 @@ use thiserror::Error;
 /// A `Schedule` that exists is valid, so [`compute_delay`] cannot fail.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    initial_delay_ms: f64,
-    max_delay_ms: f64,
+    pub(super) initial_delay_ms: f64,
+    pub(super) max_delay_ms: f64,
     exponential_base: f64,
 }
 

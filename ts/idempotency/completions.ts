@@ -1,7 +1,7 @@
 import type { Answer } from './answer.js';
 import type { Capture } from './capture.js';
 import type { Settlement } from './desk.js';
-import { within } from './timeout.js';
+import { within } from '../timeout.js';
 
 /** Milliseconds between two tries: doubled from the first to the last of these. */
 const FIRST_DELAY = 100;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Capture } from './capture.js';
+import type { Identified } from './desk.js';
 import { transact } from './transaction.js';
 
 /**
@@ -57,20 +58,20 @@ export class ClaimContext implements IdempotencyContext {
   /** The middleware that guards the request. */
   readonly host: object;
   readonly #capture: Capture;
-  readonly #recordKey: () => string;
+  readonly #identify: () => Identified;
   readonly #clientKey: string | undefined;
   #controller: AbortController | undefined;
   #lost: Error | undefined;
 
-  constructor(host: object, capture: Capture, clientKey: string | undefined, recordKey: () => string) {
+  constructor(host: object, capture: Capture, clientKey: string | undefined, identify: () => Identified) {
     this.host = host;
     this.#capture = capture;
     this.#clientKey = clientKey;
-    this.#recordKey = recordKey;
+    this.#identify = identify;
   }
 
   get key(): string {
-    return this.#clientKey ?? this.#recordKey();
+    return this.#clientKey ?? this.#identify().key;
   }
 
   get fence(): number {
@@ -100,7 +101,23 @@ export class ClaimContext implements IdempotencyContext {
   }
 
   derive(name: string): string {
-    return createHash('sha256').update(`${this.#recordKey()}/${name}`).digest('hex');
+    return createHash('sha256').update(`${this.#identify().key}/${name}`).digest('hex');
+  }
+
+  /** What this request asks for, and who asks. */
+  get asked(): readonly [fingerprint: string, identity: string] {
+    const { fingerprint, identity } = this.#identify();
+    return [fingerprint, identity];
+  }
+
+  /** What an earlier run of this key saved of its progress. */
+  progress(): Uint8Array | undefined {
+    return this.#capture.claim.progress();
+  }
+
+  /** Saves progress in the record of this key, for the next run of it; false if the claim is lost or has ended. */
+  async save(progress: Uint8Array): Promise<boolean> {
+    return !this.#capture.isOver && (await this.#capture.claim.save(progress));
   }
 
   /** The claim is not ours any more. */

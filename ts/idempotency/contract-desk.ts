@@ -46,7 +46,7 @@ export class ContractDesk implements Desk {
     }
     if (found.outcome !== 'claimed') return found;
     const ref = { key: identified.key, owner, fence: found.fence };
-    return { outcome: 'claimed', claim: new ContractClaim(this.#store, ref, leaseMs, ttl) };
+    return { outcome: 'claimed', claim: new ContractClaim(this.#store, ref, leaseMs, ttl, found.progress) };
   }
 
   get waitFor(): Desk['waitFor'] {
@@ -60,12 +60,14 @@ class ContractClaim implements HeldClaim {
   readonly #ref: ClaimRef;
   readonly #leaseMs: number;
   readonly #ttl: number;
+  readonly #progress: Uint8Array | undefined;
 
-  constructor(store: AtomicStore, ref: ClaimRef, leaseMs: number, ttl: number) {
+  constructor(store: AtomicStore, ref: ClaimRef, leaseMs: number, ttl: number, progress: Uint8Array | undefined) {
     this.#store = store;
     this.#ref = ref;
     this.#leaseMs = leaseMs;
     this.#ttl = ttl;
+    this.#progress = progress;
   }
 
   get fence(): number {
@@ -98,6 +100,14 @@ class ContractClaim implements HeldClaim {
 
   commitPoint(): Promise<boolean> {
     return this.#store.mark(this.#ref, 'committed', this.#ttl);
+  }
+
+  progress(): Uint8Array | undefined {
+    return this.#progress;
+  }
+
+  save(progress: Uint8Array): Promise<boolean> {
+    return this.#store.save(this.#ref, progress);
   }
 }
 

@@ -18,6 +18,10 @@ export interface HeldClaim {
   settle(how: Settlement): Written;
   renew(): Written;
   commitPoint(): Written;
+  /** What this claim, or an earlier one of the key, has saved of its progress. */
+  progress(): Uint8Array | undefined;
+  /** Saves how far the owner has come, for the next claim of the key. */
+  save(progress: Uint8Array): Written;
   /** Ends the claim in a transaction of the store's database; see the contract. Absent where the store has none. */
   readonly transaction?:
     ((run: (tx: unknown) => Promise<Answer | Settlement | undefined>) => Promise<boolean>) | undefined;
@@ -136,6 +140,14 @@ class MemoryClaim implements HeldClaim {
 
   commitPoint(): boolean {
     return this.#calls.commitPoint(this.#slot);
+  }
+
+  progress(): Uint8Array | undefined {
+    return this.#calls.progress(this.#slot) ?? undefined;
+  }
+
+  save(progress: Uint8Array): boolean {
+    return this.#calls.save(this.#slot, progress);
   }
 }
 

@@ -64,7 +64,8 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
   const headers: string[] = [];
   let contentLength: number | undefined;
   let isEventStream = false;
-  for (const [name, value] of given == null ? fieldsSet(res) : fieldsWith(res, given)) {
+  const fields = given == null ? fieldsSet(res) : fieldsWith(res, given, before);
+  for (const [name, value] of fields) {
     const lower = name.toLowerCase();
     const earlier = before.get(lower);
     if (lower === 'content-length') contentLength = Number(value);
@@ -77,7 +78,8 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
       for (const item of listOf(value)) headers.push(name, item);
     }
   }
-  const removed = [...before.keys()].filter((name) => !res.hasHeader(name));
+  const isGone = (name: string) => !res.hasHeader(name) && !fields.some((field) => field[0].toLowerCase() === name);
+  const removed = [...before.keys()].filter(isGone);
   return {
     statusCode,
     statusMessage: messageOf(res, statusCode, second),
@@ -127,11 +129,11 @@ function fieldsSet(res: ServerResponse): Field[] {
 }
 
 /** What Node makes of the fields set before and those given to `writeHead`: the given ones win. */
-function fieldsWith(res: ServerResponse, given: HeadArgument): readonly Field[] {
+function fieldsWith(res: ServerResponse, given: HeadArgument, before: Snapshot): readonly Field[] {
   const set = fieldsSet(res);
   const fields = fieldsOf(given);
-  // Alone, they go out as they are.
-  if (set.length === 0) return fields;
+  // Where none was ever set, they go out as they are.
+  if (set.length === 0 && before.size === 0) return fields;
   const merged = new Map(set.map((field) => [field[0].toLowerCase(), field]));
   if (!Array.isArray(given) || !keepsRepeated(res)) {
     for (const field of fields) merged.set(field[0].toLowerCase(), field);

@@ -9,7 +9,15 @@ import { Capture, type CaptureHost } from './capture.js';
 import { Completions } from './completions.js';
 import { ContractDesk } from './contract-desk.js';
 import { ClaimContext, type IdempotencyContext } from './context.js';
-import { createIdentifier, MemoryDesk, type Begun, type Desk, type HeldClaim, type Settlement } from './desk.js';
+import {
+  createIdentifier,
+  MemoryDesk,
+  type Begun,
+  type Desk,
+  type HeldClaim,
+  type Identified,
+  type Settlement,
+} from './desk.js';
 import { factsOf, isBodyKnown, isUnread, type ServerRequest } from './facts.js';
 import { inspectOne, type Endpoint, type RecordInfo } from './inspection.js';
 import {
@@ -25,8 +33,8 @@ import { problem, sendProblem, type Problem } from './problem.js';
 import { Renewals } from './renewals.js';
 import { Reporter, type IdempotencyMetrics } from './reporter.js';
 import { replay } from './replay.js';
-import { within } from './timeout.js';
-import { isInRequest, isOneOfSeveral, Warnings } from './warnings.js';
+import { within } from '../timeout.js';
+import { isInRequest, isOneOfSeveral, Warnings } from '../warnings.js';
 
 declare global {
   // Express has its request merged from here; nothing else of it is needed, and nothing breaks without it.
@@ -328,7 +336,7 @@ class Middleware implements CaptureHost {
       return;
     }
     const capture = new Capture(this, req, res, claim, facts);
-    const context = new ClaimContext(this, capture, clientKey(facts), () => this.#recordKey(facts));
+    const context = new ClaimContext(this, capture, clientKey(facts), () => this.#identified(facts));
     req.idempotency = context;
     this.#renewals.add(capture, (reason) => {
       context.lose(reason);
@@ -450,8 +458,13 @@ class Middleware implements CaptureHost {
   }
 
   #recordKey(facts: RequestFacts): string {
+    return this.#identified(facts).key;
+  }
+
+  /** A key that is none names nothing. */
+  #identified(facts: RequestFacts): Identified {
     const identified = this.#identify(facts);
-    return typeof identified === 'string' ? '' : identified.key;
+    return typeof identified === 'string' ? { key: '', fingerprint: '', identity: '' } : identified;
   }
 }
 

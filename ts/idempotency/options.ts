@@ -15,8 +15,8 @@ import { MemoryStore } from '../stores/memory.js';
 import type { IdempotencyStore } from '../stores/types.js';
 import type { ServerRequest } from './facts.js';
 import type { Problem } from './problem.js';
-import type { Logger } from './reporter.js';
-import { WARNING_CODES, type WarningCode } from './warnings.js';
+import type { Logger } from '../logger.js';
+import { WARNING_CODES, type WarningCode } from '../warnings.js';
 
 /** What a handler answered, for `shouldStore`. */
 export interface AnswerSummary {

@@ -1,14 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
+import type { Logger } from '../logger.js';
 import type { ServerRequest } from './facts.js';
 import type { StorePhase } from './options.js';
-
-/** The part of a pino logger that is used here. `console` will not do: its arguments come in another order. */
-export interface Logger {
-  debug(fields: object, message: string): void;
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
 
 /** Counts since a middleware was made, and what it has at the moment. */
 export interface IdempotencyMetrics {

@@ -1,9 +1,22 @@
+import { runTask } from '../checkpoint/claims.js';
+import type { TaskContext } from '../checkpoint/context.js';
 import { withCode } from '../errors.js';
-import { aFunction, checkOptions, invalidArgument, type OptionRules } from '../options.js';
+import {
+  aFunction,
+  checkOptions,
+  invalidArgument,
+  invalidOption,
+  numberBetween,
+  oneOf,
+  wholeNumberBetween,
+  type OptionRules,
+} from '../options.js';
+import { isAtomicStore, type AtomicStore } from '../stores/contract.js';
 import { RetryConfig, type RetryConfigInit } from './config.js';
+import { planOf, RUN_RULES, type RunOptions } from './plan.js';
 import { CheckpointLoadError, CheckpointSaveError } from './errors.js';
 import { inEveryForm } from './forms.js';
-import { runWithRetry } from './loop.js';
+import { runWithRetry, type Attempt } from './loop.js';
 import { quick } from './presets.js';
 
 /** What a checkpointed function gets as its last argument; a new one for every attempt. */
@@ -16,10 +29,12 @@ export interface CheckpointContext<State = unknown> {
   readonly maxAttempts: number;
   /** What `checkpointLoader` returned just before this attempt; undefined where there is no checkpoint. */
   readonly checkpointState: State | undefined;
+  /** Aborts when nobody waits for this attempt any more: the caller's signal, or a timeout. */
+  readonly signal: AbortSignal;
 }
 
-/** What {@link retryWithCheckpoint} takes. At least one of the loader and the saver must be there. */
-export interface CheckpointOptions<State = unknown, Result = unknown> {
+/** What {@link retryWithCheckpoint} takes with callbacks of your own. At least one of the loader and the saver must be there. */
+export interface CheckpointOptions<State = unknown, Result = unknown> extends RunOptions {
   /** How often and how long; see {@link RetryConfig} for the defaults. */
   readonly config?: RetryConfigInit | undefined;
   /**
@@ -32,8 +47,51 @@ export interface CheckpointOptions<State = unknown, Result = unknown> {
   readonly checkpointSaver?: ((taskId: string, result: Result) => unknown) | undefined;
 }
 
+/** What of a task kept in a store may be chosen. */
+export interface TaskOptions {
+  /**
+   * `at-least-once` (default): an attempt in which the process died is made again. `at-most-once`: it counts as
+   * failed, with `InterruptedAttemptError`, which `shouldRetry` may allow.
+   */
+  readonly semantics?: 'at-least-once' | 'at-most-once' | undefined;
+  /** Bytes that the record of a task may have. Default 262 144. */
+  readonly maxStateBytes?: number | undefined;
+  /** Milliseconds between two writes of `ctx.heartbeat`. Default 5 000. */
+  readonly heartbeatIntervalMs?: number | undefined;
+}
+
+/** What {@link retryWithCheckpoint} takes with a store. */
+export interface StoredCheckpointOptions extends RunOptions, TaskOptions {
+  /** How often and how long; see {@link RetryConfig} for the defaults. */
+  readonly config?: RetryConfigInit | undefined;
+  /** Where the records are: any store that holds the full contract, the one of `idempotencyMiddleware` too. */
+  readonly store: AtomicStore;
+  /** Tells the tasks of this function from others in the store. It must stay the same from one release to the next. */
+  readonly name: string;
+  /** Milliseconds that a claim holds without renewal: after a crash, how long until another process may go on. 30 000. */
+  readonly leaseMs?: number | undefined;
+  /** Seconds that a result, or the progress of a task that was given up, is kept. Default 86 400. */
+  readonly ttl?: number | undefined;
+}
+
+/** The rules of {@link TaskOptions}. */
+export const TASK_RULES: OptionRules<TaskOptions> = {
+  semantics: oneOf('at-least-once', 'at-most-once'),
+  maxStateBytes: wholeNumberBetween(1_024, 2 ** 30, 'bytes'),
+  heartbeatIntervalMs: numberBetween(1, 2 ** 31 - 1, 'milliseconds'),
+};
+
+/** {@link TaskOptions}, complete. */
+export function taskSettings({ semantics, maxStateBytes, heartbeatIntervalMs }: TaskOptions) {
+  return {
+    semantics: semantics ?? 'at-least-once',
+    maxStateBytes: maxStateBytes ?? 262_144,
+    heartbeatIntervalMs: heartbeatIntervalMs ?? 5_000,
+  } as const;
+}
+
 /** What {@link retryWithCheckpoint} returns: a function wrapper and a method decorator in one. */
-export interface CheckpointedRetry<State, Result> {
+export interface CheckpointedRetry<State, Result, Context = CheckpointContext<State>> {
   /** As a legacy decorator (`experimentalDecorators`) of a method, static or not. */
   <Method extends (taskId: string, ...rest: never[]) => Promise<Result>>(
     target: object,
@@ -47,27 +105,43 @@ export interface CheckpointedRetry<State, Result> {
   ): Method;
   /** As a wrapper of a function whose only argument is the task id. */
   <This, TaskResult extends Result>(
-    fn: (this: This, taskId: string, context: CheckpointContext<State>) => TaskResult | PromiseLike<TaskResult>,
+    fn: (this: This, taskId: string, context: Context) => TaskResult | PromiseLike<TaskResult>,
   ): (this: This, taskId: string) => Promise<TaskResult>;
   /** As a wrapper of a function with more arguments; the context comes after them. */
   <This, Args extends unknown[], TaskResult extends Result>(
     fn: (
       this: This,
       taskId: string,
-      ...rest: [...args: Args, context: CheckpointContext<State>]
+      ...rest: [...args: Args, context: Context]
     ) => TaskResult | PromiseLike<TaskResult>,
   ): (this: This, taskId: string, ...args: Args) => Promise<TaskResult>;
 }
 
+const anObject = { allowed: 'an object', type: (value: unknown) => typeof value === 'object' && value !== null };
+
 const RULES: OptionRules<CheckpointOptions> = {
-  config: { allowed: 'an object', type: (value) => typeof value === 'object' && value !== null },
+  ...RUN_RULES,
+  config: anObject,
   checkpointLoader: aFunction('(taskId) => state'),
   checkpointSaver: aFunction('(taskId, result) => void'),
+};
+
+const STORED_RULES: OptionRules<StoredCheckpointOptions> = {
+  ...RUN_RULES,
+  ...TASK_RULES,
+  config: anObject,
+  store: { allowed: 'a store that holds the full contract, as MemoryStore does', type: isAtomicStore },
+  leaseMs: numberBetween(100, 2 ** 31 - 1, 'milliseconds'),
+  ttl: numberBetween(1, Number.MAX_SAFE_INTEGER, 'seconds'),
 };
 
 /**
  * Retry that resumes: the function's first argument names the task, and the context appended after its arguments
  * holds what was saved for that task. On success the result is saved under the task's name.
+ *
+ * With `store` it does more: one process runs a task at a time (two calls in one process are one), attempts and waits
+ * outlive the process, progress can be saved in the middle of an attempt, and a task that succeeded returns its result
+ * without running again until `ttl` is over. See {@link TaskContext}.
  *
  * The context comes right after the arguments that the caller passed, whatever the function declares: a parameter
  * before it must always be passed, if need be as `undefined`.
@@ -87,14 +161,61 @@ const RULES: OptionRules<CheckpointOptions> = {
  *
  * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
  */
+export function retryWithCheckpoint<State = unknown>(
+  options: StoredCheckpointOptions,
+): CheckpointedRetry<State, unknown, TaskContext<State>>;
 export function retryWithCheckpoint<State = unknown, Result = unknown>(
   options: CheckpointOptions<State, Result>,
-): CheckpointedRetry<State, Result> {
+): CheckpointedRetry<State, Result>;
+export function retryWithCheckpoint(options: CheckpointOptions | StoredCheckpointOptions): unknown {
+  const isStored = typeof options === 'object' && (options as unknown) !== null && 'store' in options;
+  const run = isStored ? storedRun(options) : bareRun(options);
+  return inEveryForm(
+    'retryWithCheckpoint',
+    (fn) =>
+      function (this: unknown, ...args) {
+        return run(args, (context) => Reflect.apply(fn, this, [...args, context]));
+      },
+  );
+}
+
+type Run = (args: readonly unknown[], call: (context: unknown) => unknown) => Promise<unknown>;
+
+function assertTaskId(taskId: unknown): asserts taskId is string {
+  if (typeof taskId === 'string' && taskId !== '') return;
+  throw invalidArgument(TypeError, 'retryWithCheckpoint', 'taskId', taskId, 'a string that is not empty');
+}
+
+function planFor(given: RunOptions & { readonly config?: RetryConfigInit | undefined }) {
+  const { maxAttempts, initialDelayMs, maxDelayMs, exponentialBase } = new RetryConfig(given.config);
+  const config = { maxAttempts, initialDelayMs, maxDelayMs, exponentialBase };
+  return planOf({ ...given, ...config, jitter: given.jitter ?? 'none' });
+}
+
+function storedRun(options: StoredCheckpointOptions): Run {
+  checkOptions<StoredCheckpointOptions>('retryWithCheckpoint', options, STORED_RULES);
+  // A copy has the own fields only, which are those that were checked.
+  const given: StoredCheckpointOptions = { ...options };
+  for (const [option, { allowed }] of [['store', STORED_RULES.store] as const, ['name', STORED_RULES.name] as const]) {
+    if ((given[option] as unknown) === undefined) {
+      throw invalidOption(TypeError, 'retryWithCheckpoint', option, undefined, allowed);
+    }
+  }
+  const plan = planFor(given);
+  const { store, name, leaseMs = 30_000, ttl = 86_400 } = given;
+  const settings = { ...taskSettings(given), store, name, leaseMs, ttl };
+  return async ([taskId, ...args], call) => {
+    assertTaskId(taskId);
+    return runTask(settings, plan, taskId, args, call);
+  };
+}
+
+function bareRun<State, Result>(options: CheckpointOptions<State, Result>): Run {
   checkOptions<CheckpointOptions<State, Result>>('retryWithCheckpoint', options, RULES);
   // A copy has the own fields only, which are those that were checked.
   const given: CheckpointOptions<State, Result> = { ...options };
   const { checkpointLoader, checkpointSaver } = given;
-  const config = new RetryConfig(given.config);
+  const plan = planFor(given);
   if (checkpointLoader === undefined && checkpointSaver === undefined) {
     throw withCode(
       new TypeError('retryWithCheckpoint: neither option "checkpointLoader" nor "checkpointSaver" is given'),
@@ -120,23 +241,34 @@ export function retryWithCheckpoint<State = unknown, Result = unknown>(
     }
   }
 
-  async function run(taskId: unknown, call: (context: CheckpointContext<State>) => unknown): Promise<Result> {
-    if (typeof taskId !== 'string' || taskId === '') {
-      throw invalidArgument(TypeError, 'retryWithCheckpoint', 'taskId', taskId, 'a string that is not empty');
-    }
-    const result = (await runWithRetry(config, async (attempt) => {
+  return async ([taskId], call) => {
+    assertTaskId(taskId);
+    const result = (await runWithRetry(plan, async (attempt) => {
       const checkpointState = await load(taskId);
-      return call({ taskId, attempt, maxAttempts: config.maxAttempts, checkpointState });
+      return call(new BareContext(taskId, attempt, checkpointState));
     })) as Result;
     await save(taskId, result);
     return result;
+  };
+}
+
+/** Its signal is not its own: it would be made for every attempt, wanted or not. */
+class BareContext<State> implements CheckpointContext<State> {
+  readonly taskId: string;
+  readonly attempt: number;
+  readonly maxAttempts: number;
+  readonly checkpointState: State | undefined;
+  readonly #attempt: Attempt;
+
+  constructor(taskId: string, attempt: Attempt, checkpointState: State | undefined) {
+    this.taskId = taskId;
+    this.attempt = attempt.attempt;
+    this.maxAttempts = attempt.maxAttempts;
+    this.checkpointState = checkpointState;
+    this.#attempt = attempt;
   }
 
-  return inEveryForm(
-    'retryWithCheckpoint',
-    (fn) =>
-      function (this: unknown, ...args) {
-        return run(args[0], (context) => Reflect.apply(fn, this, [...args, context]));
-      },
-  ) as CheckpointedRetry<State, Result>;
+  get signal(): AbortSignal {
+    return this.#attempt.signal;
+  }
 }

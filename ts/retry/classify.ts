@@ -1,5 +1,8 @@
 const LONGEST_CAUSE_CHAIN = 10;
 
+/** Marks an error that is final; by a registered symbol, since a bundle may hold a second copy of this package. */
+export const FINAL = Symbol.for('reprise.nonRetryable');
+
 // Deterministic mistakes: the next call makes the same one. By name, since `instanceof` fails for the errors of
 // another realm, and under Jest every error of Node itself is one.
 const PROGRAMMER_ERRORS = new Set(['TypeError', 'RangeError', 'SyntaxError', 'ReferenceError', 'AssertionError']);
@@ -10,11 +13,11 @@ const FETCH_NETWORK_FAILURES = new Set(['fetch failed', 'terminated', 'Failed to
 
 // Node's and undici's codes for a wrong argument, and ours: a save that failed after success must never run the task
 // again, whichever layer sees it.
-const FINAL_CODE = /^(?:UND_)?ERR_INVALID_|^ERR_REPRISE_/;
+const FINAL_CODE = /^(?:UND_)?ERR_INVALID_|^ERR_REPRISE_(?!ATTEMPT_TIMEOUT$)/;
 
 /**
- * Whether calling again can help. It cannot after a cancellation (`AbortError`), a programmer error, or an error of
- * reprise itself; nor when one of those is among the causes. Anything else that was thrown is retried, whatever it is.
+ * Whether calling again can help. It cannot after a {@link NonRetryableError}, a cancellation (`AbortError`), a
+ * programmer error, or an error of reprise itself; nor when one of those is among the causes. Anything else that was thrown is retried, whatever it is.
  */
 export function isRetryable(thrown: unknown): boolean {
   try {
@@ -29,13 +32,14 @@ export function isRetryable(thrown: unknown): boolean {
   return true;
 }
 
-function isFinal({ name, code, message }: Record<string, unknown>): boolean {
+function isFinal({ name, code, message, [FINAL]: marked }: Record<PropertyKey, unknown>): boolean {
+  if (marked === true) return true;
   if (name === 'AbortError') return true;
   if (typeof code === 'string' && FINAL_CODE.test(code)) return true;
   if (name === 'TypeError' && typeof message === 'string' && FETCH_NETWORK_FAILURES.has(message)) return false;
   return typeof name === 'string' && PROGRAMMER_ERRORS.has(name);
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+function isObject(value: unknown): value is Record<PropertyKey, unknown> {
   return (typeof value === 'object' && value !== null) || typeof value === 'function';
 }

@@ -14,7 +14,8 @@ const MOST_ATTEMPTS = 1_000_000;
 /** A {@link RetryConfig} as it is passed in: every field may be left out. */
 export type RetryConfigInit = { readonly [Name in keyof RetryConfig]?: RetryConfig[Name] | undefined };
 
-const RULES: OptionRules<RetryConfigInit> = {
+/** What each field of a {@link RetryConfig} accepts. */
+export const CONFIG_RULES: OptionRules<RetryConfigInit> = {
   maxAttempts: wholeNumberBetween(1, MOST_ATTEMPTS),
   initialDelayMs: numberBetween(0, Number.MAX_SAFE_INTEGER, 'milliseconds'),
   maxDelayMs: numberBetween(0, Number.MAX_SAFE_INTEGER, 'milliseconds'),
@@ -42,7 +43,7 @@ export class RetryConfig {
   readonly exponentialBase: number;
 
   constructor(init: RetryConfigInit = {}) {
-    checkOptions('RetryConfig', init, RULES);
+    checkOptions('RetryConfig', init, CONFIG_RULES);
     // A copy has the own fields only, which are those that were checked.
     const given: RetryConfigInit = { ...init };
     this.maxAttempts = given.maxAttempts ?? 3;
@@ -73,7 +74,7 @@ export function computeDelay(attempt: number, config?: RetryConfigInit): number 
   return delayBefore(attempt, new RetryConfig(config));
 }
 
-/** {@link computeDelay} for a config that is known to be valid: the one place where retry crosses into Rust. */
+/** {@link computeDelay} for a config that is known to be valid, without jitter. */
 export function delayBefore(retry: number, config: RetryConfig): number {
   return native.computeDelay(retry, config.initialDelayMs, config.maxDelayMs, config.exponentialBase);
 }

@@ -1,4 +1,39 @@
 import { show, type RepriseError } from '../errors.js';
+import { FINAL } from './classify.js';
+
+/**
+ * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
+ *
+ * @example
+ * throw new NonRetryableError('the card is declined', { cause: error });
+ */
+export class NonRetryableError extends Error {
+  override name = 'NonRetryableError';
+
+  static {
+    Object.defineProperty(this.prototype, FINAL, { value: true });
+  }
+}
+
+/** One attempt took longer than `attemptTimeoutMs`. It is retried as any failure. */
+export class AttemptTimeoutError extends Error implements RepriseError {
+  override readonly name = 'AttemptTimeoutError';
+  readonly code = 'ERR_REPRISE_ATTEMPT_TIMEOUT';
+
+  constructor(timeoutMs: number) {
+    super(`the attempt did not end within ${timeoutMs} ms (attemptTimeoutMs)`);
+  }
+}
+
+/** All attempts and waits together took longer than `totalTimeoutMs`. `cause` is what failed last, if anything did. */
+export class RetryTimeoutError extends Error implements RepriseError {
+  override readonly name = 'RetryTimeoutError';
+  readonly code = 'ERR_REPRISE_RETRY_TIMEOUT';
+
+  constructor(timeoutMs: number, options: { cause?: unknown }) {
+    super(`it did not succeed within ${timeoutMs} ms (totalTimeoutMs)`, options);
+  }
+}
 
 /**
  * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an

@@ -8,9 +8,14 @@ export type AsyncMethod = (...args: never[]) => Promise<unknown>;
 
 /**
  * Makes one symbol of `wrap` that serves as a wrapper of a function, as a TC39 method decorator and as a legacy one
- * (`experimentalDecorators`). `owner` is its public name, for messages.
+ * (`experimentalDecorators`). Called with options alone it does what `configure` does. `owner` is its public name, for
+ * messages.
  */
-export function inEveryForm(owner: string, wrap: (fn: Callable) => Callable): (...args: readonly unknown[]) => unknown {
+export function inEveryForm(
+  owner: string,
+  wrap: (fn: Callable) => Callable,
+  configure?: (options: object) => unknown,
+): (...args: readonly unknown[]) => unknown {
   return (target, keyOrContext, descriptor) => {
     // The key first: a legacy decorator of a static method gets the class as target, which is a function too.
     if (typeof keyOrContext === 'string' || typeof keyOrContext === 'symbol') {
@@ -18,6 +23,7 @@ export function inEveryForm(owner: string, wrap: (fn: Callable) => Callable): (.
       return { ...attributes, value: wrapChecked(owner, attributes.value, wrap) };
     }
     if (typeof keyOrContext === 'object' && keyOrContext !== null) checkDecoratorContext(owner, keyOrContext);
+    else if (configure && typeof target === 'object' && target !== null) return configure(target);
     return wrapChecked(owner, target, wrap);
   };
 }

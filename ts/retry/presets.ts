@@ -1,33 +1,17 @@
-import { RetryConfig, type RetryConfigInit } from './config.js';
-import { inEveryForm, type AsyncMethod } from './forms.js';
-import { runWithRetry } from './loop.js';
+import type { RetryConfigInit } from './config.js';
+import { makePlan, planOf, type RetryOptions } from './plan.js';
+import { retrier, type Retrier } from './retry.js';
 
-/**
- * A function wrapper and a method decorator in one. What comes out keeps `this`, its arguments, its name and its
- * type, and returns a promise always.
- *
- * As a decorator it takes methods that return a promise; wrap a synchronous one as a function instead, since a
- * decorator cannot change the type that callers see.
- *
- * The promise rejects with the very value that the last call threw. See `docs/retry.md` for what is not retried.
- */
-export interface RetryPreset {
-  /** As a legacy decorator (`experimentalDecorators`) of a method, static or not. */
-  <Method extends AsyncMethod>(
-    target: object,
-    name: string | symbol,
-    descriptor: TypedPropertyDescriptor<Method>,
-  ): TypedPropertyDescriptor<Method>;
-  /** As a TC39 decorator of a method: public, private or static. */
-  <Method extends AsyncMethod>(method: Method, context: ClassMethodDecoratorContext): Method;
-  /** As a wrapper of a function, synchronous or not. */
-  <This, Args extends unknown[], Result>(
-    fn: (this: This, ...args: Args) => Result,
-  ): (this: This, ...args: Args) => Promise<Awaited<Result>>;
+/** A {@link Retrier} that, called with options, makes another one: its own numbers, but for what the options say. */
+export interface RetryPreset extends Retrier {
+  /** With some options of its own; jitter stays `none` unless given. */
+  (overrides: RetryOptions): RetryPreset;
 }
 
-/** The numbers of {@link retryQuickTask}. */
-export const quick = new RetryConfig({ maxAttempts: 3, initialDelayMs: 500, maxDelayMs: 5_000 });
+const QUICK = { maxAttempts: 3, initialDelayMs: 500, maxDelayMs: 5_000 };
+
+/** The plan of {@link retryQuickTask}. */
+export const quick = planOf({ ...QUICK, jitter: 'none' });
 
 /**
  * For a task of ordinary weight: 3 calls at most, waits of 1 s and 2 s between them (cap 30 s).
@@ -39,6 +23,9 @@ export const quick = new RetryConfig({ maxAttempts: 3, initialDelayMs: 500, maxD
  * class Kernel {
  *   @retryKernelTask
  *   async search(query: string) { … }
+ *
+ *   @retryKernelTask({ maxAttempts: 5 })
+ *   async index(id: string) { … }
  * }
  */
 export const retryKernelTask: RetryPreset = preset('retryKernelTask', {
@@ -55,15 +42,10 @@ export const retryCriticalTask: RetryPreset = preset('retryCriticalTask', {
 });
 
 /** For a task somebody waits for: 3 calls at most, waits of 0.5 s and 1 s (cap 5 s). */
-export const retryQuickTask: RetryPreset = preset('retryQuickTask', quick);
+export const retryQuickTask: RetryPreset = preset('retryQuickTask', QUICK);
 
-function preset(name: string, init: RetryConfigInit): RetryPreset {
-  const config = new RetryConfig(init);
-  return inEveryForm(
-    name,
-    (fn) =>
-      function (this: unknown, ...args) {
-        return runWithRetry(config, () => Reflect.apply(fn, this, args));
-      },
-  ) as RetryPreset;
+function preset(name: string, init: RetryConfigInit, overrides?: RetryOptions): RetryPreset {
+  const defaults: RetryOptions = { ...init, jitter: 'none' };
+  const plan = makePlan(name, overrides, defaults);
+  return retrier(name, plan, (more) => preset(name, init, { ...overrides, ...more })) as RetryPreset;
 }

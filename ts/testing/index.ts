@@ -6,3 +6,4 @@ export {
   type TestFramework,
 } from './contract.js';
 export type { StoreContractCaseName } from './contract-cases.js';
+export { verifyResumable, type ResumableReport, type ResumableTask } from './verify-resumable.js';

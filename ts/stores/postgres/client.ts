@@ -3,7 +3,7 @@ import { hasMethods } from '../../options.js';
 /** Runs one statement with its values, and gives its rows. Without values it may be several statements. */
 export type PostgresQuery = (text: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
 
-/** One row, by the names of its columns; `bytea` comes as Buffer. */
+/** One row, by the names of its columns; `bytea` comes as a Buffer or another Uint8Array. */
 export type Row = Readonly<Record<string, unknown>>;
 
 /**
@@ -59,8 +59,10 @@ interface PgClient extends PgQueryable {
   unref?(): void;
 }
 
+type PgPoolClient = PgClient & { release(error?: unknown): void };
+
 interface PgPool extends PgQueryable {
-  connect(): Promise<PgClient & { release(error?: unknown): void }>;
+  connect(callback: (error: Error | undefined, client: PgPoolClient) => void): void;
   options: object;
   Client: new (options: object) => PgClient;
 }
@@ -70,33 +72,57 @@ function pgQuery(client: PgQueryable): PostgresQuery {
   return async (text, values) => (await client.query(text, values)).rows;
 }
 
+/**
+ * Runs a function on a connection of the pool. One that breaks says so by an event too, and may do so late: somebody
+ * listens until it is gone, for an event that nobody hears would end the process.
+ */
+async function withConnection<T>(
+  pool: PgPool,
+  run: (client: PgClient, discard: (reason: unknown) => void) => Promise<T>,
+): Promise<T> {
+  let broken: unknown;
+  const discard = (reason: unknown): void => {
+    broken ??= reason;
+  };
+  const client = await new Promise<PgPoolClient>((resolve, reject) => {
+    // By callback: the server's last words may come with its first, before a promise has been heard.
+    pool.connect((error, connected) => {
+      if (error) reject(error);
+      else resolve(connected.on('error', discard));
+    });
+  });
+  try {
+    return await run(client, discard);
+  } finally {
+    client.release(broken);
+    // The pool listens itself to what it takes back.
+    if (broken === undefined) client.off('error', discard);
+  }
+}
+
 function pgPool(pool: PgPool): PostgresAdapter {
   return {
-    query: pgQuery(pool),
-    transaction: async (run) => {
-      const client = await pool.connect();
-      // A connection that breaks says so by an event too, which nobody else listens to now.
-      let broken: unknown;
-      const onError = (error: unknown): void => {
-        broken = error;
-      };
-      client.on('error', onError);
-      try {
-        await client.query('BEGIN');
-        const value = await run(client, pgQuery(client));
-        await client.query('COMMIT');
-        return value;
-      } catch (error) {
-        await client.query('ROLLBACK').catch((failure: unknown) => {
-          broken ??= failure;
-        });
-        throw error;
-      } finally {
-        client.release(broken);
-        // The pool listens again to what it takes back. What it throws away may still have something to say.
-        if (broken === undefined) client.off('error', onError);
-      }
-    },
+    query: async (text, values) =>
+      withConnection(pool, async (client, discard) => {
+        try {
+          return await pgQuery(client)(text, values);
+        } catch (error) {
+          discard(error);
+          throw error;
+        }
+      }),
+    transaction: async (run) =>
+      withConnection(pool, async (client, discard) => {
+        try {
+          await client.query('BEGIN');
+          const value = await run(client, pgQuery(client));
+          await client.query('COMMIT');
+          return value;
+        } catch (error) {
+          await client.query('ROLLBACK').catch(discard);
+          throw error;
+        }
+      }),
     listen: async (channel, on) => {
       const client = new pool.Client(pool.options);
       const close = async (): Promise<void> => {

@@ -80,7 +80,7 @@ const IS_OURS = `${IS_NAMED} AND r.state = 'in-progress'`;
 /** The statements over one table, which wake those that wait over one channel. */
 export function statementsFor(table: string, channel: string): Statements {
   const records = identifier(table);
-  const wake = `CASE WHEN waited THEN pg_notify('${channel.replaceAll("'", "''")}', key) END`;
+  const wake = `CASE WHEN waited THEN pg_notify('${channel.replaceAll("'", "''")}', key)::text END`;
   const columns = `state, fence::text AS fence, owner = $4 AS mine, fingerprint = $2 AS same_fingerprint,
     identity = $3 AS same_identity, ${left('lease_until')} AS lease_left_ms, head, body, progress`;
   return {

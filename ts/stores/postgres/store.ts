@@ -16,7 +16,7 @@ import type {
   KeptAnswer,
   KeptRecord,
 } from '../contract.js';
-import { within } from '../../idempotency/timeout.js';
+import { within } from '../../timeout.js';
 import { Wakeups } from '../wakeups.js';
 import {
   adapt,
@@ -306,7 +306,7 @@ function outcomeOf(row: Row): ClaimOutcome | undefined {
     case 'in-progress': {
       if (leaseLeftMs <= 0) return undefined;
       if (row['mine'] !== true) return { outcome: 'in-progress', leaseLeftMs };
-      const progress = row['progress'] as Buffer | null;
+      const progress = row['progress'] as Uint8Array | null;
       return { outcome: 'claimed', fence: Number(row['fence']), ...(progress && { progress }) };
     }
     case 'completed':
@@ -317,7 +317,8 @@ function outcomeOf(row: Row): ClaimOutcome | undefined {
 }
 
 function answerOf(row: Row): KeptAnswer {
-  return { head: (row['head'] as Buffer).toString('latin1'), body: row['body'] as Buffer };
+  // Some drivers give plain bytes.
+  return { head: asBuffer(row['head'] as Uint8Array).toString('latin1'), body: row['body'] as Uint8Array };
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

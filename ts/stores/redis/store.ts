@@ -1,5 +1,5 @@
 import { withCode } from '../../errors.js';
-import { Warnings } from '../../idempotency/warnings.js';
+import { Warnings } from '../../warnings.js';
 import { checkOptions, invalidOption, wholeNumberBetween, type OptionRules } from '../../options.js';
 import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from '../contract.js';
 import { Wakeups } from '../wakeups.js';

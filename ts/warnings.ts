@@ -1,5 +1,5 @@
 import cluster from 'node:cluster';
-import type { Logger } from './reporter.js';
+import type { Logger } from './logger.js';
 
 /** A likely mistake, worth a word once. `docs/errors/<code>.md` explains each. */
 export type WarningCode =

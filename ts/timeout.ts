@@ -1,4 +1,4 @@
-import { withCode } from '../errors.js';
+import { withCode } from './errors.js';
 
 /** The promise's result, or an error with code `ERR_REPRISE_STORE_TIMEOUT` after `ms` milliseconds. */
 export async function within<T>(promise: Promise<T>, ms: number): Promise<T> {

@@ -1,0 +1,157 @@
+import { randomUUID } from 'node:crypto';
+import { encodeValue, decodeCheckpoint, decodeValue, emptyCheckpoint, type Checkpoint } from './record.js';
+import { native } from '../native.js';
+import { CheckpointLoadError, CheckpointSaveError } from '../retry/errors.js';
+import { runWithRetry } from '../retry/loop.js';
+import type { Plan } from '../retry/plan.js';
+import { quick } from '../retry/presets.js';
+import type { AtomicStore, ClaimRef } from '../stores/contract.js';
+import type { TaskContext } from './context.js';
+import { tracked } from './drain.js';
+import { CheckpointMismatchError, TaskInProgressError } from './errors.js';
+import { TaskRun, type HeldRecord, type RunSettings } from './run.js';
+
+/** What the tasks of one `retryWithCheckpoint` have in common. */
+export interface TaskSettings extends RunSettings {
+  readonly store: AtomicStore;
+  readonly name: string;
+  readonly leaseMs: number;
+  /** Seconds, as everywhere with stores. */
+  readonly ttl: number;
+}
+
+type Call = (context: TaskContext) => unknown;
+
+/** Nobody asks for a task but the program itself. */
+const NOBODY = '0'.repeat(64);
+
+/** What runs in this process at the moment, by store and key: a second call joins the first. */
+const running = new WeakMap<AtomicStore, Map<string, { fingerprint: string; result: Promise<unknown> }>>();
+
+/** Runs a task under its claim, or joins, or returns the result that is kept. */
+export async function runTask(
+  settings: TaskSettings,
+  plan: Plan,
+  taskId: string,
+  args: readonly unknown[],
+  call: Call,
+): Promise<unknown> {
+  const key = native.checkpointDigest('key', [settings.name, taskId]);
+  const fingerprint = native.checkpointDigest('fingerprint', args.map(encodeValue));
+  const here = running.get(settings.store) ?? new Map<string, { fingerprint: string; result: Promise<unknown> }>();
+  running.set(settings.store, here);
+  const other = here.get(key);
+  if (other !== undefined) {
+    if (other.fingerprint !== fingerprint) throw new CheckpointMismatchError(taskId);
+    return other.result;
+  }
+  const result = claimAndRun(settings, plan, { taskId, key, fingerprint }, call);
+  here.set(key, { fingerprint, result });
+  try {
+    return await result;
+  } finally {
+    here.delete(key);
+  }
+}
+
+interface Names {
+  readonly taskId: string;
+  readonly key: string;
+  readonly fingerprint: string;
+}
+
+async function claimAndRun(settings: TaskSettings, plan: Plan, names: Names, call: Call): Promise<unknown> {
+  const { store, ttl } = settings;
+  const { taskId, key, fingerprint } = names;
+  plan.signal?.throwIfAborted();
+  const claimed = await claim(settings, names);
+  if (claimed.result !== undefined) return claimed.result.value;
+  const { ref, progress } = claimed;
+  let record: Checkpoint;
+  try {
+    record = progress === undefined ? emptyCheckpoint(fingerprint) : decodeCheckpoint(taskId, progress);
+    if (record.fingerprint !== fingerprint) throw new CheckpointMismatchError(taskId);
+  } catch (error) {
+    await store.release(ref, ttl);
+    throw error;
+  }
+  const held: HeldRecord = {
+    fence: ref.fence,
+    save: (bytes) => store.save(ref, bytes),
+    derive: (name) => native.checkpointDigest('derived', [key, name]),
+  };
+  const run = new TaskRun(taskId, held, record, plan, settings);
+  const stopRenewing = renewing(settings, ref, run);
+  try {
+    return await tracked(run, () => runToTheEnd(settings, plan, ref, run, call));
+  } finally {
+    stopRenewing();
+    run.close();
+  }
+}
+
+async function runToTheEnd(settings: TaskSettings, plan: Plan, ref: ClaimRef, run: TaskRun, call: Call) {
+  const { store, ttl } = settings;
+  let result: unknown;
+  try {
+    result = await runWithRetry(plan, (attempt) => run.attempt(attempt, call), run);
+  } catch (error) {
+    // Whatever becomes of the record, the caller gets the error of the task. A claim that cannot be released lapses.
+    await run.giveUp().catch(() => undefined);
+    await store.release(ref, ttl).catch(() => undefined);
+    throw error;
+  }
+  try {
+    const { bytes, value } = run.resultBytes(result);
+    const written = await runWithRetry(quick, () => store.complete(ref, { head: '', body: bytes }, ttl));
+    if (!written) throw run.lose();
+    return value;
+  } catch (cause) {
+    throw new CheckpointSaveError(run.taskId, result, cause);
+  }
+}
+
+type Claimed =
+  | { readonly result: { readonly value: unknown } }
+  | { readonly result?: undefined; readonly ref: ClaimRef; readonly progress: Uint8Array | undefined };
+
+async function claim(settings: TaskSettings, { taskId, key, fingerprint }: Names): Promise<Claimed> {
+  const { store, leaseMs, ttl } = settings;
+  const owner = randomUUID();
+  let found;
+  try {
+    found = await runWithRetry(quick, () => store.claim({ key, fingerprint, identity: NOBODY, owner, leaseMs, ttl }));
+  } catch (cause) {
+    throw new CheckpointLoadError(taskId, cause);
+  }
+  switch (found.outcome) {
+    case 'claimed':
+      return { ref: { key, owner, fence: found.fence }, progress: found.progress };
+    case 'completed': {
+      const { state = '' } = decodeCheckpoint(taskId, found.answer.body);
+      return { result: { value: decodeValue(state) } };
+    }
+    case 'in-progress':
+      throw new TaskInProgressError(taskId, found.leaseLeftMs);
+    case 'mismatch':
+      throw new CheckpointMismatchError(taskId);
+    case 'full':
+      throw new CheckpointLoadError(taskId, new Error('The store is full of claims in progress'));
+    default:
+      throw new CheckpointLoadError(taskId, new Error(`The task's result was not kept (${found.outcome})`));
+  }
+}
+
+/** Prolongs the claim's lease at a third of it; returns what ends that. */
+function renewing({ store, leaseMs }: TaskSettings, ref: ClaimRef, run: TaskRun): () => void {
+  const timer = setInterval(() => {
+    // A store that fails may answer the next time; until then every write is kept out by the fence, if it must be.
+    store.renew(ref, leaseMs).then(
+      (holds) => holds || run.lose(),
+      () => undefined,
+    );
+  }, leaseMs / 3).unref();
+  return () => {
+    clearInterval(timer);
+  };
+}
