@@ -22,6 +22,8 @@ export interface ShopPlan {
   readonly before?: readonly RequestHandler[];
   /** Answers each request of any method and path that gets through. Default 201 with `{ run }`. */
   readonly handler?: Handler;
+  /** Takes what goes to `next(error)`, which is then answered as Express answers errors. */
+  readonly errors?: unknown[];
 }
 
 const countingHandler: Handler = (_req, res, _next, run) => res.status(201).json({ run });
@@ -29,7 +31,7 @@ const countingHandler: Handler = (_req, res, _next, run) => res.status(201).json
 /** Opens a shop behind a guard with these options; both are closed after the test. */
 export async function shop(options: IdempotencyOptions = {}, plan: ShopPlan = {}): Promise<Shop> {
   const { express = express5, handler = countingHandler } = plan;
-  const { before = [express.json()] } = plan;
+  const { before = [express.json()], errors = [] } = plan;
   const guard = idempotencyMiddleware(options);
   onTestFinished(() => {
     guard.close();
@@ -39,6 +41,12 @@ export async function shop(options: IdempotencyOptions = {}, plan: ShopPlan = {}
   for (const middleware of before) app.use(middleware);
   app.use(guard);
   app.use((req, res, next) => handler(req, res, next, ++runs));
+  app.use((error: unknown, _req: Request, res: Response, next: NextFunction) => {
+    errors.push(error);
+    // Without its stack on the console of the tests.
+    if (res.headersSent) next(error);
+    else res.status((error as { status?: number }).status ?? 500).send('failed');
+  });
   const running = await serve(app);
   return {
     ...running,

@@ -232,9 +232,13 @@ class Middleware implements CaptureHost {
   #scopeOf(req: ServerRequest): string | undefined {
     const scope = this.#settings.scope?.(req) as unknown;
     if (scope === undefined || scope === null) return undefined;
-    if (typeof scope === 'string' || typeof scope === 'number') return String(scope);
+    // NaN is a tenant's number gone wrong, and all lone surrogates are one in UTF-8: whom they name would share keys.
+    if (typeof scope === 'number' && Number.isFinite(scope)) return String(scope);
+    if (typeof scope === 'string' && !/\p{Surrogate}/u.test(scope)) return scope;
     throw withCode(
-      new TypeError(`idempotencyMiddleware: scope(req) returned ${show(scope)}; allowed: a string, or undefined`),
+      new TypeError(
+        `idempotencyMiddleware: scope(req) returned ${show(scope)}; allowed: a well-formed string, or undefined`,
+      ),
       'ERR_REPRISE_INVALID_ARGUMENT',
     );
   }
