@@ -203,25 +203,6 @@ describe.each(expresses)('$name', ({ express }) => {
         expect(guard.metrics()).toMatchObject({ storeErrors: 1, running: 0 });
       },
     );
-
-    it('if it cannot be written for maxHoldMs, the record is indeterminate, not free', async () => {
-      const store = new FragileStore();
-      const { server, runs } = await appOf(store, { maxHoldMs: 150 });
-      let isDown = true;
-      store.onSet = () => (isDown ? Promise.reject(new Error('down')) : undefined);
-      await send(server, { key: 'k' });
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      isDown = false;
-      await vi.waitFor(
-        async () => {
-          const retry = await send(server, { key: 'k' });
-          expect(retry.status).toBe(409);
-          expect(JSON.parse(retry.text)).toMatchObject({ code: 'indeterminate' });
-        },
-        { timeout: 10_000 },
-      );
-      expect(runs()).toBe(1);
-    });
   });
 
   describe('§3 a store that holds the contract, and throws instead of rejecting', () => {

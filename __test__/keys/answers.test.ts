@@ -3,6 +3,7 @@ import { MemoryStore, type IdempotencyOptions, type Problem } from '../../ts/ind
 import { MapStore } from '../helpers/map-store.js';
 import { expresses, gate, type Sent } from '../helpers/server.js';
 import { membersOf, refusal, shop, type Handler, type Shop } from '../helpers/shop.js';
+import { until } from '../helpers/until.js';
 
 const FIRST: Sent = { key: 'k', body: { item: 'tea' }, headers: { Authorization: 'Bearer alice' } };
 const OTHER_BODY: Sent = { ...FIRST, body: { item: 'coffee' } };
@@ -20,10 +21,6 @@ const handlerOf =
     }
     return res.set('X-Of-The-First', 'secret').status(201).json({ secret: 'of the first' });
   };
-
-async function until(happened: () => boolean): Promise<void> {
-  while (!happened()) await new Promise((resolve) => setImmediate(resolve));
-}
 
 describe.each(expresses)('§3 the answer, $name', ({ express }) => {
   /** A shop in which `path` has a record of the state that its name says. */

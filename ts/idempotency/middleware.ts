@@ -141,7 +141,7 @@ class Middleware implements CaptureHost {
       settings.waitTimeoutMs,
       (recordKey) => this.#desk.waitFor?.(recordKey) ?? Promise.resolve(),
     );
-    this.#completions = new Completions(settings.maxHoldMs, settings.storeTimeoutMs);
+    this.#completions = new Completions(settings);
   }
 
   handle(req: GuardedRequest, res: ServerResponse, next: Next): void {
@@ -168,7 +168,7 @@ class Middleware implements CaptureHost {
     const visit: Visit = { req, res, next, facts };
     if (facts[2] === undefined && !this.#admitsWithoutKey(visit)) return;
     if (isUnread(facts)) this.#warnings.warn('WRN_REPRISE_BODY_NOT_PARSED');
-    if (this.#closed) this.#storeFailed(visit, withCode(new Error('closed'), 'ERR_REPRISE_STORE_CLOSED'));
+    if (this.#closed) this.#storeFailed(visit, closedError());
     else this.#begin(visit, false);
   }
 
@@ -293,7 +293,7 @@ class Middleware implements CaptureHost {
   }
 
   #serve(visit: Visit, begun: Begun): void {
-    if (this.#gaveUp(visit)) {
+    if (this.#isOver(visit)) {
       if (begun.outcome === 'claimed') release(begun.claim);
       return;
     }
@@ -307,7 +307,7 @@ class Middleware implements CaptureHost {
       case 'completed':
         this.#counts.replays++;
         this.#report('replay', visit, {});
-        replay(visit.req, visit.res, begun.answer);
+        this.#replay(visit, begun.answer);
         return;
       case 'invalid-key':
         this.#counts.invalidKeys++;
@@ -319,7 +319,7 @@ class Middleware implements CaptureHost {
         this.#refuse(visit, problem('key-reused', 'Use a new key for a new request.'));
         return;
       case 'in-progress':
-        if (this.#settings.onConcurrent === 'wait' && this.#desk.waitFor) this.#park(visit);
+        if (this.#settings.onConcurrent === 'wait' && this.#desk.waitFor) this.#park(visit, begun.leaseLeftMs);
         else this.#refuseInProgress(visit, begun.leaseLeftMs);
         return;
       case 'not-replayable':
@@ -339,9 +339,9 @@ class Middleware implements CaptureHost {
 
   #run(visit: Visit, claim: HeldClaim): void {
     const { req, res, next, facts } = visit;
-    if (res.destroyed) {
-      // The client left while the store was asked: nobody asks for this any more.
+    if (this.#closed) {
       release(claim);
+      this.#storeFailed(visit, closedError());
       return;
     }
     const capture = new Capture(this, req, res, claim, facts);
@@ -364,12 +364,25 @@ class Middleware implements CaptureHost {
     if (returned instanceof Promise) returned.then(undefined, failed);
   }
 
-  /** Whether a request that waited was answered, or left, while the store was asked for its key again. */
-  #gaveUp({ parked }: Visit): boolean {
-    return parked !== undefined && !this.#parking.has(parked);
+  #replay({ req, res, next }: Visit, answer: Answer): void {
+    try {
+      replay(req, res, answer);
+    } catch (error) {
+      // Headers that are on their way already, or that a store of the user's made up.
+      next(error);
+    }
   }
 
-  #park(visit: Visit): void {
+  /**
+   * Whether nobody asks for this any more: while the store was asked the client left, something else answered it (a
+   * time limit of the application), or it had waited for as long as it may.
+   */
+  #isOver({ res, parked }: Visit): boolean {
+    return res.destroyed || res.writableEnded || (parked !== undefined && !this.#parking.has(parked));
+  }
+
+  #park(visit: Visit, leaseLeftMs: number): void {
+    visit.leaseUntil = performance.now() + leaseLeftMs;
     if (visit.res.destroyed) return;
     if (this.#closed) {
       this.#refuseInProgress(visit, 1000);
@@ -381,7 +394,7 @@ class Middleware implements CaptureHost {
           this.#begin(visit, false);
         },
         giveUp: () => {
-          this.#refuseInProgress(visit, 1000);
+          this.#refuseInProgress(visit, (visit.leaseUntil ?? 0) - performance.now());
         },
       };
       visit.parked = parked;
@@ -414,9 +427,10 @@ class Middleware implements CaptureHost {
   }
 
   #storeFailed(visit: Visit, error: unknown): void {
-    if (this.#gaveUp(visit)) return;
+    const verdict = this.#tellStoreError(error, visit.req, visit.facts, 'claim');
+    if (this.#isOver(visit)) return;
     if (visit.parked) this.#parking.leave(visit.parked);
-    if (this.#tellStoreError(error, visit.req, visit.facts, 'claim') === 'pass') {
+    if (verdict === 'pass') {
       this.#unguarded.add(visit.req);
       visit.next();
     } else this.#refuse(visit, problem('store-unavailable', 'Try again later, with the same key.', 1000));
@@ -464,7 +478,7 @@ class Middleware implements CaptureHost {
     if (store instanceof MemoryStore) return new MemoryDesk(store, this.#settings);
     if (isAtomicStore(store)) return new ContractDesk(store, this.#settings);
     this.#warnings.warn('WRN_REPRISE_STORE_NOT_ATOMIC');
-    return new ContractDesk(new SimpleStoreAdapter(store), this.#settings);
+    return new ContractDesk(new SimpleStoreAdapter(store, this.#settings.storeTimeoutMs), this.#settings);
   }
 
   /** Says what looks like a mistake already now. */
@@ -495,6 +509,12 @@ interface Visit {
   readonly next: Next;
   readonly facts: RequestFacts;
   parked?: Parked;
+  /** When the lease of the claim that it waits for is over, as far as it was told. */
+  leaseUntil?: number;
+}
+
+function closedError(): Error {
+  return withCode(new Error('This idempotency middleware is closed'), 'ERR_REPRISE_STORE_CLOSED');
 }
 
 function end(claim: HeldClaim, how: Answer | Settlement): boolean | Promise<boolean> {

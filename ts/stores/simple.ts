@@ -1,4 +1,6 @@
+import { withCode } from '../errors.js';
 import { native } from '../native.js';
+import { within } from '../timeout.js';
 import type { NativeMemoryStore } from '../../native/binding.js';
 import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from './contract.js';
 import { decodeHead, encodeHead } from './head.js';
@@ -17,34 +19,47 @@ export class SimpleStoreAdapter implements AtomicStore {
   readonly #claims: NativeMemoryStore;
   /** What the claims of this process were made for: it goes into the record with the answer. */
   readonly #requests = new Map<string, Held>();
+  /** The records that are being looked up, each by a claim that is held meanwhile. */
+  readonly #lookups = new Map<string, Promise<StoredResponse | null | undefined>>();
+  readonly #timeoutMs: number;
 
-  constructor(store: IdempotencyStore) {
+  /** A lookup that takes longer than `timeoutMs` milliseconds has failed: its claim must not stay held. */
+  constructor(store: IdempotencyStore, timeoutMs = 1_000) {
     this.#store = store;
+    this.#timeoutMs = timeoutMs;
     this.#claims = new native.NativeMemoryStore('private', '', CLAIMS.maxBytes, CLAIMS.maxEntries);
   }
 
   async claim(request: ClaimRequest): Promise<ClaimOutcome> {
     const { key, fingerprint, identity, owner, leaseMs, ttl, overIndeterminate = false } = request;
+    // Who asks while a record is being looked up is told what is found: the claim that is held for it says nothing yet.
+    for (let lookup = this.#lookups.get(key); lookup !== undefined; lookup = this.#lookups.get(key)) {
+      const found = answerFrom(await lookup, request);
+      if (found) return found;
+    }
     const names = { key, fingerprint, identity, owner, leaseMs, overIndeterminate, retentionMs: ttl * 1000 };
     const { outcome, fence = 0, progress, leaseLeftMs = 0, differs } = this.#claims.claim(names);
     if (outcome === 'in-progress') return { outcome, leaseLeftMs };
     if (outcome === 'mismatch') return { outcome, differs: differs as 'fingerprint' | 'identity' };
     if (outcome !== 'claimed') return { outcome: outcome as 'indeterminate' | 'full' };
     const claim = { key, owner, fence };
-    let kept;
+    let found;
     try {
-      kept = await this.#store.get(key);
+      const lookup = within(this.#lookUp(key), this.#timeoutMs);
+      this.#lookups.set(key, lookup);
+      found = answerFrom(await lookup, request);
     } catch (error) {
       this.#claims.end(claim, 'release', ttl * 1000);
       throw error;
+    } finally {
+      this.#lookups.delete(key);
     }
-    const found = kept && answerFrom(kept, request);
-    if (found && !(found.outcome === 'indeterminate' && overIndeterminate)) {
+    if (found) {
       this.#claims.end(claim, 'release', ttl * 1000);
       return found;
     }
     this.#forgetTheOldest();
-    this.#requests.set(key, { fence, fingerprint, identity, committed: false });
+    this.#requests.set(key, { fence, fingerprint, identity, leaseMs, committed: false });
     return { outcome, fence, ...(progress && { progress }) };
   }
 
@@ -102,6 +117,7 @@ export class SimpleStoreAdapter implements AtomicStore {
     if (claimed) return { state: 'indeterminate', fence: claimed.fence, expiresInMs: claimed.leftMs };
     const kept = await this.#store.get(key);
     if (!kept) return undefined;
+    checkRecord(kept);
     // The user's store knows how long it keeps it, and has no way to tell.
     return kept.state === 'completed' ? { state: 'completed', answer: answerOf(kept) } : { state: kept.state };
   }
@@ -112,6 +128,10 @@ export class SimpleStoreAdapter implements AtomicStore {
     const kept = await this.#store.get(key);
     if (kept) await this.#store.delete(key);
     return claimed || Boolean(kept);
+  }
+
+  async #lookUp(key: string): Promise<StoredResponse | null | undefined> {
+    return this.#store.get(key);
   }
 
   /** A claim that nobody ended is of no use once its lease is over; so many are never held at once. */
@@ -132,7 +152,7 @@ export class SimpleStoreAdapter implements AtomicStore {
   ): Promise<boolean> {
     const held = this.#held(claim);
     // A claim that was lost must not write over its successor's record.
-    if (held === undefined || !this.#claims.renew(claim, LEASE_OF_A_WRITE_MS)) return false;
+    if (held === undefined || !this.#claims.renew(claim, Math.max(held.leaseMs, this.#timeoutMs))) return false;
     await this.#store.set(
       claim.key,
       record({ fingerprint: held.fingerprint, identity: held.identity }),
@@ -145,20 +165,43 @@ export class SimpleStoreAdapter implements AtomicStore {
   }
 }
 
-/** Holds a claim while its last write is under way. */
-const LEASE_OF_A_WRITE_MS = 30_000;
-
 interface Held {
   readonly fence: number;
   readonly fingerprint: string;
   readonly identity: string;
+  readonly leaseMs: number;
   committed: boolean;
 }
 
-function answerFrom(kept: StoredResponse, asked: { fingerprint: string; identity: string }): ClaimOutcome {
+/** What a record says to a request; nothing where there is none, or the request may run over it. */
+function answerFrom(kept: StoredResponse | null | undefined, asked: ClaimRequest): ClaimOutcome | undefined {
+  if (kept === null || kept === undefined) return undefined;
+  checkRecord(kept);
   if (kept.fingerprint !== asked.fingerprint) return { outcome: 'mismatch', differs: 'fingerprint' };
   if (kept.identity !== asked.identity) return { outcome: 'mismatch', differs: 'identity' };
-  return kept.state === 'completed' ? { outcome: 'completed', answer: answerOf(kept) } : { outcome: kept.state };
+  if (kept.state === 'completed') return { outcome: 'completed', answer: answerOf(kept) };
+  return kept.state === 'indeterminate' && asked.overIndeterminate ? undefined : { outcome: kept.state };
+}
+
+/** Refuses what reprise has not written: replayed, it would be nobody's answer. */
+function checkRecord(kept: StoredResponse): void {
+  const { state, fingerprint, identity } = kept as Partial<StoredResponse>;
+  const isVerdict = state === 'not-replayable' || state === 'indeterminate';
+  if (typeof fingerprint === 'string' && typeof identity === 'string' && (isVerdict || isAnswer(kept))) return;
+  throw withCode(new TypeError('The store returned what is no record of reprise'), 'ERR_REPRISE_STORE_RECORD');
+}
+
+function isAnswer(kept: Partial<StoredResponse>): boolean {
+  if (kept.state !== 'completed') return false;
+  const { statusCode, headers, body, timestamp } = kept as Record<string, unknown>;
+  const isPair = (pair: unknown) => Array.isArray(pair) && pair.every((text) => typeof text === 'string');
+  return (
+    typeof statusCode === 'number' &&
+    typeof body === 'string' &&
+    typeof timestamp === 'string' &&
+    Array.isArray(headers) &&
+    headers.every(isPair)
+  );
 }
 
 function answerOf(kept: StoredResponse & { state: 'completed' }): KeptAnswer {
