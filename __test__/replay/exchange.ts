@@ -67,10 +67,11 @@ const PASSING = new Set([
 export function lasting(rawHeaders: readonly string[], but: readonly string[] = []): [string, string][] {
   const fields: [string, string][] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) fields.push([rawHeaders[i] ?? '', rawHeaders[i + 1] ?? '']);
-  const names = [...new Set(fields.map(([name]) => name))];
+  // Of one name, in whatever case, the order of the lines means something.
+  const names = [...new Set(fields.map(([name]) => name.toLowerCase()))];
   return names
-    .filter((name) => !PASSING.has(name.toLowerCase()) && !but.includes(name.toLowerCase()))
-    .flatMap((name) => fields.filter((field) => field[0] === name));
+    .filter((name) => !PASSING.has(name) && !but.includes(name))
+    .flatMap((name) => fields.filter((field) => field[0].toLowerCase() === name));
 }
 
 /** Expects a replay of the first answer: same status, message, header fields and bytes, marked as one. */
