@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.ChaosEngine = nativeBinding.ChaosEngine
+module.exports.NativeFileStore = nativeBinding.NativeFileStore
 module.exports.NativeMemoryStore = nativeBinding.NativeMemoryStore
 module.exports.NativeRetryBudget = nativeBinding.NativeRetryBudget
 module.exports.ChaosInjected = nativeBinding.ChaosInjected
@@ -845,6 +846,7 @@ module.exports.decodeCheckpoint = nativeBinding.decodeCheckpoint
 module.exports.encodeCheckpoint = nativeBinding.encodeCheckpoint
 module.exports.identifier = nativeBinding.identifier
 module.exports.jitteredDelay = nativeBinding.jitteredDelay
+module.exports.openFileStore = nativeBinding.openFileStore
 module.exports.parseRetryAfter = nativeBinding.parseRetryAfter
 module.exports.parseRetryAfterMs = nativeBinding.parseRetryAfterMs
 module.exports.retryDelays = nativeBinding.retryDelays

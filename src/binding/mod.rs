@@ -5,6 +5,7 @@
 
 mod chaos;
 mod checkpoint;
+mod file_store;
 mod idempotency;
 mod retry;
 mod store_contract;
