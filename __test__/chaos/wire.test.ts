@@ -1,25 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import net from 'node:net';
 import express from 'express';
 import { describe, expect, it } from 'vitest';
 import { idempotencyMiddleware } from '../../ts/index.js';
 import type { ChaosFault } from '../../ts/index.js';
 import { ask, chaosFor, countingHandler, onExpress5, serve, stacks, until } from './harness.js';
-
-/** What a raw TCP client sees of one request: the bytes, and how the connection ended. */
-function raw(port: number, head = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n') {
-  return new Promise<{ bytes: string; ending: string }>((resolve) => {
-    const socket = net.connect(port, '127.0.0.1');
-    let [bytes, ending] = ['', ''];
-    socket.on('data', (chunk) => (bytes += chunk.toString()));
-    socket.on('end', () => (ending = 'FIN'));
-    socket.on('error', (error: NodeJS.ErrnoException) => (ending = error.code ?? ''));
-    socket.on('close', () => {
-      resolve({ bytes, ending });
-    });
-    socket.write(head);
-  });
-}
+import { raw } from './raw.js';
 
 const withFault = (fault: ChaosFault) => chaosFor({ rules: [{ name: 'broken', fault }] });
 
