@@ -67,8 +67,9 @@ export { setTestMode, type TestMode } from './retry/test-mode.js';
 export { traceContext, type OpenTelemetryApi, type TraceContext } from './retry/trace.js';
 
 export { createChaos } from './chaos/chaos.js';
-export type { Chaos, ChaosMetrics, ChaosMiddleware } from './chaos/chaos.js';
+export type { Chaos, ChaosMetrics, ChaosMiddleware, ChaosStatus } from './chaos/chaos.js';
 export { chaosMiddleware, getChaosMetrics, initChaos, registerKernel } from './chaos/default.js';
+export type { ChaosState } from './chaos/life.js';
 export type { KillKernel } from './chaos/kernels.js';
 export type { ChaosOptions } from './chaos/options.js';
 export type { ChaosDelay } from './chaos/delay.js';
