@@ -1196,6 +1196,37 @@ declare function setTestMode(options: TestMode | false): () => void;
  */
 type KillKernel = () => unknown;
 
+/** How long a delay is, in milliseconds. What a law would put above `maxMs` (default 60 000) is that. */
+type ChaosDelay = 
+/** Whole milliseconds from `minMs` to `maxMs`, each as likely; the same twice for a fixed delay. */
+{
+    readonly law: 'uniform';
+    readonly minMs: number;
+    readonly maxMs: number;
+} | {
+    readonly law: 'normal';
+    readonly meanMs: number;
+    readonly deviationMs: number;
+    readonly maxMs?: number;
+}
+/** `sigma`: the standard deviation of the logarithm. */
+ | {
+    readonly law: 'lognormal';
+    readonly medianMs: number;
+    readonly sigma: number;
+    readonly maxMs?: number;
+} | {
+    readonly law: 'pareto';
+    readonly minMs: number;
+    readonly alpha: number;
+    readonly maxMs?: number;
+}
+/** Pairs of a share and the delay that it stays at or below, from share 0 to share 1, with lines between them. */
+ | {
+    readonly law: 'percentiles';
+    readonly points: readonly (readonly [share: number, ms: number])[];
+};
+
 /** How a connection ends: with a FIN, as if the server had closed it, or with a RST, as if it had died. */
 type Ending = 'hangup' | 'reset';
 
@@ -1232,36 +1263,7 @@ type ChaosFault =
  | {
     readonly kind: 'kernel-kill';
 };
-/** How long a delay is, in milliseconds. What a law would put above `maxMs` (default 60 000) is that. */
-type ChaosDelay = 
-/** Whole milliseconds from `minMs` to `maxMs`, each as likely; the same twice for a fixed delay. */
-{
-    readonly law: 'uniform';
-    readonly minMs: number;
-    readonly maxMs: number;
-} | {
-    readonly law: 'normal';
-    readonly meanMs: number;
-    readonly deviationMs: number;
-    readonly maxMs?: number;
-}
-/** `sigma`: the standard deviation of the logarithm. */
- | {
-    readonly law: 'lognormal';
-    readonly medianMs: number;
-    readonly sigma: number;
-    readonly maxMs?: number;
-} | {
-    readonly law: 'pareto';
-    readonly minMs: number;
-    readonly alpha: number;
-    readonly maxMs?: number;
-}
-/** Pairs of a share and the delay that it stays at or below, from share 0 to share 1, with lines between them. */
- | {
-    readonly law: 'percentiles';
-    readonly points: readonly (readonly [share: number, ms: number])[];
-};
+
 /** Which requests a rule is for; all conditions that are given must hold. */
 interface ChaosMatch {
     /** Paths, each with everything below it, as in `excludedPaths`. */

@@ -71,5 +71,7 @@ export type { Chaos, ChaosMetrics, ChaosMiddleware } from './chaos/chaos.js';
 export { chaosMiddleware, getChaosMetrics, initChaos, registerKernel } from './chaos/default.js';
 export type { KillKernel } from './chaos/kernels.js';
 export type { ChaosOptions } from './chaos/options.js';
+export type { ChaosDelay } from './chaos/delay.js';
 export type { Ending } from './chaos/faults/connection.js';
-export type { ChaosDelay, ChaosFault, ChaosMatch, ChaosRule } from './chaos/rules.js';
+export type { ChaosFault } from './chaos/faults/fault.js';
+export type { ChaosMatch, ChaosRule } from './chaos/rules.js';

@@ -1,18 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
+import type { ChaosHit } from '../../native/binding.js';
 import { native } from '../native.js';
 import { isForbidden } from './environment.js';
-import { endConnection, loseResponse } from './faults/connection.js';
-import { answerError } from './faults/error.js';
-import { HeldRequests } from './held.js';
+import { ActiveFaults } from './faults/active.js';
+import { countsAs, inject } from './faults/inject.js';
 import { Kernels } from './kernels.js';
 import type { KillKernel } from './kernels.js';
 import { checkChaosOptions, withDefaults } from './options.js';
 import type { ChaosOptions } from './options.js';
 import { pathMatcher, pathOf } from './paths.js';
 import { matcherOf, planRule } from './rules.js';
-import type { ChaosFault } from './rules.js';
 
 /** A middleware for Express 4 and 5, Connect and plain `node:http`. */
 export type ChaosMiddleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
@@ -89,7 +88,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
   const armedAt = performance.now();
   const decide = engine.decider();
   const isExcluded = pathMatcher(settings.excludedPaths);
-  const held = new HeldRequests();
+  const active = new ActiveFaults();
   const decided = Symbol('reprise.chaos.decided');
 
   const middleware: ChaosMiddleware = (req, res, next) => {
@@ -121,55 +120,21 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
         engine.count('kernel-kill');
       });
     }
-    const goOn = () => {
+    const injectHit = (hit: ChaosHit | undefined, goOn: (error?: unknown) => void) => {
       // Closed while the request was held: nothing more is injected.
-      const chosen = fault && armed ? rules[fault.rule]?.fault : undefined;
-      if (chosen === undefined || fault === undefined) next();
-      else inject(chosen, fault.drawn, req, res, next);
+      const chosen = hit && armed ? rules[hit.rule]?.fault : undefined;
+      if (chosen === undefined || hit === undefined) {
+        goOn();
+        return;
+      }
+      const done = () => {
+        engine.count(countsAs(chosen));
+      };
+      inject(chosen, { req, res, drawn: hit.drawn, active, done, next: goOn });
     };
-    if (!latency) {
-      goOn();
-      return;
-    }
-    engine.count('latency');
-    held.hold(req, res, latency.drawn, goOn);
-  };
-
-  const failed = () => {
-    engine.count('failure');
-  };
-  const inject = (
-    fault: ChaosFault,
-    drawn: number,
-    req: IncomingMessage,
-    res: ServerResponse,
-    next: (error?: unknown) => void,
-  ) => {
-    switch (fault.kind) {
-      case 'error':
-        failed();
-        answerError(res, drawn);
-        return;
-      case 'hang':
-        failed();
-        held.hang(res, () => {
-          endConnection(req, 'hangup');
-        });
-        return;
-      case 'hangup':
-      case 'reset':
-        failed();
-        endConnection(req, fault.kind);
-        return;
-      case 'lost-response':
-        loseResponse(req, res, fault.ending ?? 'reset', failed);
-        next();
-        return;
-      case 'latency':
-      case 'kernel-kill':
-        // Decided apart from this one: a request may be held, lose a kernel, and fail.
-        next();
-    }
+    injectHit(latency, () => {
+      injectHit(fault, next);
+    });
   };
 
   return {
@@ -182,7 +147,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     registerKernel: (id, kill) => kernels.register(id, kill),
     close() {
       armed = false;
-      held.releaseAll();
+      active.releaseAll();
     },
   };
 }
