@@ -6,8 +6,10 @@ import { native } from '../native.js';
 import { isForbidden } from './environment.js';
 import { ActiveFaults } from './faults/active.js';
 import { countsAs, inject } from './faults/inject.js';
-import { Kernels } from './kernels.js';
-import type { KillKernel } from './kernels.js';
+import { KernelKills } from './kernels/kills.js';
+import type { KernelReport } from './kernels/kills.js';
+import { Kernels } from './kernels/registry.js';
+import type { RegisterKernel } from './kernels/registry.js';
 import { checkChaosOptions, withDefaults } from './options.js';
 import type { ChaosOptions } from './options.js';
 import { pathMatcher, pathOf } from './paths.js';
@@ -43,15 +45,16 @@ export interface Chaos {
   /** The counts as they stand; still there after {@link close}. */
   readonly metrics: () => ChaosMetrics;
   /**
-   * Names a kernel that may be killed. A killed one must be registered again when it was restarted. Registering an
-   * id that is there replaces its kill.
+   * Names a kernel that may be killed: a {@link Kernel}, as {@link kernelOf} makes one, or an id and a kill. A killed
+   * one must be registered again when it was restarted. Registering an id that is there replaces that kernel.
    *
-   * @param id which; among several, the victim is chosen by the seed over the sorted ids
-   * @param kill ends it; see {@link KillKernel}
    * @returns takes the registration back
-   * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`
+   * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`, `ERR_REPRISE_INVALID_OPTION` or
+   *   `ERR_REPRISE_UNKNOWN_OPTION`
    */
-  readonly registerKernel: (id: string, kill: KillKernel) => () => void;
+  readonly registerKernel: RegisterKernel;
+  /** The kernels that could be killed now, and what else happened to them. */
+  readonly kernels: () => KernelReport;
   /**
    * Turns it off for good: every delayed request goes on at once, to its handler; the connections of hanging ones are
    * closed; the middleware passes through.
@@ -89,6 +92,10 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
   const decide = engine.decider();
   const isExcluded = pathMatcher(settings.excludedPaths);
   const active = new ActiveFaults();
+  const kills = new KernelKills(kernels, seed, settings.kernelKills, active, () => {
+    engine.count('kernel-kill');
+  });
+  if (armed) kills.start();
   const decided = Symbol('reprise.chaos.decided');
 
   const middleware: ChaosMiddleware = (req, res, next) => {
@@ -105,7 +112,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     marks[decided] = true;
     let decision: ReturnType<typeof decide>;
     try {
-      decision = decide(requestKey(req, path), matchOf(req, path, kernels.size > 0), performance.now() - armedAt);
+      decision = decide(requestKey(req, path), matchOf(req, path, kills), performance.now() - armedAt);
     } catch (error) {
       next(error);
       return;
@@ -116,9 +123,8 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     }
     const { kill, latency, fault } = decision;
     if (kill) {
-      kernels.kill(Math.floor(kill.drawn * kernels.size), () => {
-        engine.count('kernel-kill');
-      });
+      const killing = rules[kill.rule]?.fault;
+      if (killing?.kind === 'kernel-kill') kills.kill(kill.drawn, killing.group);
     }
     const injectHit = (hit: ChaosHit | undefined, goOn: (error?: unknown) => void) => {
       // Closed while the request was held: nothing more is injected.
@@ -144,9 +150,11 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     seed,
     middleware: () => middleware,
     metrics: () => engine.metrics(),
-    registerKernel: (id, kill) => kernels.register(id, kill),
+    registerKernel: kernels.register,
+    kernels: () => kills.report(),
     close() {
       armed = false;
+      kills.stop();
       active.releaseAll();
     },
   };
@@ -171,7 +179,8 @@ function announce(owner: string, options: ChaosOptions, seed: string): void {
     options.rules === undefined &&
     options.failureProbability === undefined &&
     options.latencyProbability === undefined &&
-    options.kernelKillProbability === undefined
+    options.kernelKillProbability === undefined &&
+    options.kernelKills === undefined
   ) {
     process.emitWarning(
       `${owner}: chaos is armed, but no probability was given and each is 0 by default, so nothing will happen`,

@@ -29,6 +29,8 @@ const CHANNELS = new Map(BOUNDARIES.map((boundary) => [boundary, channel(boundar
 
 /** Tells whoever listens that a task is at a boundary. What a listener throws goes to the process, not to the task. */
 export function passes(boundary: CheckpointBoundary, taskId: string, sequence: number): void {
+  const found = CHANNELS.get(boundary);
+  if (found?.hasSubscribers !== true) return;
   const passage: CheckpointPassage = { boundary, taskId, sequence };
-  CHANNELS.get(boundary)?.publish(passage);
+  found.publish(passage);
 }

@@ -1,7 +1,6 @@
 import { ChildProcess } from 'node:child_process';
 import { Worker } from 'node:worker_threads';
-import { checkOptions, invalidArgument, invalidOption, oneOf, wholeNumberBetween } from '../../options.js';
-import type { OptionRule, OptionRules } from '../../options.js';
+import { checkShape, invalidArgument, invalidOption, oneOf, wholeNumberBetween } from '../../options.js';
 import { kernelName } from './registry.js';
 import type { Kernel, KillKernel } from './registry.js';
 
@@ -20,16 +19,10 @@ export type KernelMode =
 /** What {@link kernelOf} takes besides the kernel. */
 export type KernelOfOptions = Pick<Kernel, 'id' | 'group'> & KernelMode;
 
-const MODES = ['kill', 'term', 'pause'] as const;
+const mode = oneOf('kill', 'term', 'pause');
 const ms = wholeNumberBetween(0, 2_147_483_647, 'milliseconds');
-
-const RULES: OptionRules<{ id: string; group: string; mode: string; graceMs: number; forMs: number }> = {
-  id: kernelName,
-  group: kernelName,
-  mode: oneOf(...MODES),
-  graceMs: ms,
-  forMs: ms,
-};
+const named = { id: kernelName, group: kernelName, mode };
+const MODES = { kill: named, term: { ...named, graceMs: ms }, pause: { ...named, forMs: ms } };
 
 /**
  * A registration of a worker thread or a child process: `isAlive` as Node knows it, and a kill that is done when the
@@ -47,28 +40,19 @@ export function kernelOf(kernel: Worker | ChildProcess, options: KernelOfOptions
   if (!isWorker && !((kernel as unknown) instanceof ChildProcess)) {
     throw invalidArgument(TypeError, 'kernelOf', 'kernel', kernel, 'a Worker (worker_threads) or a ChildProcess');
   }
-  checkOptions('kernelOf', options as Record<string, unknown>, RULES as OptionRules<Record<string, unknown>>);
+  checkShape('kernelOf', { mode: 'kill', ...options }, 'mode', MODES, ['group', 'graceMs', 'forMs']);
+  checkMode(isWorker ? 'worker' : 'process', options.mode ?? 'kill');
   const { id, group } = options;
-  if ((id as unknown) === undefined) throw invalidOption(TypeError, 'kernelOf', 'id', undefined, kernelName.allowed);
-  checkMode(isWorker ? 'worker' : 'process', options);
   return isWorker
     ? { id, group, isAlive: () => isRunning(kernel), kill: () => isRunning(kernel) && kernel.terminate() }
     : { id, group, isAlive: () => hasProcess(kernel), kill: killOf(kernel, options) };
 }
 
 /** Refuses what cannot be done, here and to this kind of kernel. */
-function checkMode(kind: 'worker' | 'process', options: KernelMode): void {
-  const mode = options.mode ?? 'kill';
-  if (mode !== 'kill' && (kind === 'worker' || process.platform === 'win32')) {
-    const why = kind === 'worker' ? 'a worker thread takes no signals' : 'Windows has no such signals';
-    throw invalidOption(RangeError, 'kernelOf', 'mode', mode, `'kill', since ${why}`);
-  }
-  for (const [name, of] of [['graceMs', 'term'] as const, ['forMs', 'pause'] as const]) {
-    const value = (options as Record<string, unknown>)[name];
-    if (value !== undefined && mode !== of) {
-      throw invalidOption(TypeError, 'kernelOf', name, value, `nothing, unless mode is '${of}'`);
-    }
-  }
+function checkMode(kind: 'worker' | 'process', mode: 'kill' | 'term' | 'pause'): void {
+  if (mode === 'kill' || (kind === 'process' && process.platform !== 'win32')) return;
+  const why = kind === 'worker' ? 'a worker thread takes no signals' : 'Windows has no such signals';
+  throw invalidOption(RangeError, 'kernelOf', 'mode', mode, `'kill', since ${why}`);
 }
 
 function killOf(child: ChildProcess, options: KernelMode): KillKernel {
