@@ -32,7 +32,7 @@ function tellingStore(tell: (what: string) => void): AtomicStore {
       const method = (target[name] as (...args: unknown[]) => Promise<unknown>).bind(target);
       return name === 'save' || name === 'complete' ? (...args: unknown[]) => around(() => method(...args)) : method;
     },
-  }) as unknown as AtomicStore;
+  });
 }
 
 /** A chaos whose one kernel starts again whenever it is killed, and tells. */

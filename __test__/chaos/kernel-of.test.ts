@@ -33,7 +33,8 @@ const never = new AbortController().signal;
 const strike = (kernel: Kernel, released = never) => Promise.resolve(kernel.kill(released));
 
 /** The state of a process as Linux tells it: T is stopped. */
-const stateOf = ({ pid }: ChildProcess) => /\) (\w) /.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1];
+const stateOf = ({ pid }: { readonly pid?: number | undefined }) =>
+  /\) (\w) /.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1];
 
 it('a worker thread is terminated, even in the middle of a loop without end', async () => {
   const started = await worker('while (true);');
@@ -131,7 +132,7 @@ it.runIf(process.platform === 'linux')('a process that exits leaves nobody pause
   onTestFinished(() => {
     process.kill(pid, 'SIGKILL');
   });
-  await until(() => stateOf({ pid } as ChildProcess) !== 'T');
+  await until(() => stateOf({ pid }) !== 'T');
 });
 
 it('only what can be done is taken', async () => {
