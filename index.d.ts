@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -1267,6 +1267,21 @@ interface KernelReport {
     readonly live: readonly string[];
 }
 
+/** Whether an instance injects, since when, and until when or why not. */
+type ChaosState = 
+/** It injects; `until` is when it disarms itself, `null` if never. */
+{
+    readonly state: 'armed';
+    readonly since: Date;
+    readonly until: Date | null;
+}
+/** It passes every request through. A halt is that of a guard rail; only `arm()` ends it. `closed` is for good. */
+ | {
+    readonly state: 'disarmed' | 'halted' | 'closed';
+    readonly since: Date;
+    readonly reason: string;
+};
+
 /** How long a delay is, in milliseconds. What a law would put above `maxMs` (default 60 000) is that. */
 type ChaosDelay = 
 /** Whole milliseconds from `minMs` to `maxMs`, each as likely; the same twice for a fixed delay. */
@@ -1406,6 +1421,11 @@ interface ChaosOptions {
      * `'exclusive'` for `rules`, `'independent'` for the probabilities above.
      */
     readonly selection?: 'exclusive' | 'independent' | undefined;
+    /**
+     * The longest time that it may be armed at a stretch, in milliseconds, up to 2,147,483,647 (24.8 days): then it
+     * disarms itself. Default: no end; in production it is needed, and 15 minutes for {@link initChaos}.
+     */
+    readonly maxDurationMs?: number | undefined;
 }
 
 /** A middleware for Express 4 and 5, Connect and plain `node:http`. */
@@ -1425,9 +1445,16 @@ interface ChaosMetrics {
     /** `latenciesInjected / totalRequests`; 0 while there was no request. */
     readonly latencyRate: number;
 }
+/** Where an instance stands; a document that can be shown as JSON. */
+type ChaosStatus = ChaosState & {
+    /** Faults that hold something now: a request, an answer, a connection. 0 whenever it is not armed. */
+    readonly activeFaults: number;
+    /** The seed that it decides by. */
+    readonly seed: string;
+};
 /** Chaos of one configuration. It shares nothing with any other; its functions may be taken apart from it. */
 interface Chaos {
-    /** Whether it injects anything: `enabled`, allowed here, and not closed. */
+    /** Whether it injects anything now. */
     readonly armed: boolean;
     /** The seed that it decides by; given again, it makes the same decisions. */
     readonly seed: string;
@@ -1435,6 +1462,35 @@ interface Chaos {
     readonly middleware: () => ChaosMiddleware;
     /** The counts as they stand; still there after {@link close}. */
     readonly metrics: () => ChaosMetrics;
+    /** Whether it is armed, since when, until when or why not, and what it holds. */
+    readonly status: () => ChaosStatus;
+    /**
+     * Starts to inject, whatever it was before: ramps and windows begin now, a halt is over. What was counted stays.
+     *
+     * @param forMs disarms itself after so many milliseconds; default `maxDurationMs`. One is needed in production
+     * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`; Error with code
+     *   `ERR_REPRISE_CHAOS_IN_PRODUCTION` without the override there, `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
+     */
+    readonly arm: (forMs?: number) => void;
+    /**
+     * Ends to inject: every delayed request goes on at once, to its handler; the connections of hanging ones are closed;
+     * the middleware passes through. Nothing happens if it is not armed. SIGTERM does it, too.
+     *
+     * @param reason what the status says then
+     */
+    readonly disarm: (reason?: string) => void;
+    /**
+     * Decides by other options from now on. What is left out stays as it is; `rules` take the place of the
+     * probabilities and the other way round. What is held goes on as it was decided. Counts and attempts stay, and so do
+     * `first`, `every` and `max` of a rule that keeps its name; a new seed has attempts of its own. A shorter
+     * `maxDurationMs` ends the present run earlier, a longer one holds from the next {@link arm} on.
+     *
+     * @throws as {@link createChaos} does, and nothing is changed; Error with code `ERR_REPRISE_CHAOS_IN_PRODUCTION`
+     *   where it is armed and no longer allowed: it disarms; `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
+     */
+    readonly update: (change: ChaosOptions) => void;
+    /** Sets the counts to zero and forgets which attempts were seen: the same requests meet the same faults again. */
+    readonly reset: () => void;
     /**
      * Names a kernel that may be killed: a {@link Kernel}, as {@link kernelOf} makes one, or an id and a kill. A killed
      * one must be registered again when it was restarted. Registering an id that is there replaces that kernel.
@@ -1446,10 +1502,7 @@ interface Chaos {
     readonly registerKernel: RegisterKernel;
     /** The kernels that could be killed now, and what else happened to them. */
     readonly kernels: () => KernelReport;
-    /**
-     * Turns it off for good: every delayed request goes on at once, to its handler; the connections of hanging ones are
-     * closed; the middleware passes through.
-     */
+    /** {@link disarm}s it for good. */
     readonly close: () => void;
 }
 /**
@@ -1471,7 +1524,8 @@ declare function createChaos(options?: ChaosOptions): Chaos;
  *
  * The environment wins over the options: `CHAOS_FAILURE_RATE`, `CHAOS_LATENCY_RATE`, `CHAOS_LATENCY_RANGE`
  * (`100-5000`), `CHAOS_KERNEL_KILL_RATE`, `CHAOS_SEED`; with `CHAOS_ENABLED` an off wins, whoever says it. With
- * `NODE_ENV=production` nothing is armed unless `CHAOS_ENGINEERING_OVERRIDE=true`.
+ * `NODE_ENV=production` nothing is armed unless `CHAOS_ENGINEERING_OVERRIDE=true`, and then for `maxDurationMs`, or 15
+ * minutes if that is not given.
  *
  * @returns the instance; `close()` turns it off
  * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_OPTION`, `ERR_REPRISE_UNKNOWN_OPTION` or
@@ -1538,4 +1592,4 @@ type KernelOfOptions = Pick<Kernel, 'id' | 'group'> & KernelMode;
 declare function kernelOf(kernel: Worker | ChildProcess, options: KernelOfOptions): Kernel;
 
 export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, ChaosState, ChaosStatus, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

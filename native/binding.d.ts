@@ -59,6 +59,13 @@ export declare class ChaosEngine {
    * arming) to the decision, null for the many requests to which nothing happens. Take it once.
    */
   decider(): (arg0: string, arg1: number, arg2: number) => ChaosDecision | null
+  /**
+   * Decides by another plan from now on; counts, attempts under the same seed, and the counts of rules of the same
+   * name stay. Fails, with nothing changed, for a plan that the wrapper should have refused.
+   */
+  update(plan: ChaosPlan): void
+  /** Starts at zero again, under the same plan: no attempt seen, nothing counted. */
+  reset(): void
   /** Counts one fault that took effect. */
   count(injected: ChaosInjected): void
   /** The counts as they stand. */

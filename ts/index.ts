@@ -68,12 +68,13 @@ export { setTestMode, type TestMode } from './retry/test-mode.js';
 export { traceContext, type OpenTelemetryApi, type TraceContext } from './retry/trace.js';
 
 export { createChaos } from './chaos/chaos.js';
-export type { Chaos, ChaosMetrics, ChaosMiddleware } from './chaos/chaos.js';
+export type { Chaos, ChaosMetrics, ChaosMiddleware, ChaosStatus } from './chaos/chaos.js';
 export { chaosMiddleware, getChaosMetrics, initChaos, registerKernel } from './chaos/default.js';
 export { kernelOf } from './chaos/kernels/kernel-of.js';
 export type { KernelMode, KernelOfOptions } from './chaos/kernels/kernel-of.js';
 export type { KernelKillOptions, KernelReport } from './chaos/kernels/kills.js';
 export type { Kernel, KillKernel, RegisterKernel } from './chaos/kernels/registry.js';
+export type { ChaosState } from './chaos/life.js';
 export type { ChaosOptions } from './chaos/options.js';
 export type { ChaosDelay } from './chaos/delay.js';
 export type { Ending } from './chaos/faults/connection.js';

@@ -76,6 +76,35 @@ describe('by time', () => {
     expect(killed).toHaveLength(1);
   });
 
+  it('disarm() stops it, arm() goes on with the sequence, reset() and another seed begin it again', () => {
+    const chaos = chaosFor({ kernelKills: { meanTimeBetweenMs: 1_000 } });
+    const killed = endless(chaos, ids);
+    const dies = (n: number) => {
+      const { afterMs, victim } = expected(n, 0, 1_000);
+      const before = killed.length;
+      vi.advanceTimersByTime(afterMs);
+      expect(killed.slice(before)).toEqual([victim]);
+    };
+    dies(0);
+    chaos.disarm();
+    expect(vi.getTimerCount()).toBe(0);
+    chaos.arm();
+    dies(1);
+    chaos.reset();
+    expect(chaos.kernels().killsAttempted).toBe(0);
+    dies(0);
+    // What does not concern kernels leaves them alone.
+    vi.advanceTimersByTime(expected(1, 0, 1_000).afterMs - 1);
+    chaos.update({ failureProbability: 0.5 });
+    vi.advanceTimersByTime(1);
+    expect(killed).toHaveLength(4);
+    chaos.update({ seed: 43 });
+    chaos.update({ seed: 42 });
+    dies(0);
+    chaos.update({ kernelKills: {} });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it('only kernels of its group die, and of a group never the last one', () => {
     const chaos = chaosFor({ kernelKills: { meanTimeBetweenMs: 1_000, group: 'search', neverLast: true } });
     const killed: string[] = [];
@@ -186,7 +215,8 @@ it('real workers and processes: counted when they have exited, a pause by itself
   await request();
   expect(chaos.kernels()).toEqual({ killsAttempted: 2, kernelsPaused: 0, live: [] });
   // It goes on, and is a kernel again.
-  chaos.close();
+  chaos.disarm();
+  expect(chaos.status().activeFaults).toBe(0);
   await until(() => chaos.kernels().kernelsPaused === 1);
   expect(chaos.kernels().live).toEqual(['child']);
   child.kill('SIGKILL');

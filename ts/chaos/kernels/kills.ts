@@ -85,66 +85,72 @@ export function checkKernelKills(owner: string, options: KernelKillOptions): voi
  */
 export class KernelKills {
   readonly #kernels: Kernels;
-  readonly #options: KernelKillOptions;
   readonly #active: ActiveFaults;
   readonly #killed: () => void;
-  readonly #draws: InstanceType<typeof native.ChaosKernelKills>;
-  readonly #boundaries: readonly CheckpointBoundary[];
+  #plan: KillPlan = { seed: '', options: {}, boundaries: [], draws: undefined };
   #isStarted = false;
   #timed = 0;
   #next: NodeJS.Timeout | undefined;
   #resting: NodeJS.Timeout | undefined;
   #attempted = 0;
+  #underWay = 0;
+  #killedOrPaused = 0;
   #paused = 0;
-  /** What `maxKills` bounds: kernels that are being struck, or were, and did not survive it. */
-  #spent = 0;
 
-  /** `killed` is called for every kernel that is gone, when it is; options are those that were checked. */
-  constructor(kernels: Kernels, seed: string, options: KernelKillOptions, active: ActiveFaults, killed: () => void) {
+  /** `killed` is called for every kernel that is gone, when it is. */
+  constructor(kernels: Kernels, active: ActiveFaults, killed: () => void) {
     this.#kernels = kernels;
-    this.#options = options;
     this.#active = active;
     this.#killed = killed;
-    const { meanTimeBetweenMs: meanMs, minGapMs: minMs = 0, atCheckpoints } = options;
-    this.#draws = new native.ChaosKernelKills({
-      seed,
-      ...(meanMs !== undefined && { gaps: { minMs, meanMs } }),
-      atCheckpoints: atCheckpoints?.probability ?? 0,
-    });
-    this.#boundaries = atCheckpoints === undefined ? [] : (atCheckpoints.boundaries ?? BOUNDARIES);
+  }
+
+  /** Goes by these options, which were checked, from now on. Another seed begins another sequence of gaps. */
+  configure(seed: string, options: KernelKillOptions): void {
+    const before = this.#plan;
+    if (before.seed === seed && before.options === options) return;
+    this.#leave();
+    if (before.seed !== seed) this.#timed = 0;
+    this.#plan = planOf(seed, options);
+    if (this.#isStarted) this.#enter();
   }
 
   /** Kills may happen from now on. */
   start(): void {
-    if (this.#isStarted) return;
+    if (!this.#isStarted) this.#enter();
     this.#isStarted = true;
-    for (const boundary of this.#boundaries) subscribe(boundaryChannel(boundary), this.#atBoundary);
-    this.#schedule();
   }
 
   /** None happens any more. What is under way comes to its end; what is held up is the business of the active faults. */
   stop(): void {
     this.#isStarted = false;
-    for (const boundary of this.#boundaries) unsubscribe(boundaryChannel(boundary), this.#atBoundary);
-    clearTimeout(this.#next);
+    this.#leave();
     clearTimeout(this.#resting);
     this.#resting = undefined;
   }
 
+  /** Counts from zero again, and the sequence of gaps begins again. */
+  reset(): void {
+    this.#attempted = this.#killedOrPaused = this.#paused = this.#timed = 0;
+    if (!this.#isStarted) return;
+    this.#leave();
+    this.#enter();
+  }
+
   /** Whether a kill for this group would find one. */
   hasCandidate(group: string | undefined): boolean {
-    return this.#kernels.hasCandidate({ group, neverLast: this.#options.neverLast });
+    return this.#kernels.hasCandidate({ group, neverLast: this.#plan.options.neverLast });
   }
 
   /** Kills the one that is this share, from 0 to below 1, of the way through the candidates. */
   kill(share: number, group: string | undefined): void {
-    const { minGapMs = 0, maxKills = Infinity, neverLast } = this.#options;
-    if (!this.#isStarted || this.#resting !== undefined || this.#spent >= maxKills) return;
+    const { minGapMs = 0, maxKills = Infinity, neverLast } = this.#plan.options;
+    const isSpent = this.#underWay + this.#killedOrPaused >= maxKills;
+    if (!this.#isStarted || this.#resting !== undefined || isSpent) return;
     const candidates = this.#kernels.candidates({ group, neverLast });
     const victim = candidates[Math.floor(share * candidates.length)];
     if (victim === undefined) return;
     this.#attempted++;
-    this.#spent++;
+    this.#underWay++;
     if (minGapMs > 0) this.#rest(minGapMs);
     const release = new AbortController();
     const over = this.#active.add(() => {
@@ -152,9 +158,10 @@ export class KernelKills {
     });
     this.#kernels.strike(victim, release.signal, (struck) => {
       over();
+      this.#underWay--;
+      if (struck !== 'survived') this.#killedOrPaused++;
       if (struck === 'killed') this.#killed();
-      else if (struck === 'paused') this.#paused++;
-      else this.#spent--;
+      if (struck === 'paused') this.#paused++;
     });
   }
 
@@ -170,20 +177,50 @@ export class KernelKills {
     }, forMs).unref();
   }
 
+  #enter(): void {
+    for (const boundary of this.#plan.boundaries) subscribe(boundaryChannel(boundary), this.#atBoundary);
+    this.#schedule();
+  }
+
+  #leave(): void {
+    for (const boundary of this.#plan.boundaries) unsubscribe(boundaryChannel(boundary), this.#atBoundary);
+    clearTimeout(this.#next);
+  }
+
   /** The next kill by time. Stopped and started again, the sequence goes on where it was. */
   #schedule(): void {
-    const next = this.#draws.timed(this.#timed);
-    if (next === null) return;
+    const next = this.#plan.draws?.timed(this.#timed);
+    if (!next) return;
     this.#next = setTimeout(() => {
       this.#timed++;
-      this.kill(next.victim, this.#options.group);
+      this.kill(next.victim, this.#plan.options.group);
       if (this.#isStarted) this.#schedule();
     }, next.afterMs).unref();
   }
 
   readonly #atBoundary = (message: unknown): void => {
     const { boundary, taskId, sequence } = message as CheckpointPassage;
-    const share = this.#draws.atCheckpoint(taskId, boundary, sequence);
-    if (share !== null) this.kill(share, this.#options.group);
+    const share = this.#plan.draws?.atCheckpoint(taskId, boundary, sequence);
+    if (typeof share === 'number') this.kill(share, this.#plan.options.group);
   };
+}
+
+/** What the kills of one configuration come to. */
+interface KillPlan {
+  readonly seed: string;
+  readonly options: KernelKillOptions;
+  readonly boundaries: readonly CheckpointBoundary[];
+  /** Absent where kernels die at requests only. */
+  readonly draws: InstanceType<typeof native.ChaosKernelKills> | undefined;
+}
+
+function planOf(seed: string, options: KernelKillOptions): KillPlan {
+  const { meanTimeBetweenMs: meanMs, minGapMs: minMs = 0, atCheckpoints } = options;
+  if (meanMs === undefined && atCheckpoints === undefined) return { seed, options, boundaries: [], draws: undefined };
+  const draws = new native.ChaosKernelKills({
+    seed,
+    ...(meanMs !== undefined && { gaps: { minMs, meanMs } }),
+    atCheckpoints: atCheckpoints?.probability ?? 0,
+  });
+  return { seed, options, boundaries: atCheckpoints ? (atCheckpoints.boundaries ?? BOUNDARIES) : [], draws };
 }
