@@ -7,8 +7,10 @@ import { checkArgument, invalidArgument, invalidOption } from '../options.js';
 import { forbiddenInProduction, isForbidden, isProduction } from './environment.js';
 import { ActiveFaults } from './faults/active.js';
 import { countsAs, inject } from './faults/inject.js';
-import { Kernels } from './kernels.js';
-import type { KillKernel } from './kernels.js';
+import { KernelKills } from './kernels/kills.js';
+import type { KernelKillOptions, KernelReport } from './kernels/kills.js';
+import { Kernels } from './kernels/registry.js';
+import type { RegisterKernel } from './kernels/registry.js';
 import { ChaosLife, closed } from './life.js';
 import type { ChaosState } from './life.js';
 import { checkChaosOptions, duration, withChange, withDefaults } from './options.js';
@@ -84,15 +86,16 @@ export interface Chaos {
   /** Sets the counts to zero and forgets which attempts were seen: the same requests meet the same faults again. */
   readonly reset: () => void;
   /**
-   * Names a kernel that may be killed. A killed one must be registered again when it was restarted. Registering an
-   * id that is there replaces its kill.
+   * Names a kernel that may be killed: a {@link Kernel}, as {@link kernelOf} makes one, or an id and a kill. A killed
+   * one must be registered again when it was restarted. Registering an id that is there replaces that kernel.
    *
-   * @param id which; among several, the victim is chosen by the seed over the sorted ids
-   * @param kill ends it; see {@link KillKernel}
    * @returns takes the registration back
-   * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`
+   * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`, `ERR_REPRISE_INVALID_OPTION` or
+   *   `ERR_REPRISE_UNKNOWN_OPTION`
    */
-  readonly registerKernel: (id: string, kill: KillKernel) => () => void;
+  readonly registerKernel: RegisterKernel;
+  /** The kernels that could be killed now, and what else happened to them. */
+  readonly kernels: () => KernelReport;
   /** {@link disarm}s it for good. */
   readonly close: () => void;
 }
@@ -117,6 +120,7 @@ export function createChaos(options?: ChaosOptions): Chaos {
 interface Configuration {
   readonly options: ChaosOptions;
   readonly rules: readonly ChaosRule[];
+  readonly kernelKills: KernelKillOptions;
   readonly maxDurationMs: number | undefined;
   readonly isExcluded: (path: string) => boolean;
   readonly matchOf: ReturnType<typeof matcherOf>;
@@ -124,10 +128,11 @@ interface Configuration {
 }
 
 function configure(options: ChaosOptions, randomSeed: string): Configuration {
-  const { rules, exclusive, excludedPaths, seed, maxDurationMs } = withDefaults(options);
+  const { rules, kernelKills, exclusive, excludedPaths, seed, maxDurationMs } = withDefaults(options);
   return {
     options,
     rules,
+    kernelKills,
     maxDurationMs,
     isExcluded: pathMatcher(excludedPaths),
     matchOf: matcherOf(rules),
@@ -148,7 +153,12 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
   const engine = new native.ChaosEngine(configuration.plan);
   const decide = engine.decider();
   const active = new ActiveFaults();
+  const kills = new KernelKills(kernels, active, () => {
+    engine.count('kernel-kill');
+  });
+  kills.configure(configuration.plan.seed, configuration.kernelKills);
   const life = new ChaosLife(forbidden ? 'not allowed in production' : 'not enabled', () => {
+    kills.stop();
     active.releaseAll();
   });
   const decided = Symbol('reprise.chaos.decided');
@@ -182,7 +192,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     marks[decided] = true;
     let decision: ReturnType<typeof decide>;
     try {
-      decision = decide(requestKey(req, path), matchOf(req, path, kernels.size > 0), elapsedMs);
+      decision = decide(requestKey(req, path), matchOf(req, path, kills), elapsedMs);
     } catch (error) {
       next(error);
       return;
@@ -193,9 +203,8 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     }
     const { kill, latency, fault } = decision;
     if (kill) {
-      kernels.kill(Math.floor(kill.drawn * kernels.size), () => {
-        engine.count('kernel-kill');
-      });
+      const killing = rules[kill.rule]?.fault;
+      if (killing?.kind === 'kernel-kill') kills.kill(kill.drawn, killing.group);
     }
     const injectHit = (hit: ChaosHit | undefined, goOn: (error?: unknown) => void) => {
       // Disarmed while the request was held: nothing more is injected.
@@ -221,6 +230,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
   let announced = false;
   const arm = (forMs: number | undefined) => {
     life.arm(forMs);
+    kills.start();
     if (!announced) announce(owner, configuration.options, configuration.plan.seed);
     announced = true;
   };
@@ -260,13 +270,16 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
       }
       const next = configure(withChange('chaos.update', configuration.options, change), configuration.plan.seed);
       engine.update(next.plan);
+      kills.configure(next.plan.seed, next.kernelKills);
       configuration = next;
       if (next.maxDurationMs !== undefined) life.endBy(next.maxDurationMs);
     },
     reset() {
       engine.reset();
+      kills.reset();
     },
-    registerKernel: (id, kill) => kernels.register(id, kill),
+    registerKernel: kernels.register,
+    kernels: () => kills.report(),
     close() {
       life.close();
     },
@@ -292,7 +305,8 @@ function announce(owner: string, options: ChaosOptions, seed: string): void {
     options.rules === undefined &&
     options.failureProbability === undefined &&
     options.latencyProbability === undefined &&
-    options.kernelKillProbability === undefined
+    options.kernelKillProbability === undefined &&
+    options.kernelKills === undefined
   ) {
     process.emitWarning(
       `${owner}: chaos is armed, but no probability was given and each is 0 by default, so nothing will happen`,

@@ -1,5 +1,6 @@
 import {
   aBoolean,
+  anObject,
   checkOptions,
   either,
   invalidArgument,
@@ -9,6 +10,8 @@ import {
   wholeNumberBetween,
 } from '../options.js';
 import type { OptionRule, OptionRules } from '../options.js';
+import { checkKernelKills } from './kernels/kills.js';
+import type { KernelKillOptions } from './kernels/kills.js';
 import { checkRules } from './rules.js';
 import type { ChaosRule } from './rules.js';
 
@@ -24,6 +27,8 @@ export interface ChaosOptions {
   readonly latencyRange?: readonly [min: number, max: number] | undefined;
   /** Share of requests at which one registered kernel is killed, 0 to 1. Default 0. */
   readonly kernelKillProbability?: number | undefined;
+  /** Kernel kills by time and at checkpoints, and what bounds every kill. Default: no such kills, no bounds. */
+  readonly kernelKills?: KernelKillOptions | undefined;
   /**
    * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
    * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
@@ -54,6 +59,7 @@ export interface ChaosSettings {
   readonly enabled: boolean;
   readonly exclusive: boolean;
   readonly rules: readonly ChaosRule[];
+  readonly kernelKills: KernelKillOptions;
   readonly excludedPaths: readonly string[];
   readonly seed: string | undefined;
   readonly maxDurationMs: number | undefined;
@@ -96,6 +102,7 @@ const rules: OptionRules<ChaosOptions> = {
   latencyProbability: probability,
   latencyRange,
   kernelKillProbability: probability,
+  kernelKills: anObject,
   excludedPaths,
   seed: either(wholeNumberBetween(0, Number.MAX_SAFE_INTEGER), seedText),
   rules: {
@@ -122,6 +129,7 @@ export function checkChaosOptions(owner: string, options: ChaosOptions | undefin
   }
   const settings = withDefaults(options);
   checkRules(owner, settings.rules, settings.exclusive);
+  checkKernelKills(owner, settings.kernelKills);
 }
 
 /**
@@ -149,11 +157,15 @@ export function withDefaults(options: ChaosOptions): ChaosSettings {
     enabled: options.enabled ?? true,
     exclusive: (options.selection ?? (options.rules ? 'exclusive' : 'independent')) === 'exclusive',
     rules: options.rules ?? flatRules(options),
+    kernelKills: options.kernelKills ?? NO_KERNEL_KILLS,
     excludedPaths: options.excludedPaths ?? ['/api/health', '/api/metrics'],
     seed: options.seed === undefined ? undefined : String(options.seed),
     maxDurationMs: options.maxDurationMs,
   };
 }
+
+/** One and the same, since an update compares. */
+const NO_KERNEL_KILLS: KernelKillOptions = {};
 
 function flatRules(options: ChaosOptions): ChaosRule[] {
   const [minMs, maxMs] = options.latencyRange ?? [100, 5000];

@@ -12,6 +12,7 @@ import {
 import type { OptionRule, OptionRules } from '../../options.js';
 import { checkDelay, planDelay } from '../delay.js';
 import type { ChaosDelay } from '../delay.js';
+import { kernelName } from '../kernels/registry.js';
 import type { Ending } from './connection.js';
 import { errorHeaders } from './error.js';
 import type { Cut } from './wire/cut.js';
@@ -71,8 +72,8 @@ export type ChaosFault =
     }
   /** Nothing comes of a stream of server-sent events behind an event, and it stays open. `event` as in `sse-cut`. */
   | { readonly kind: 'sse-stall'; readonly event?: number | undefined }
-  /** Kills one registered kernel; the request goes on. */
-  | { readonly kind: 'kernel-kill' };
+  /** Kills one registered kernel, of this group if one is given; the request goes on. */
+  | { readonly kind: 'kernel-kill'; readonly group?: string | undefined };
 
 /** The faults of one kind. */
 export type FaultOf<Kind extends ChaosFault['kind']> = Extract<ChaosFault, { readonly kind: Kind }>;
@@ -88,8 +89,10 @@ const statuses: OptionRule = {
         Object.values(value).every((weight) => Number.isInteger(weight) && weight >= 0 && weight <= 1_000_000) &&
         Object.values(value).some((weight) => weight > 0),
 };
-const text: OptionRule = { allowed: 'a text', type: (value) => typeof value === 'string' };
-const list: OptionRule = { allowed: 'a list', type: (value) => Array.isArray(value) };
+const body: OptionRule = {
+  allowed: 'a text, or an object or a list that is sent as JSON',
+  type: (value) => typeof value === 'string' || (typeof value === 'object' && value !== null),
+};
 const seconds = wholeNumberBetween(0, 31_536_000, 'seconds');
 const ending = oneOf('reset', 'hangup');
 const when = oneOf('before', 'after');
@@ -99,40 +102,36 @@ const PLACES: OptionRules<{ bytes: number; share: number }> = {
   share: { ...numberBetween(0, 1), allowed: 'a number from 0 to below 1', range: (at: number) => at >= 0 && at < 1 },
 };
 
-const KINDS = [
-  ...['error', 'latency', 'hang', 'hangup', 'reset', 'lost-response', 'truncate', 'stall', 'drip', 'slice', 'corrupt'],
-  ...['malformed', 'sse-cut', 'sse-stall', 'kernel-kill'],
-];
-const kind: OptionRule = oneOf(...KINDS);
-const FAULTS: Readonly<Record<ChaosFault['kind'], Record<string, OptionRule>>> = {
+/** What a fault may have besides its kind. */
+const FIELDS: Readonly<Record<ChaosFault['kind'], Record<string, OptionRule>>> = {
   error: {
-    kind,
     statuses,
     when,
-    body: either(either(text, list), anObject),
+    body,
     headers: errorHeaders,
     retryAfter: either(seconds, anObject),
   },
-  latency: { kind, delay: anObject, when },
-  hang: { kind },
-  hangup: { kind },
-  reset: { kind },
-  'lost-response': { kind, ending },
-  truncate: { kind, at: anObject, ending },
-  stall: { kind, at: anObject },
-  drip: { kind, bytes: wholeNumberBetween(1, 4_294_967_295), everyMs: wholeNumberBetween(1, 2_147_483_647) },
-  slice: { kind },
-  corrupt: { kind, bits: wholeNumberBetween(1, 4_096) },
-  malformed: { kind, what: oneOf('status-line', 'content-length', 'chunk-size') },
-  'sse-cut': { kind, where: oneOf('after-event', 'mid-event', 'mid-character'), event, ending },
-  'sse-stall': { kind, event },
-  'kernel-kill': { kind },
+  latency: { delay: anObject, when },
+  hang: {},
+  hangup: {},
+  reset: {},
+  'lost-response': { ending },
+  truncate: { at: anObject, ending },
+  stall: { at: anObject },
+  drip: { bytes: wholeNumberBetween(1, 4_294_967_295), everyMs: wholeNumberBetween(1, 2_147_483_647) },
+  slice: {},
+  corrupt: { bits: wholeNumberBetween(1, 4_096) },
+  malformed: { what: oneOf('status-line', 'content-length', 'chunk-size') },
+  'sse-cut': { where: oneOf('after-event', 'mid-event', 'mid-character'), event, ending },
+  'sse-stall': { event },
+  'kernel-kill': { group: kernelName },
 };
-/** Every field but these has to be there. */
-const REQUIRED = ['kind', 'delay'];
-const OPTIONAL = Object.values(FAULTS)
+const kind = oneOf(...Object.keys(FIELDS));
+const FAULTS = Object.fromEntries(Object.entries(FIELDS).map(([name, fields]) => [name, { kind, ...fields }]));
+/** `delay` has to be there; every other field has a default. */
+const OPTIONAL = Object.values(FIELDS)
   .flatMap((fields) => Object.keys(fields))
-  .filter((name) => !REQUIRED.includes(name));
+  .filter((name) => name !== 'delay');
 
 /** The faults that any server of HTTP can do; all others use what only Node has: its sockets. */
 const ANYWHERE: readonly string[] = ['error', 'latency', 'hang', 'hangup', 'kernel-kill'];
