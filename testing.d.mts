@@ -62,6 +62,11 @@ interface ClaimRequest {
     readonly leaseMs: number;
     /** Seconds that what becomes of it is kept, if its owner is never heard of again. */
     readonly ttl: number;
+    /**
+     * Milliseconds, from the claim on, for which the store may prolong the lease by itself while the owner's process
+     * lives and runs: until the owner tries to end the claim. A store that cannot leaves that to `renew`.
+     */
+    readonly holdMs?: number;
     /** Whether an indeterminate record counts as free. Default false. */
     readonly overIndeterminate?: boolean;
 }
@@ -180,6 +185,8 @@ interface Bench {
     readonly store: AtomicStore;
     readonly peer: AtomicStore;
     readonly passTime: (ms: number) => Promise<void>;
+    /** A store with room for few claims, where the test can make one. */
+    readonly small: AtomicStore | undefined;
 }
 declare const CASES: {
     'an unknown key is claimed, with a fence of at least 1': ({ store }: Bench) => Promise<void>;
@@ -187,10 +194,12 @@ declare const CASES: {
     'between processes: of many claims of one key at once, one is granted': ({ store, peer }: Bench) => Promise<void>;
     'a claim in progress says how much of its lease is left': ({ store }: Bench) => Promise<void>;
     'an owner that repeats its claim gets it again, with the same fence and a new lease': ({ store, passTime }: Bench) => Promise<void>;
+    'an owner that repeats its claim gets its progress again': ({ store }: Bench) => Promise<void>;
     'another fingerprint is a mismatch, while the claim is in progress and after': ({ store }: Bench) => Promise<void>;
     'another identity is a mismatch, while the claim is in progress and after': ({ store }: Bench) => Promise<void>;
     'a free key may be claimed by anyone for anything': ({ store }: Bench) => Promise<void>;
     'a claim whose lease ran out is taken over, with the next fence': ({ store, passTime }: Bench) => Promise<void>;
+    'between processes: of many that take over one claim at once, one is granted': ({ store, peer, passTime }: Bench) => Promise<void>;
     'an owner that was taken over can write nothing': ({ store, passTime }: Bench) => Promise<void>;
     'between processes: an owner that was taken over can write nothing': ({ store, peer, passTime }: Bench) => Promise<void>;
     'a write that names another owner or fence changes nothing': ({ store }: Bench) => Promise<void>;
@@ -202,6 +211,10 @@ declare const CASES: {
     'a completed record is final: no later write changes it': ({ store }: Bench) => Promise<void>;
     'a completed record expires after its ttl, and its key is free': ({ store, passTime }: Bench) => Promise<void>;
     'weeks are kept as weeks: milliseconds beyond 32 bits': ({ store }: Bench) => Promise<void>;
+    'a lease of weeks is one, and so is a retention without an answer': ({ store }: Bench) => Promise<void>;
+    'a claim is held for its lease, however short its retention is': ({ store, passTime }: Bench) => Promise<void>;
+    'the clock of the process decides nothing': ({ store }: Bench) => Promise<void>;
+    'what has expired is swept: nothing finds it, and there is nothing to forget': ({ store, passTime }: Bench) => Promise<void>;
     'a claim whose lease ran out behind its commit point is indeterminate from then on': ({ store, passTime }: Bench) => Promise<void>;
     'between processes: a commit point is known to all': ({ store, peer, passTime }: Bench) => Promise<void>;
     'a commit point outlasts renewals and repeated claims': ({ store, passTime }: Bench) => Promise<void>;
@@ -212,9 +225,15 @@ declare const CASES: {
     'progress goes to the next claim, after a release and after a lease ran out': ({ store, passTime }: Bench) => Promise<void>;
     'between processes: progress goes to the next claim, wherever it is made': ({ store, peer }: Bench) => Promise<void>;
     'progress is gone once the claim is completed': ({ store, passTime }: Bench) => Promise<void>;
+    'the progress that was saved last counts, byte for byte': ({ store }: Bench) => Promise<void>;
+    'a stale owner saves nothing over the progress of the current one': ({ store, passTime }: Bench) => Promise<void>;
+    'progress outlasts renewals and the commit point': ({ store }: Bench) => Promise<void>;
+    'progress goes to the claim over an indeterminate record': ({ store }: Bench) => Promise<void>;
+    'progress expires with its key': ({ store, passTime }: Bench) => Promise<void>;
     'a key that is forgotten is free, and its owner has lost it': ({ store }: Bench) => Promise<void>;
     'inspect says what is kept': ({ store }: Bench) => Promise<void>;
     'keys that differ in one character do not meet': ({ store }: Bench) => Promise<void>;
+    'a full store refuses new claims, and forgets none that it has': ({ small }: Bench) => Promise<void>;
     'one that waits is woken by the end of the claim': ({ store }: Bench) => Promise<void>;
     'between processes: one that waits is woken by the end of the claim': ({ store, peer }: Bench) => Promise<void>;
     'waiting ends when the lease runs out, and at once where there is nothing to wait for': ({ store }: Bench) => Promise<void>;
@@ -243,6 +262,11 @@ interface StoreContractOptions {
      * the test's.
      */
     passTime?: PassTime;
+    /**
+     * Makes a store with room for few claims. With it, the rules of a full store are checked; leave it out for a store
+     * that has no bounds of its own.
+     */
+    makeSmallStore?: MakeStore;
     /** The test framework's functions. Default the global ones of Jest, Mocha and Vitest (`globals: true`). */
     framework?: TestFramework;
 }
@@ -268,7 +292,10 @@ interface TestFramework {
  * ```
  */
 declare function storeContract(makeStore: MakeStore, options?: StoreContractOptions): void;
-/** The cases that a store with only `get`, `set` and `delete` cannot hold: those between processes. */
+/**
+ * The cases that a store with only `get`, `set` and `delete` cannot hold: those between processes, and one of progress,
+ * which is kept in the process and not in such a store.
+ */
 declare const SIMPLE_STORE_LIMITS: readonly StoreContractCaseName[];
 
 /** What a task whose record is in a store gets as its last argument; a new one for every attempt. */

@@ -7,6 +7,7 @@ export default defineConfig({
     exclude: [...configDefaults.exclude, '__test__/package/consumers/**'],
     // A process per file: the addon's process-wide state never leaks from one file to the next.
     pool: 'forks',
+    setupFiles: ['__test__/helpers/seed.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
   },

@@ -34,7 +34,13 @@ function count({ passed, failed, skipped }) {
 }
 
 async function cargoTest() {
-  const { code, output } = await run('cargo', ['test', '--no-fail-fast'], ['ignore', 'pipe', 'inherit']);
+  // As in __test__/helpers/seed.ts: the same inputs in every run, unless chance is asked for.
+  const seed = process.env.TEST_SEED ?? '20261127';
+  const env = seed === 'random' ? process.env : { PROPTEST_RNG_SEED: seed, ...process.env };
+  const { code, output } = await run('cargo', ['test', '--no-fail-fast'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env,
+  });
   const result = { passed: 0, failed: 0, skipped: 0 };
   for (const [, passed, failed, ignored] of output.matchAll(/^test result: .* (\d+) passed; (\d+) failed; (\d+) /gm)) {
     result.passed += Number(passed);
@@ -83,9 +89,9 @@ function withExitCode(result, code) {
   return code !== 0 && result.failed === 0 ? { ...result, failed: 1 } : result;
 }
 
-function run(command, args, stdio = ['ignore', 'inherit', 'inherit']) {
+function run(command, args, { stdio = ['ignore', 'inherit', 'inherit'], env = process.env } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio });
+    const child = spawn(command, args, { cwd: root, stdio, env });
     let output = '';
     child.stdout?.setEncoding('utf8').on('data', (chunk) => {
       output += chunk;

@@ -1,4 +1,5 @@
 //! The store in a file against `docs/semantics.md` §6, within one process.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 use std::fs;
 use std::path::Path;
@@ -195,7 +196,7 @@ fn a_lease_is_renewed_for_as_long_as_the_claim_is_to_be_held() {
     store.claim(&short("held"), Some(DAY)).wait().unwrap();
     store.claim(&short("held for a while"), Some(Duration::from_millis(600))).wait().unwrap();
     store.claim(&short("not held"), None).wait().unwrap();
-    sleep(Duration::from_millis(2_000));
+    sleep(Duration::from_secs(2));
     assert!(matches!(claim(&peer, "held", 2), Outcome::InProgress { .. }));
     assert_eq!(fence(&claim(&peer, "held for a while", 2)), 2);
     assert_eq!(fence(&claim(&peer, "not held", 2)), 2);

@@ -48,6 +48,21 @@ export function aFunction(signature: string): OptionRule {
   return { allowed: `a function ${signature}`, type: (value) => typeof value === 'function' };
 }
 
+/** An object that is no list. */
+export const anObject: OptionRule = {
+  allowed: 'an object',
+  type: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+};
+
+/** A list that is not empty, of things that `each` accepts. */
+export function listOf(allowed: string, each: (item: unknown) => boolean): OptionRule {
+  return {
+    allowed,
+    type: (value) => Array.isArray(value),
+    range: (value: unknown[]) => value.length > 0 && value.every(each),
+  };
+}
+
 /** Accepted by either rule. */
 export function either(first: OptionRule, second: OptionRule): OptionRule {
   const accepts = (rule: OptionRule, value: unknown) =>
@@ -84,6 +99,33 @@ export function checkOption(owner: string, name: string, value: unknown, rule: O
   if (!rule.type(value)) throw invalidOption(TypeError, owner, name, value, rule.allowed);
   if (rule.range !== undefined && !rule.range(value as never)) {
     throw invalidOption(RangeError, owner, name, value, rule.allowed);
+  }
+}
+
+/** Checks one of several shapes by the field that tells them apart; every field that is not `optional` is needed. */
+export function checkShape(
+  owner: string,
+  value: Record<string, unknown>,
+  tag: string,
+  shapes: Record<string, Record<string, OptionRule>>,
+  optional: readonly string[],
+): void {
+  const known = Object.values(shapes)[0]?.[tag];
+  const rules = typeof value[tag] === 'string' && Object.hasOwn(shapes, value[tag]) ? shapes[value[tag]] : undefined;
+  if (rules === undefined) throw invalidOption(TypeError, owner, tag, value[tag], known?.allowed ?? '');
+  checkOptions(owner, value, rules as OptionRules<Record<string, unknown>>);
+  for (const [name, rule] of Object.entries(rules)) {
+    if (value[name] === undefined && !optional.includes(name)) {
+      throw invalidOption(TypeError, owner, name, undefined, rule.allowed);
+    }
+  }
+}
+
+/** Checks one value against one rule, as an argument of a function, which is no option. */
+export function checkArgument(owner: string, name: string, value: unknown, rule: OptionRule): void {
+  if (!rule.type(value)) throw invalidArgument(TypeError, owner, name, value, rule.allowed);
+  if (rule.range !== undefined && !rule.range(value as never)) {
+    throw invalidArgument(RangeError, owner, name, value, rule.allowed);
   }
 }
 

@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import * as framework from 'vitest';
 import { afterAll } from 'vitest';
 import { FileStore } from '../../ts/index.js';
 import { storeContract } from '../../ts/testing/index.js';
+import { waitingTogether } from './waiting-together.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'reprise-file-'));
 
@@ -13,8 +13,10 @@ afterAll(() => {
 });
 
 for (const durability of ['os', 'fsync'] as const) {
-  storeContract((namespace) => new FileStore({ path: path.join(folder, `${namespace}-${durability}`), durability }), {
+  const at = (namespace: string) => path.join(folder, `${namespace}-${durability}`);
+  storeContract((namespace) => new FileStore({ path: at(namespace), durability }), {
     title: `FileStore, durability: '${durability}'`,
-    framework,
+    makeSmallStore: (namespace) => new FileStore({ path: `${at(namespace)}-small`, durability, maxEntries: 20 }),
+    framework: waitingTogether,
   });
 }

@@ -1,10 +1,11 @@
 import { Client, Pool } from 'pg';
 import postgres from 'postgres';
-import * as framework from 'vitest';
+import * as vitest from 'vitest';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { PostgresStore } from '../../ts/stores/postgres/index.js';
 import { storeContract } from '../../ts/testing/index.js';
 import { postgresPrograms, startPostgres, type TestServer } from './servers.js';
+import { waitingTogether as framework } from './waiting-together.js';
 
 describe.skipIf(postgresPrograms === undefined)('PostgresStore', () => {
   let server: TestServer;
@@ -30,7 +31,11 @@ describe.skipIf(postgresPrograms === undefined)('PostgresStore', () => {
 
   // Keys are each case's own: one table serves all.
   storeContract(() => new PostgresStore({ client: pool }), { title: 'a Pool of pg', framework });
-  storeContract(() => new PostgresStore({ client: single, table: 'single' }), { title: 'a Client of pg', framework });
+  // One after the other: what a store that is closed no longer listens to, its connection does not listen to.
+  storeContract(() => new PostgresStore({ client: single, table: 'single' }), {
+    title: 'a Client of pg',
+    framework: vitest,
+  });
   storeContract(() => new PostgresStore({ client: sql, table: 'js' }), { title: 'postgres.js', framework });
   // As a query builder would be wrapped: it cannot listen, and gives plain bytes.
   storeContract(

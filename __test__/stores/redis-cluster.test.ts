@@ -1,10 +1,10 @@
 import { Cluster } from 'ioredis';
 import { createCluster } from 'redis';
-import * as framework from 'vitest';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { RedisStore } from '../../ts/stores/redis/index.js';
 import { storeContract } from '../../ts/testing/index.js';
 import { redisServer, startRedisCluster } from './servers.js';
+import { waitingTogether as framework } from './waiting-together.js';
 
 describe.skipIf(redisServer === undefined)('RedisStore, a cluster of three nodes', () => {
   let cluster: Awaited<ReturnType<typeof startRedisCluster>>;

@@ -1,38 +1,19 @@
 import type { IncomingMessage } from 'node:http';
 import type { ChaosPlanRule } from '../../native/binding.js';
-import { aFunction, checkOptions, invalidOption, numberBetween, oneOf, wholeNumberBetween } from '../options.js';
-import type { OptionRule, OptionRules } from '../options.js';
-import { canReset } from './faults/connection.js';
-import type { Ending } from './faults/connection.js';
+import {
+  aFunction,
+  anObject,
+  checkOptions,
+  invalidOption,
+  listOf,
+  numberBetween,
+  wholeNumberBetween,
+} from '../options.js';
+import type { OptionRules } from '../options.js';
+import { checkFault, planFault } from './faults/fault.js';
+import type { ChaosFault } from './faults/fault.js';
+import type { KernelKills } from './kernels/kills.js';
 import { pathMatcher } from './paths.js';
-
-/** What one rule does to a request. */
-export type ChaosFault =
-  /** Answers instead of the handler. `statuses`: a list, or weights by status; default 500, 503, 504 and 429 evenly. */
-  | { readonly kind: 'error'; readonly statuses?: readonly number[] | Readonly<Record<number, number>> | undefined }
-  /** Holds the request before the handler runs. */
-  | { readonly kind: 'latency'; readonly delay: ChaosDelay }
-  /** Never answers; the handler does not run. Released, by closing the connection, when chaos is closed. */
-  | { readonly kind: 'hang' }
-  /** Closes the connection (FIN) without an answer; the handler does not run. */
-  | { readonly kind: 'hangup' }
-  /** Resets the connection (RST) without an answer; the handler does not run. */
-  | { readonly kind: 'reset' }
-  /** The handler runs, and nothing of its answer reaches the client. `ending`: default `'reset'`. */
-  | { readonly kind: 'lost-response'; readonly ending?: Ending | undefined }
-  /** Kills one registered kernel; the request goes on. */
-  | { readonly kind: 'kernel-kill' };
-
-/** How long a delay is, in milliseconds. What a law would put above `maxMs` (default 60 000) is that. */
-export type ChaosDelay =
-  /** Whole milliseconds from `minMs` to `maxMs`, each as likely; the same twice for a fixed delay. */
-  | { readonly law: 'uniform'; readonly minMs: number; readonly maxMs: number }
-  | { readonly law: 'normal'; readonly meanMs: number; readonly deviationMs: number; readonly maxMs?: number }
-  /** `sigma`: the standard deviation of the logarithm. */
-  | { readonly law: 'lognormal'; readonly medianMs: number; readonly sigma: number; readonly maxMs?: number }
-  | { readonly law: 'pareto'; readonly minMs: number; readonly alpha: number; readonly maxMs?: number }
-  /** Pairs of a share and the delay that it stays at or below, from share 0 to share 1, with lines between them. */
-  | { readonly law: 'percentiles'; readonly points: readonly (readonly [share: number, ms: number])[] };
 
 /** Which requests a rule is for; all conditions that are given must hold. */
 export interface ChaosMatch {
@@ -66,20 +47,9 @@ export interface ChaosRule {
   readonly window?: { readonly fromMs?: number; readonly forMs: number; readonly everyMs?: number } | undefined;
 }
 
-const MAX_MS = 2_147_483_647;
-const ms = wholeNumberBetween(0, MAX_MS, 'milliseconds');
-const positive = numberBetween(Number.MIN_VALUE, MAX_MS);
+const ms = wholeNumberBetween(0, 2_147_483_647, 'milliseconds');
 const count = wholeNumberBetween(1, 4_294_967_295);
 const probability = numberBetween(0, 1);
-const anObject: OptionRule = {
-  allowed: 'an object',
-  type: (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
-};
-const listOf = (allowed: string, each: (item: unknown) => boolean): OptionRule => ({
-  allowed,
-  type: (value) => Array.isArray(value),
-  range: (value: unknown[]) => value.length > 0 && value.every(each),
-});
 
 const RULE: OptionRules<ChaosRule> = {
   name: {
@@ -104,57 +74,6 @@ const MATCH: OptionRules<ChaosMatch> = {
   where: aFunction('(req) => boolean'),
 };
 
-const isStatus = (status: unknown) => Number.isInteger(status) && (status as number) >= 200 && (status as number) < 600;
-const statuses: OptionRule = {
-  allowed: 'a list of statuses from 200 to 599, or whole weights by status, one above 0',
-  type: (value) => typeof value === 'object' && value !== null,
-  range: (value: object) =>
-    Array.isArray(value)
-      ? value.length > 0 && value.every(isStatus)
-      : Object.keys(value).every((status) => isStatus(Number(status))) &&
-        Object.values(value).every((weight) => Number.isInteger(weight) && weight >= 0 && weight <= 1_000_000) &&
-        Object.values(value).some((weight) => weight > 0),
-};
-
-const kind: OptionRule = oneOf('error', 'latency', 'hang', 'hangup', 'reset', 'lost-response', 'kernel-kill');
-const FAULTS: Readonly<Record<ChaosFault['kind'], Record<string, OptionRule>>> = {
-  error: { kind, statuses },
-  latency: { kind, delay: anObject },
-  hang: { kind },
-  hangup: { kind },
-  reset: { kind },
-  'lost-response': { kind, ending: oneOf('reset', 'hangup') },
-  'kernel-kill': { kind },
-};
-
-const law: OptionRule = oneOf('uniform', 'normal', 'lognormal', 'pareto', 'percentiles');
-const DELAYS: Readonly<Record<ChaosDelay['law'], Record<string, OptionRule>>> = {
-  uniform: { law, minMs: ms, maxMs: ms },
-  normal: { law, meanMs: ms, deviationMs: ms, maxMs: ms },
-  lognormal: { law, medianMs: positive, sigma: numberBetween(0, 100), maxMs: ms },
-  pareto: { law, minMs: positive, alpha: positive, maxMs: ms },
-  percentiles: { law, points: listOf('a list of [share, ms]', (point) => Array.isArray(point) && point.length === 2) },
-};
-
-/** Checks one of several shapes by the field that tells them apart; every field but the last of `optional` is needed. */
-function checkShape(
-  owner: string,
-  value: Record<string, unknown>,
-  tag: string,
-  shapes: Record<string, Record<string, OptionRule>>,
-  optional: readonly string[],
-): void {
-  const known = Object.values(shapes)[0]?.[tag];
-  const rules = typeof value[tag] === 'string' && Object.hasOwn(shapes, value[tag]) ? shapes[value[tag]] : undefined;
-  if (rules === undefined) throw invalidOption(TypeError, owner, tag, value[tag], known?.allowed ?? '');
-  checkOptions(owner, value, rules as OptionRules<Record<string, unknown>>);
-  for (const [name, rule] of Object.entries(rules)) {
-    if (value[name] === undefined && !optional.includes(name)) {
-      throw invalidOption(TypeError, owner, name, undefined, rule.allowed);
-    }
-  }
-}
-
 /** Refuses rules that cannot be right. `owner` is the public function that was called. */
 export function checkRules(owner: string, rules: readonly ChaosRule[], exclusive: boolean): void {
   const names = new Set<string>();
@@ -169,12 +88,7 @@ export function checkRules(owner: string, rules: readonly ChaosRule[], exclusive
     if (names.has(rule.name)) throw invalidOption(RangeError, at, 'name', rule.name, 'a name that no other rule has');
     names.add(rule.name);
     if (rule.match) checkOptions(`${at}.match`, rule.match, MATCH);
-    const fault = { ...rule.fault } as Record<string, unknown>;
-    checkShape(`${at}.fault`, fault, 'kind', FAULTS, ['statuses', 'ending']);
-    if (rule.fault.kind === 'latency') checkDelay(`${at}.fault.delay`, rule.fault.delay);
-    if (!canReset() && (rule.fault.kind === 'reset' || rule.fault.kind === 'lost-response')) {
-      throw invalidOption(RangeError, `${at}.fault`, 'kind', rule.fault.kind, 'a fault that this runtime can do');
-    }
+    checkFault(`${at}.fault`, rule.fault);
     if (rule.ramp) checkOptions(`${at}.ramp`, rule.ramp, { from: probability, overMs: ms });
     if (rule.window) {
       checkOptions(`${at}.window`, rule.window, { fromMs: ms, forMs: count, everyMs: count });
@@ -184,24 +98,6 @@ export function checkRules(owner: string, rules: readonly ChaosRule[], exclusive
     }
   });
   if (exclusive) checkSums(owner, rules);
-}
-
-function checkDelay(at: string, delay: ChaosDelay): void {
-  const optional = delay.law === 'uniform' ? [] : ['maxMs'];
-  checkShape(at, { ...delay }, 'law', DELAYS, optional);
-  if (delay.law === 'uniform' && delay.minMs > delay.maxMs) {
-    throw invalidOption(RangeError, at, 'minMs', delay.minMs, `at most maxMs, which is ${delay.maxMs}`);
-  }
-  if (delay.law !== 'percentiles') return;
-  const { points } = delay;
-  const rises = points.every(([share, at], n) => {
-    const before = points[n - 1];
-    return before === undefined ? share === 0 && at >= 0 : share > before[0] && at >= before[1];
-  });
-  const last = points.at(-1);
-  if (!rises || last?.[0] !== 1 || last[1] > MAX_MS || points.length < 2) {
-    throw invalidOption(RangeError, at, 'points', points, 'shares that rise from 0 to 1, delays that do not fall');
-  }
 }
 
 /** Where rules exclude each other, those that can meet in one request must leave each its full share of the draws. */
@@ -230,13 +126,10 @@ function canMeet(one: ChaosRule, other: ChaosRule): boolean {
 
 /** What the engine is told of a rule. */
 export function planRule(rule: ChaosRule): ChaosPlanRule {
-  const { fault } = rule;
   return {
     name: rule.name,
     probability: rule.probability ?? 1,
-    kernelKill: fault.kind === 'kernel-kill',
-    ...(fault.kind === 'error' && { statuses: weights(fault.statuses ?? [500, 503, 504, 429]) }),
-    ...(fault.kind === 'latency' && { latency: latency(fault.delay) }),
+    ...planFault(rule.fault),
     ...(rule.first !== undefined && { first: rule.first }),
     ...(rule.every !== undefined && { every: rule.every }),
     ...(rule.max !== undefined && { max: rule.max }),
@@ -246,44 +139,22 @@ export function planRule(rule: ChaosRule): ChaosPlanRule {
   };
 }
 
-function weights(statuses: readonly number[] | Readonly<Record<number, number>>): number[] {
-  if (Array.isArray(statuses)) return (statuses as number[]).flatMap((status) => [status, 1]);
-  return Object.entries(statuses).flatMap(([status, weight]) => [Number(status), weight]);
-}
-
-function latency(delay: ChaosDelay): { law: string; parameters: number[]; maxMs: number } {
-  const maxMs = 'maxMs' in delay ? (delay.maxMs ?? 60_000) : 60_000;
-  switch (delay.law) {
-    case 'uniform':
-      return { law: delay.law, parameters: [delay.minMs], maxMs };
-    case 'normal':
-      return { law: delay.law, parameters: [delay.meanMs, delay.deviationMs], maxMs };
-    case 'lognormal':
-      return { law: delay.law, parameters: [delay.medianMs, delay.sigma], maxMs };
-    case 'pareto':
-      return { law: delay.law, parameters: [delay.minMs, delay.alpha], maxMs };
-    case 'percentiles':
-      return { law: delay.law, parameters: delay.points.flat(), maxMs };
-  }
-}
-
-/** Which rules a request is one for: a bit for each. Rules that kill are for none while there is no kernel. */
+/** Which rules a request is one for: a bit for each. Rules that kill are for none while there is no such kernel. */
 export function matcherOf(
   rules: readonly ChaosRule[],
-): (req: IncomingMessage, path: string, hasKernels: boolean) => number {
+): (req: IncomingMessage, path: string, kernels: Pick<KernelKills, 'hasCandidate'>) => number {
   const tests = rules.map(({ fault, match }) => {
     const onPath = match?.paths && pathMatcher(match.paths);
     const { methods, where } = match ?? {};
-    const kills = fault.kind === 'kernel-kill';
-    return (req: IncomingMessage, path: string, hasKernels: boolean) =>
-      (!kills || hasKernels) &&
+    return (req: IncomingMessage, path: string, kernels: Pick<KernelKills, 'hasCandidate'>) =>
+      (fault.kind !== 'kernel-kill' || kernels.hasCandidate(fault.group)) &&
       (methods?.includes(req.method ?? '') ?? true) &&
       (onPath?.(path) ?? true) &&
       (where?.(req) ?? true);
   });
-  return (req, path, hasKernels) => {
+  return (req, path, kernels) => {
     let matched = 0;
-    for (const [index, test] of tests.entries()) if (test(req, path, hasKernels)) matched |= 1 << index;
+    for (const [index, test] of tests.entries()) if (test(req, path, kernels)) matched |= 1 << index;
     return matched >>> 0;
   };
 }

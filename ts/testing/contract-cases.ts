@@ -1,23 +1,38 @@
 import assert from 'node:assert/strict';
-import { createHash, randomUUID } from 'node:crypto';
-import { encodeHead } from '../stores/head.js';
-import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer } from '../stores/contract.js';
+import { randomUUID } from 'node:crypto';
+import type { AtomicStore, ClaimRef, ClaimRequest } from '../stores/contract.js';
+import {
+  answer,
+  bytes,
+  byAnother,
+  claimed,
+  DAY,
+  digest,
+  LEASE_MS,
+  MINUTE_MS,
+  pause,
+  request,
+  sameAnswer,
+  soon,
+  writesNothing,
+} from './contract-steps.js';
 
 /** What a case works with: two stores that keep one set of records, as two processes would. */
 interface Bench {
   readonly store: AtomicStore;
   readonly peer: AtomicStore;
   readonly passTime: (ms: number) => Promise<void>;
+  /** A store with room for few claims, where the test can make one. */
+  readonly small: AtomicStore | undefined;
 }
 
 /** One rule of the contract. */
 export interface StoreContractCase {
   readonly name: StoreContractCaseName;
+  /** Whether it needs the small store. */
+  readonly isOfFullStore: boolean;
   run(bench: Bench): Promise<void>;
 }
-
-const MINUTE_MS = 60_000;
-const DAY = 86_400;
 
 const CASES = {
   'an unknown key is claimed, with a fence of at least 1': async ({ store }) => {
@@ -43,12 +58,18 @@ const CASES = {
   },
 
   'an owner that repeats its claim gets it again, with the same fence and a new lease': async ({ store, passTime }) => {
-    const asked = request({ leaseMs: 400 });
+    const asked = request({ leaseMs: 2 * LEASE_MS });
     const { fence } = await claimed(store, asked);
-    await passTime(200);
+    await passTime(LEASE_MS);
     assert.equal((await claimed(store, asked)).fence, fence);
-    await passTime(250);
+    await passTime(1.2 * LEASE_MS);
     assert.equal((await store.claim(byAnother(asked))).outcome, 'in-progress');
+  },
+
+  'an owner that repeats its claim gets its progress again': async ({ store }) => {
+    const asked = request();
+    assert.equal(await store.save(await claimed(store, asked), Buffer.from([1, 2])), true);
+    assert.deepEqual(bytes((await claimed(store, asked)).progress), [1, 2]);
   },
 
   'another fingerprint is a mismatch, while the claim is in progress and after': async ({ store }) => {
@@ -82,6 +103,14 @@ const CASES = {
     assert.equal((await claimed(store, byAnother(asked))).fence, fence + 1);
   },
 
+  'between processes: of many that take over one claim at once, one is granted': async ({ store, peer, passTime }) => {
+    const asked = request({ leaseMs: 100 });
+    const { fence } = await claimed(store, asked);
+    await passTime(100);
+    const grants = await onlyOneIsGranted([store, peer], { ...asked, leaseMs: MINUTE_MS });
+    assert.deepEqual(grants, [fence + 1]);
+  },
+
   'an owner that was taken over can write nothing': async ({ store, passTime }) => {
     await staleOwnerIsFenced(store, store, passTime);
   },
@@ -100,13 +129,13 @@ const CASES = {
   },
 
   'a renewed lease holds from the renewal': async ({ store, passTime }) => {
-    const asked = request({ leaseMs: 400 });
+    const asked = request({ leaseMs: 2 * LEASE_MS });
     const claim = await claimed(store, asked);
-    await passTime(200);
-    assert.equal(await store.renew(claim, 400), true);
-    await passTime(250);
+    await passTime(LEASE_MS);
+    assert.equal(await store.renew(claim, 2 * LEASE_MS), true);
+    await passTime(1.2 * LEASE_MS);
     assert.equal((await store.claim(byAnother(asked))).outcome, 'in-progress');
-    await passTime(200);
+    await passTime(LEASE_MS);
     await claimed(store, byAnother(asked));
   },
 
@@ -151,9 +180,9 @@ const CASES = {
 
   'a completed record expires after its ttl, and its key is free': async ({ store, passTime }) => {
     const asked = request();
-    assert.equal(await store.complete(await claimed(store, asked), answer(), 1), true);
+    assert.equal(await store.complete(await claimed(store, asked), answer(), 2), true);
     assert.equal((await store.claim(byAnother(asked))).outcome, 'completed');
-    await passTime(1000);
+    await passTime(2000);
     assert.equal(await store.inspect(asked.key), undefined);
     await claimed(store, byAnother(asked));
   },
@@ -163,35 +192,88 @@ const CASES = {
     assert.equal(await store.complete(await claimed(store, asked), answer(), 60 * DAY), true);
     const found = await store.inspect(asked.key);
     assert.ok(found?.state === 'completed');
-    // A store that cannot tell says nothing; one that can must not be wrong.
-    const left = found.expiresInMs ?? 60 * DAY * 1000;
-    assert.ok(left > 60 * DAY * 1000 - MINUTE_MS && left <= 60 * DAY * 1000, `${left} ms are left`);
+    isAboutSixtyDays(found.expiresInMs);
+  },
+
+  'a lease of weeks is one, and so is a retention without an answer': async ({ store }) => {
+    const asked = request({ leaseMs: 60 * DAY * 1000, ttl: 60 * DAY });
+    const claim = await claimed(store, asked);
+    const found = await store.claim(byAnother(asked));
+    assert.ok(found.outcome === 'in-progress');
+    isAboutSixtyDays(found.leaseLeftMs);
+    assert.equal(await store.mark(claim, 'indeterminate', 60 * DAY), true);
+    const kept = await store.inspect(asked.key);
+    assert.ok(kept?.state === 'indeterminate');
+    isAboutSixtyDays(kept.expiresInMs);
+  },
+
+  'a claim is held for its lease, however short its retention is': async ({ store, passTime }) => {
+    const asked = request({ ttl: 1 });
+    const claim = await claimed(store, asked);
+    await passTime(1200);
+    assert.equal((await store.claim(byAnother(asked))).outcome, 'in-progress');
+    assert.equal(await store.complete(claim, answer(), DAY), true);
+  },
+
+  'the clock of the process decides nothing': async ({ store }) => {
+    const [running, done] = [request(), request()];
+    await claimed(store, running);
+    assert.equal(await store.complete(await claimed(store, done), answer(), DAY), true);
+    const now = Date.now;
+    for (const years of [-20, 20]) {
+      // Only while the calls are made: drivers have timers of their own.
+      Date.now = () => now() + years * 365 * DAY * 1000;
+      let asked;
+      try {
+        asked = [store.claim(byAnother(running)), store.claim(byAnother(done))];
+      } finally {
+        Date.now = now;
+      }
+      const outcomes = (await Promise.all(asked)).map(({ outcome }) => outcome);
+      assert.deepEqual(outcomes, ['in-progress', 'completed']);
+    }
+  },
+
+  'what has expired is swept: nothing finds it, and there is nothing to forget': async ({ store, passTime }) => {
+    const ends = [
+      async (claim: ClaimRef) => store.complete(claim, answer(), 1),
+      async (claim: ClaimRef) => store.mark(claim, 'not-replayable', 1),
+      async (claim: ClaimRef) => store.mark(claim, 'indeterminate', 1),
+    ];
+    const claims = await Promise.all(ends.map(async () => claimed(store, request())));
+    for (const [i, end] of ends.entries()) assert.equal(await end(claims[i] as ClaimRef), true);
+    await passTime(1000);
+    for (const claim of claims) {
+      assert.equal(await store.inspect(claim.key), undefined);
+      assert.equal(await store.forget(claim.key), false);
+      await writesNothing(store, claim);
+    }
   },
 
   'a claim whose lease ran out behind its commit point is indeterminate from then on': async ({ store, passTime }) => {
-    const asked = request({ leaseMs: 100 });
+    const asked = request({ leaseMs: LEASE_MS });
     const claim = await claimed(store, asked);
     assert.equal(await store.mark(claim, 'committed', DAY), true);
-    await passTime(100);
+    await passTime(LEASE_MS);
     assert.equal((await store.claim(byAnother(asked))).outcome, 'indeterminate');
     await writesNothing(store, claim);
     assert.equal((await store.claim(asked)).outcome, 'indeterminate');
   },
 
   'between processes: a commit point is known to all': async ({ store, peer, passTime }) => {
-    const asked = request({ leaseMs: 100 });
+    const asked = request({ leaseMs: LEASE_MS });
     assert.equal(await store.mark(await claimed(store, asked), 'committed', DAY), true);
-    await passTime(100);
+    await passTime(LEASE_MS);
     assert.equal((await peer.claim(byAnother(asked))).outcome, 'indeterminate');
   },
 
   'a commit point outlasts renewals and repeated claims': async ({ store, passTime }) => {
-    const asked = request({ leaseMs: 100 });
+    const asked = request({ leaseMs: LEASE_MS });
     const claim = await claimed(store, asked);
     assert.equal(await store.mark(claim, 'committed', DAY), true);
-    assert.equal(await store.renew(claim, 100), true);
+    assert.equal(await store.renew(claim, LEASE_MS), true);
     await claimed(store, asked);
-    await passTime(100);
+    await passTime(LEASE_MS);
     assert.equal((await store.claim(byAnother(asked))).outcome, 'indeterminate');
   },
 
@@ -235,7 +317,7 @@ const CASES = {
   },
 
   'progress goes to the next claim, after a release and after a lease ran out': async ({ store, passTime }) => {
-    const asked = request({ leaseMs: 100 });
+    const asked = request({ leaseMs: LEASE_MS });
     const first = await claimed(store, asked);
     assert.equal(first.progress, undefined);
     assert.equal(await store.save(first, Buffer.from([0, 1, 255])), true);
@@ -243,7 +325,7 @@ const CASES = {
     const second = await claimed(store, byAnother(asked));
     assert.deepEqual(bytes(second.progress), [0, 1, 255]);
     assert.equal(await store.save(second, Buffer.from([2])), true);
-    await passTime(100);
+    await passTime(LEASE_MS);
     assert.deepEqual(bytes((await claimed(store, byAnother(asked))).progress), [2]);
   },
 
@@ -260,6 +342,58 @@ const CASES = {
     const claim = await claimed(store, asked);
     assert.equal(await store.save(claim, Buffer.from([1])), true);
     assert.equal(await store.complete(claim, answer(), 1), true);
+    await passTime(1000);
+    assert.equal((await claimed(store, byAnother(asked))).progress, undefined);
+  },
+
+  'the progress that was saved last counts, byte for byte': async ({ store }) => {
+    const asked = request();
+    const first = await claimed(store, asked);
+    const last = Uint8Array.from({ length: 256 * 1024 }, (_, i) => (i * 31) % 256);
+    for (const progress of [Buffer.from([1]), Buffer.alloc(300 * 1024, 7), last]) {
+      assert.equal(await store.save(first, progress), true);
+    }
+    assert.equal(await store.release(first, DAY), true);
+    const { progress = new Uint8Array() } = await claimed(store, byAnother(asked));
+    assert.ok(Buffer.from(progress).equals(last), 'the progress is another');
+  },
+
+  'a stale owner saves nothing over the progress of the current one': async ({ store, passTime }) => {
+    const asked = request({ leaseMs: LEASE_MS });
+    const stale = await claimed(store, asked);
+    assert.equal(await store.save(stale, Buffer.from([1])), true);
+    await passTime(LEASE_MS);
+    const current = await claimed(store, { ...byAnother(asked), leaseMs: MINUTE_MS });
+    assert.equal(await store.save(stale, Buffer.from([2])), false);
+    assert.equal(await store.save(current, Buffer.from([3])), true);
+    assert.equal(await store.save(stale, Buffer.from([4])), false);
+    assert.equal(await store.release(current, DAY), true);
+    assert.deepEqual(bytes((await claimed(store, byAnother(asked))).progress), [3]);
+  },
+
+  'progress outlasts renewals and the commit point': async ({ store }) => {
+    const asked = request();
+    const claim = await claimed(store, asked);
+    assert.equal(await store.save(claim, Buffer.from([1])), true);
+    assert.equal(await store.renew(claim, MINUTE_MS), true);
+    assert.equal(await store.mark(claim, 'committed', DAY), true);
+    assert.deepEqual(bytes((await claimed(store, asked)).progress), [1]);
+  },
+
+  'progress goes to the claim over an indeterminate record': async ({ store }) => {
+    const asked = request();
+    const claim = await claimed(store, asked);
+    assert.equal(await store.save(claim, Buffer.from([1])), true);
+    assert.equal(await store.mark(claim, 'indeterminate', DAY), true);
+    const over = await claimed(store, { ...byAnother(asked), overIndeterminate: true });
+    assert.deepEqual(bytes(over.progress), [1]);
+  },
+
+  'progress expires with its key': async ({ store, passTime }) => {
+    const asked = request();
+    const claim = await claimed(store, asked);
+    assert.equal(await store.save(claim, Buffer.from([1])), true);
+    assert.equal(await store.release(claim, 1), true);
     await passTime(1000);
     assert.equal((await claimed(store, byAnother(asked))).progress, undefined);
   },
@@ -301,6 +435,22 @@ const CASES = {
     await claimed(store, { ...byAnother(asked), key: asked.key.slice(0, -1) + last });
   },
 
+  'a full store refuses new claims, and forgets none that it has': async ({ small }) => {
+    assert.ok(small !== undefined);
+    const held: ClaimRequest[] = [];
+    for (let outcome = 'claimed'; outcome !== 'full';) {
+      assert.ok(held.length < MOST_CLAIMS_OF_SMALL, `the small store took ${held.length} claims`);
+      const asked = request();
+      ({ outcome } = await small.claim(asked));
+      if (outcome !== 'full') {
+        assert.equal(outcome, 'claimed');
+        held.push(asked);
+      }
+    }
+    assert.ok(held.length > 0, 'the small store took no claim at all');
+    for (const asked of held) assert.equal((await small.claim(byAnother(asked))).outcome, 'in-progress');
+  },
+
   'one that waits is woken by the end of the claim': async ({ store }) => {
     await waiterIsWoken(store, store);
   },
@@ -325,11 +475,20 @@ export type StoreContractCaseName = keyof typeof CASES;
 /** Every rule, under its name. */
 export const cases: readonly StoreContractCase[] = Object.entries(CASES).map(([name, run]) => ({
   name: name as StoreContractCaseName,
+  isOfFullStore: name.startsWith('a full store'),
   run,
 }));
 
-async function onlyOneIsGranted(stores: readonly AtomicStore[]): Promise<void> {
-  const asked = request();
+/** How many claims a store may take before it is not a small one. */
+const MOST_CLAIMS_OF_SMALL = 20_000;
+
+/** A store that cannot tell says nothing; one that can must not be wrong. */
+function isAboutSixtyDays(left = 60 * DAY * 1000): void {
+  assert.ok(left > 60 * DAY * 1000 - MINUTE_MS && left <= 60 * DAY * 1000, `${left} ms are left`);
+}
+
+/** The fences of those that were granted. */
+async function onlyOneIsGranted(stores: readonly AtomicStore[], asked = request()): Promise<number[]> {
   const outcomes = await Promise.all(
     stores.flatMap((store) => Array.from({ length: 40 }, async () => store.claim(byAnother(asked)))),
   );
@@ -338,6 +497,7 @@ async function onlyOneIsGranted(stores: readonly AtomicStore[]): Promise<void> {
     { claimed: count('claimed'), inProgress: count('in-progress') },
     { claimed: 1, inProgress: 40 * stores.length - 1 },
   );
+  return outcomes.flatMap((found) => (found.outcome === 'claimed' ? [found.fence] : []));
 }
 
 async function staleOwnerIsFenced(first: AtomicStore, second: AtomicStore, passTime: Bench['passTime']): Promise<void> {
@@ -366,84 +526,5 @@ async function waiterIsWoken(owner: AtomicStore, waiter: AtomicStore): Promise<v
     else if (end === 'forget') assert.equal(await owner.forget(asked.key), true);
     else assert.equal(await owner.mark(claim, end, DAY), true);
     await soon(both);
-  }
-}
-
-/** Every write that names this claim is refused. */
-async function writesNothing(store: AtomicStore, claim: ClaimRef): Promise<void> {
-  const refused = {
-    complete: await store.complete(claim, answer(Buffer.from('of one who lost its claim')), DAY),
-    renew: await store.renew(claim, MINUTE_MS),
-    release: await store.release(claim, DAY),
-    committed: await store.mark(claim, 'committed', DAY),
-    notReplayable: await store.mark(claim, 'not-replayable', DAY),
-    indeterminate: await store.mark(claim, 'indeterminate', DAY),
-    save: await store.save(claim, Buffer.from([9])),
-  };
-  const none = { complete: false, renew: false, release: false, committed: false };
-  assert.deepEqual(refused, { ...none, notReplayable: false, indeterminate: false, save: false });
-}
-
-async function claimed(store: AtomicStore, asked: ClaimRequest): Promise<ClaimRef & { progress?: Uint8Array }> {
-  const found = await store.claim(asked);
-  assert.ok(found.outcome === 'claimed', `the claim was answered "${found.outcome}"`);
-  const { fence, progress } = found;
-  return { key: asked.key, owner: asked.owner, fence, ...(progress && { progress }) };
-}
-
-function request(details: Partial<ClaimRequest> = {}): ClaimRequest {
-  return {
-    key: digest(randomUUID()),
-    fingerprint: digest('an order'),
-    identity: digest('a caller'),
-    owner: randomUUID(),
-    leaseMs: MINUTE_MS,
-    ttl: DAY,
-    ...details,
-  };
-}
-
-function byAnother(asked: ClaimRequest): ClaimRequest {
-  return { ...asked, owner: randomUUID() };
-}
-
-function answer(body: Uint8Array = Buffer.from('{"id":1}')): KeptAnswer {
-  const headers = ['Content-Type', 'application/octet-stream', 'X-Twice', '1', 'X-Twice', 'caf\u00e9 \u00ff \u0080\t~'];
-  const head = encodeHead({ statusCode: 201, statusMessage: 'Made', headers, timestamp: '2026-11-23T10:00:00.000Z' });
-  return { head, body };
-}
-
-function sameAnswer(found: ClaimOutcome, kept: KeptAnswer): void {
-  assert.ok(found.outcome === 'completed', `the claim was answered "${found.outcome}"`);
-  assert.equal(found.answer.head, kept.head);
-  assert.ok(Buffer.from(found.answer.body).equals(kept.body), 'the body is another');
-}
-
-function bytes(content: Uint8Array | undefined): number[] | undefined {
-  return content && [...content];
-}
-
-function digest(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
-}
-
-/** Far longer than any store takes, far shorter than the leases that must not be waited for. */
-async function soon(promise: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error('still waiting after 10 s'));
-    }, 10_000);
-  });
-  try {
-    await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -57,36 +57,34 @@ fn lock(file: &File) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::{Duration, Instant};
+    use std::fs::TryLockError;
+
+    use parking_lot::Mutex;
 
     use super::*;
 
     #[test]
-    fn everyone_has_a_turn_while_all_want_one() {
+    fn who_has_just_had_a_turn_comes_after_who_waits_for_one() {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::find(&folder.path().join("store")).unwrap();
         place.prepare().unwrap();
-        let turns: [AtomicUsize; 4] = Default::default();
-        let inside = AtomicUsize::new(0);
-        let end = Instant::now() + Duration::from_millis(400);
+        let (greedy, patient) = (Turn::new(&place).unwrap(), Turn::new(&place).unwrap());
+        let gate = place.lock_file("gate").unwrap();
+        let turns = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            for count in &turns {
-                let (place, inside) = (&place, &inside);
-                scope.spawn(move || {
-                    let turn = Turn::new(place).unwrap();
-                    while Instant::now() < end {
-                        let _taken = turn.take().unwrap();
-                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
-                        std::thread::sleep(Duration::from_micros(300));
-                        inside.fetch_sub(1, Ordering::SeqCst);
-                        count.fetch_add(1, Ordering::SeqCst);
-                    }
-                });
+            let taken = greedy.take().unwrap();
+            scope.spawn(|| {
+                let _taken = patient.take().unwrap();
+                turns.lock().push("patient");
+            });
+            while !matches!(gate.try_lock(), Err(TryLockError::WouldBlock)) {
+                gate.unlock().unwrap();
+                std::thread::yield_now();
             }
+            drop(taken);
+            let _taken = greedy.take().unwrap();
+            turns.lock().push("greedy");
         });
-        let turns = turns.map(AtomicUsize::into_inner);
-        let all: usize = turns.iter().sum();
-        assert!(turns.iter().all(|count| count * 4 * 3 >= all), "{turns:?}");
+        assert_eq!(*turns.lock(), ["patient", "greedy"]);
     }
 }

@@ -118,9 +118,7 @@ export class FileStore implements AtomicStore {
   }
 
   mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
-    return answered(
-      mark === 'committed' ? this.#native.commitPoint(claim) : this.#native.end(claim, mark, ttl * 1000),
-    );
+    return answered(mark === 'committed' ? this.#native.commitPoint(claim) : this.#native.end(claim, mark, ttl * 1000));
   }
 
   save(claim: ClaimRef, progress: Uint8Array): Promise<boolean> {
