@@ -152,10 +152,10 @@ fn it_opens_whole_and_with_every_answer_that_was_acknowledged() {
         let under_way = answered + random.random_range(1..40);
         answer(&store, answered..under_way);
         let after = Image::of(&path);
-        let kind = if before.journal[..HEAD] != after.journal[..HEAD] {
-            2
-        } else {
-            usize::from(before.file != after.file)
+        let kind = match (before.journal[..HEAD] == after.journal[..HEAD], before.file == after.file) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, _) => 2,
         };
         cuts[kind] += 1;
         for number in 0..2 {

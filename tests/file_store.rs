@@ -188,6 +188,22 @@ fn what_a_closed_store_still_holds_keeps_its_lease() {
 }
 
 #[test]
+fn what_is_to_be_kept_for_ever_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, OPTIONS);
+    let ever = Duration::MAX;
+    for key in ["a", "b", "c"] {
+        let claim = Claim { lease: ever, retention: ever, ..claim_of(key, 1) };
+        store.claim(&claim, Some(ever)).wait().unwrap();
+        assert!(matches!(self::claim(&store, key, 2), Outcome::InProgress { .. }));
+        let end = Settlement::Complete(Answer::new(b"", b"answer"));
+        assert_eq!(store.settle(name(key, 1, 1), end, ever).wait().unwrap(), Written::Done);
+        assert!(matches!(self::claim(&store, key, 2), Outcome::Completed(_)));
+    }
+    assert_whole(&store);
+}
+
+#[test]
 fn a_lease_is_renewed_for_as_long_as_the_claim_is_to_be_held() {
     let folder = tempfile::tempdir().unwrap();
     let (store, peer) = (open(&folder, OPTIONS), open(&folder, OPTIONS));

@@ -202,13 +202,13 @@ describe('between processes', () => {
     const [a, b] = await Promise.all([shops.open(), shops.open()]);
     const running = once(a.child, 'message');
     const body = { how: 'blocks', ms: 6_000 };
-    let isDone = false;
-    const first = post(a, body).finally(() => (isDone = true));
+    const done = { yet: false };
+    const first = post(a, body).finally(() => (done.yet = true));
     await running;
     const meanwhile = [];
-    while (!isDone) {
+    while (!done.yet) {
       const found = await post(b, body);
-      if (!isDone) meanwhile.push(found.status);
+      if (!done.yet) meanwhile.push(found.status);
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
     expect(await first).toMatchObject({ status: 201 });

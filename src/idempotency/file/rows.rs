@@ -147,7 +147,7 @@ impl Rows<'_> {
             .query_row(
                 params![
                     first,
-                    first_ending(row.expires_at.saturating_add(1)) - 1,
+                    first | ((1 << COUNTER_BITS) - 1),
                     row.id,
                     i64::try_from(head).unwrap_or(i64::MAX),
                     content,
@@ -317,9 +317,9 @@ fn first_number(key: &Digest) -> i64 {
     (hash >> 2).cast_signed()
 }
 
-/// Where the numbers begin of endings that expire at that date. Those that expire after the year 2248 expire then.
+/// Where the numbers begin of endings that expire at that date. Those that expire after the year 2248 are swept then.
 fn first_ending(date: Ms) -> i64 {
-    date.clamp(0, i64::MAX >> (COUNTER_BITS + 1)) << COUNTER_BITS
+    date.clamp(0, i64::MAX >> COUNTER_BITS) << COUNTER_BITS
 }
 
 impl ToSql for Digest {

@@ -106,12 +106,13 @@ impl Drop for Taken<'_> {
 }
 
 impl Shared {
-    /// Takes the turn if nobody is before us. Otherwise the gate may be ours already, which the usher does not mind.
+    /// Takes the turn if nobody is before us.
     fn try_take(&self) -> bool {
-        let is_taken = self.gate.try_lock().is_ok() && self.turn.try_lock().is_ok();
-        if is_taken {
-            let _ = self.gate.unlock();
+        if self.gate.try_lock().is_err() {
+            return false;
         }
+        let is_taken = self.turn.try_lock().is_ok();
+        let _ = self.gate.unlock();
         is_taken
     }
 
