@@ -20,6 +20,7 @@ export const {
   RetryTimeoutError,
   StaleAttemptError,
   TaskInProgressError,
+  chaosControl,
   chaosMiddleware,
   computeDelay,
   createChaos,
