@@ -64,6 +64,11 @@ interface ClaimRequest {
     readonly leaseMs: number;
     /** Seconds that what becomes of it is kept, if its owner is never heard of again. */
     readonly ttl: number;
+    /**
+     * Milliseconds, from the claim on, for which the store may prolong the lease by itself while the owner's process
+     * lives and runs: until the owner tries to end the claim. A store that cannot leaves that to `renew`.
+     */
+    readonly holdMs?: number;
     /** Whether an indeterminate record counts as free. Default false. */
     readonly overIndeterminate?: boolean;
 }
@@ -503,19 +508,47 @@ type ChaosDelay =
 /** How a connection ends: with a FIN, as if the server had closed it, or with a RST, as if it had died. */
 type Ending = 'hangup' | 'reset';
 
-/** What one rule does to a request. */
+/** Where a body is cut: behind so many of its bytes, or behind a share of them, from 0 to below 1. */
+type Cut = {
+    readonly bytes: number;
+} | {
+    readonly share: number;
+};
+
+/** What about the framing of an answer is wrong. */
+type Malformation = 'status-line' | 'content-length' | 'chunk-size';
+
+/** Where in a stream of events it is cut. */
+type EventCut = 'after-event' | 'mid-event' | 'mid-character';
+
+/**
+ * What one rule does to a request, to its answer, or to the bytes of its answer. `docs/chaos.md` has them all in one
+ * table: what the client sees, whether the handler runs, and what counts.
+ */
 type ChaosFault = 
-/** Answers instead of the handler. `statuses`: a list, or weights by status; default 500, 503, 504 and 429 evenly. */
+/** Answers with an error, instead of the handler or in place of its answer. */
 {
     readonly kind: 'error';
+    /** A list, or weights by status. Default: 500, 503, 504 and 429 evenly. */
     readonly statuses?: readonly number[] | Readonly<Record<number, number>> | undefined;
+    /** `'after'`: the handler runs, and what it answers is withheld. Default `'before'`: it does not run. */
+    readonly when?: 'before' | 'after' | undefined;
+    /** A text, or what is sent as JSON. Default: a JSON object that says what this is. */
+    readonly body?: string | object | undefined;
+    /** Besides the default ones, and instead of those of the same name. */
+    readonly headers?: Readonly<Record<string, string>> | undefined;
+    /** `Retry-After`: whole seconds, or a date so many seconds from then. Default: 1 on a 429 or 503, else none. */
+    readonly retryAfter?: number | {
+        readonly dateInSeconds: number;
+    } | undefined;
 }
-/** Holds the request before the handler runs. */
+/** Holds the request before the handler runs, or `'after'`: its answer, from its first byte on. Default `'before'`. */
  | {
     readonly kind: 'latency';
     readonly delay: ChaosDelay;
+    readonly when?: 'before' | 'after' | undefined;
 }
-/** Never answers; the handler does not run. Released, by closing the connection, when chaos is closed. */
+/** Never answers; the handler does not run. Released, by closing the connection, when chaos is turned off. */
  | {
     readonly kind: 'hang';
 }
@@ -531,6 +564,52 @@ type ChaosFault =
  | {
     readonly kind: 'lost-response';
     readonly ending?: Ending | undefined;
+}
+/** The answer breaks off in its body. `at`: default, a share drawn by the seed. `ending`: default `'hangup'`. */
+ | {
+    readonly kind: 'truncate';
+    readonly at?: Cut | undefined;
+    readonly ending?: Ending | undefined;
+}
+/** The answer stops in its body, and the connection stays open. `at`: default, a share drawn by the seed. */
+ | {
+    readonly kind: 'stall';
+    readonly at?: Cut | undefined;
+}
+/** The head of the answer comes at once, the rest `bytes` (default 1) at a time, every `everyMs` (default 100). */
+ | {
+    readonly kind: 'drip';
+    readonly bytes?: number | undefined;
+    readonly everyMs?: number | undefined;
+}
+/** The answer comes whole, in pieces that the seed draws. No client may notice. */
+ | {
+    readonly kind: 'slice';
+}
+/** Bits of the body, as many as `bits` (default 1), are flipped where the seed draws it; the length stays. */
+ | {
+    readonly kind: 'corrupt';
+    readonly bits?: number | undefined;
+}
+/** The framing of the answer is wrong. `what`: default, drawn by the seed. */
+ | {
+    readonly kind: 'malformed';
+    readonly what?: Malformation | undefined;
+}
+/**
+ * A stream of server-sent events ends behind an event, in the middle of one (default), or in the middle of a
+ * character of one. `event`: which, from 1; default, drawn by the seed from 1 to 8. `ending`: default `'hangup'`.
+ */
+ | {
+    readonly kind: 'sse-cut';
+    readonly where?: EventCut | undefined;
+    readonly event?: number | undefined;
+    readonly ending?: Ending | undefined;
+}
+/** Nothing comes of a stream of server-sent events behind an event, and it stays open. `event` as in `sse-cut`. */
+ | {
+    readonly kind: 'sse-stall';
+    readonly event?: number | undefined;
 }
 /** Kills one registered kernel, of this group if one is given; the request goes on. */
  | {

@@ -162,6 +162,14 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     active.releaseAll();
   });
   const decided = Symbol('reprise.chaos.decided');
+  const undone = new Set<string>();
+  /** Each reason once, not for each of many requests. */
+  const warnUndone = (kind: string, why: string) => {
+    const message = `the fault "${kind}" was not done, and the request went on unharmed: ${why}`;
+    if (undone.has(message)) return;
+    undone.add(message);
+    process.emitWarning(message, { type: 'RepriseWarning', code: 'WRN_REPRISE_CHAOS_UNDONE' });
+  };
 
   const middleware: ChaosMiddleware = (req, res, next) => {
     if (!life.armed || req.method === 'OPTIONS' || res.headersSent) {
@@ -206,9 +214,13 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
         return;
       }
       const done = () => {
-        engine.count(countsAs(chosen));
+        const counted = countsAs(chosen);
+        if (counted) engine.count(counted);
       };
-      inject(chosen, { req, res, drawn: hit.drawn, active, done, next: goOn });
+      const undone = (why: string) => {
+        warnUndone(chosen.kind, why);
+      };
+      inject(chosen, { req, res, drawn: hit.drawn, active, done, undone, next: goOn });
     };
     injectHit(latency, () => {
       injectHit(fault, next);
