@@ -67,7 +67,10 @@ export const handWritten = {
   },
 };
 
-export const nodeIdempotency = { name: '@node-idempotency/core', guard: () => nodeIdempotencyGuard(new MemoryStorageAdapter()) };
+export const nodeIdempotency = {
+  name: '@node-idempotency/core',
+  guard: () => nodeIdempotencyGuard(new MemoryStorageAdapter()),
+};
 
 /** The package has no middleware of its own for Express: its two calls, joined as its documentation shows. */
 export function nodeIdempotencyGuard(storage) {

@@ -2,15 +2,7 @@
 import { postText } from '../client.mjs';
 import { load } from '../load.mjs';
 import { measure, open } from '../paired.mjs';
-import {
-  bare,
-  expressIdempotency,
-  handWritten,
-  nodeIdempotency,
-  noOp,
-  powertools,
-  reprise,
-} from '../subjects.mjs';
+import { bare, expressIdempotency, handWritten, nodeIdempotency, noOp, powertools, reprise } from '../subjects.mjs';
 import { micros, ratio, signed } from '../text.mjs';
 
 /** Keys that a replay takes in turn. */
@@ -139,12 +131,11 @@ export const replayScenario = {
     const subjects = [bare, noOp, reprise(), ...RIVALS];
     const options = { rounds, progress, loadKeys: KEYS };
     const rows = await series(subjects, { answer: SMALL }, sameKeys('b'), options);
-    const slow = await series(
-      [bare, noOp, reprise()],
-      { answer: SMALL, delayMs: 1 },
-      sameKeys('b-slow'),
-      { rounds: Math.ceil(rounds / 3), progress, loadKeys: false },
-    );
+    const slow = await series([bare, noOp, reprise()], { answer: SMALL, delayMs: 1 }, sameKeys('b-slow'), {
+      rounds: Math.ceil(rounds / 3),
+      progress,
+      loadKeys: false,
+    });
     return {
       tables: [
         tableOf('The same POST again: the handler does not run', rows),
