@@ -1,5 +1,7 @@
 /* auto-generated from ts/ by `npm run build:ts`; do not edit */
 import { IncomingMessage, ServerResponse } from 'node:http';
+import { ChildProcess } from 'node:child_process';
+import { Worker } from 'node:worker_threads';
 
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
@@ -888,6 +890,22 @@ interface ResumableOptions<Result = unknown> extends RetryOptions, TaskOptions {
 declare function resumable<Req extends ServerRequest, Result>(task: (req: Req, context: TaskContext) => Result | PromiseLike<Result>, options?: ResumableOptions<NoInfer<Result>>): (req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
 
 /**
+ * Where a crash hurts most: `before-work`, a call of the task or of a step begins; `before-save`, work is done and
+ * nothing of it is saved; `during-save`, the write is under way and nobody knows how it will end.
+ */
+type CheckpointBoundary = 'before-work' | 'before-save' | 'during-save';
+/** What is published on `node:diagnostics_channel`, under `reprise:checkpoint:` and the boundary. */
+interface CheckpointPassage {
+    readonly boundary: CheckpointBoundary;
+    readonly taskId: string;
+    /**
+     * The number of the record's write that comes next, or is under way; it never comes twice for a task. Without a
+     * store there is no record, and it is the number of the attempt.
+     */
+    readonly sequence: number;
+}
+
+/**
  * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
  *
  * @example
@@ -1192,9 +1210,62 @@ declare function setTestMode(options: TestMode | false): () => void;
 
 /**
  * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
- * promise resolved; not if it threw, rejected, or gave `false` (as `ChildProcess.kill` does when there was no process).
+ * promise resolved: let it resolve when the kernel is gone. Not counted if it threw, rejected, or gave `false` (as
+ * `ChildProcess.kill` does when there was no process); `'paused'` says that the kernel was stopped for a while and
+ * goes on.
+ *
+ * @param released aborts when chaos is disarmed or closed: whatever is held up must go on
  */
-type KillKernel = () => unknown;
+type KillKernel = (released: AbortSignal) => unknown;
+/** Something that chaos may kill; {@link kernelOf} makes one of a worker thread or a child process. */
+interface Kernel {
+    /** Which; among several, the victim is chosen by the seed over the sorted ids. */
+    readonly id: string;
+    /** Those that stand in for each other; kills may be for one group, and spare its last one. Default: the nameless. */
+    readonly group?: string | undefined;
+    readonly kill: KillKernel;
+    /** Whether it could be killed now. Default: as long as it is registered. */
+    readonly isAlive?: (() => boolean) | undefined;
+}
+/** Names a kernel that may be killed; returns what takes exactly this registration back. */
+interface RegisterKernel {
+    (kernel: Kernel): () => void;
+    (id: string, kill: KillKernel): () => void;
+}
+
+/** Kills of kernels that no request asks for, and what bounds every kill. */
+interface KernelKillOptions {
+    /**
+     * Kernels die by themselves, so many milliseconds apart on average, at times without memory (exponential gaps). The
+     * sequence of gaps and victims is that of the seed. Default: none do.
+     */
+    readonly meanTimeBetweenMs?: number | undefined;
+    /**
+     * Kernels die while a checkpointed task is at one of these boundaries (default: all), at this share of them. Needs
+     * `retryWithCheckpoint` or `resumable` in this thread. Default: none do.
+     */
+    readonly atCheckpoints?: {
+        readonly probability: number;
+        readonly boundaries?: readonly CheckpointBoundary[] | undefined;
+    } | undefined;
+    /** Those two kill only kernels of this group. Default: of any. */
+    readonly group?: string | undefined;
+    /** No kernel is killed sooner than this after another, whatever asks for it: not later either, but not. Default 0. */
+    readonly minGapMs?: number | undefined;
+    /** At most so many are killed or paused, whatever asks for it. Default: no bound. */
+    readonly maxKills?: number | undefined;
+    /** The only live kernel of its group is never killed, whatever asks for it. Default false. */
+    readonly neverLast?: boolean | undefined;
+}
+/** The kernels as they stand, and what was done to them besides the kills that {@link ChaosMetrics} counts. */
+interface KernelReport {
+    /** Kills that were begun, also those that failed or are under way. */
+    readonly killsAttempted: number;
+    /** Kernels that were paused and go on. */
+    readonly kernelsPaused: number;
+    /** The ids of those that could be killed now, sorted. */
+    readonly live: readonly string[];
+}
 
 /** Whether an instance injects, since when, and until when or why not. */
 type ChaosState = 
@@ -1274,9 +1345,10 @@ type ChaosFault =
     readonly kind: 'lost-response';
     readonly ending?: Ending | undefined;
 }
-/** Kills one registered kernel; the request goes on. */
+/** Kills one registered kernel, of this group if one is given; the request goes on. */
  | {
     readonly kind: 'kernel-kill';
+    readonly group?: string | undefined;
 };
 
 /** Which requests a rule is for; all conditions that are given must hold. */
@@ -1329,6 +1401,8 @@ interface ChaosOptions {
     readonly latencyRange?: readonly [min: number, max: number] | undefined;
     /** Share of requests at which one registered kernel is killed, 0 to 1. Default 0. */
     readonly kernelKillProbability?: number | undefined;
+    /** Kernel kills by time and at checkpoints, and what bounds every kill. Default: no such kills, no bounds. */
+    readonly kernelKills?: KernelKillOptions | undefined;
     /**
      * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
      * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
@@ -1418,15 +1492,16 @@ interface Chaos {
     /** Sets the counts to zero and forgets which attempts were seen: the same requests meet the same faults again. */
     readonly reset: () => void;
     /**
-     * Names a kernel that may be killed. A killed one must be registered again when it was restarted. Registering an
-     * id that is there replaces its kill.
+     * Names a kernel that may be killed: a {@link Kernel}, as {@link kernelOf} makes one, or an id and a kill. A killed
+     * one must be registered again when it was restarted. Registering an id that is there replaces that kernel.
      *
-     * @param id which; among several, the victim is chosen by the seed over the sorted ids
-     * @param kill ends it; see {@link KillKernel}
      * @returns takes the registration back
-     * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`
+     * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`, `ERR_REPRISE_INVALID_OPTION` or
+     *   `ERR_REPRISE_UNKNOWN_OPTION`
      */
-    readonly registerKernel: (id: string, kill: KillKernel) => () => void;
+    readonly registerKernel: RegisterKernel;
+    /** The kernels that could be killed now, and what else happened to them. */
+    readonly kernels: () => KernelReport;
     /** {@link disarm}s it for good. */
     readonly close: () => void;
 }
@@ -1477,9 +1552,44 @@ declare function getChaosMetrics(): ChaosMetrics;
  *
  * @example
  * const worker = new Worker('./kernel.js');
- * registerKernel('kernel-1', () => worker.terminate());
+ * registerKernel(kernelOf(worker, { id: 'kernel-1' }));
+ * registerKernel('kernel-2', () => endIt());
  */
-declare function registerKernel(id: string, kill: KillKernel): () => void;
+declare const registerKernel: RegisterKernel;
 
-export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, ChaosState, ChaosStatus, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+/** How a kernel is hit. */
+type KernelMode = 
+/** `worker.terminate()`, or SIGKILL: no code of its own runs any more. Default. */
+{
+    readonly mode?: 'kill' | undefined;
+}
+/** SIGTERM, and SIGKILL when it is still there `graceMs` (default 5 000) later. Child processes, not on Windows. */
+ | {
+    readonly mode: 'term';
+    readonly graceMs?: number | undefined;
+}
+/**
+ * SIGSTOP, and SIGCONT `forMs` (default 1 000) later: it looks like a machine that hangs, and comes back. It goes on
+ * at once when chaos is disarmed or closed, or this process exits. Child processes, not on Windows.
+ */
+ | {
+    readonly mode: 'pause';
+    readonly forMs?: number | undefined;
+};
+/** What {@link kernelOf} takes besides the kernel. */
+type KernelOfOptions = Pick<Kernel, 'id' | 'group'> & KernelMode;
+/**
+ * A registration of a worker thread or a child process: `isAlive` as Node knows it, and a kill that is done when the
+ * kernel has exited.
+ *
+ * @example
+ * chaos.registerKernel(kernelOf(new Worker('./kernel.js'), { id: 'kernel-1', group: 'search' }));
+ * chaos.registerKernel(kernelOf(fork('./kernel.js'), { id: 'kernel-2', group: 'search', mode: 'term', graceMs: 2_000 }));
+ *
+ * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`, `ERR_REPRISE_INVALID_OPTION` or
+ *   `ERR_REPRISE_UNKNOWN_OPTION`; also for a mode that this kernel, or this platform, cannot be hit in
+ */
+declare function kernelOf(kernel: Worker | ChildProcess, options: KernelOfOptions): Kernel;
+
+export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, ChaosState, ChaosStatus, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

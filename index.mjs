@@ -28,6 +28,7 @@ export const {
   getRetryInfo,
   idempotencyMiddleware,
   initChaos,
+  kernelOf,
   parseRetryAfter,
   registerKernel,
   requestRetryOptions,

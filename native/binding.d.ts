@@ -67,10 +67,10 @@ export declare class ChaosEngine {
   /** What the journal keeps. */
   journal(): ChaosRecord
   /**
-   * Starts at zero, and forces these faults upon the requests that they were recorded of. Fails, with nothing
+   * Starts at zero under this seed, and forces these faults upon the requests that they were recorded of. Fails, with nothing
    * changed, if a rule is not there or does something else, or an entry cannot be read.
    */
-  replay(entries: Array<ChaosEntry>): void
+  replay(seed: string, entries: Array<ChaosEntry>): void
   /** How the replay stands; null without one. */
   replayReport(): ChaosReplayCounts | null
   /** Decides by the plan again, and says how the replay went; null without one. */
@@ -88,6 +88,16 @@ export declare class ChaosEngine {
   count(injected: ChaosInjected, number?: number | undefined | null): void
   /** The counts as they stand. */
   metrics(): ChaosMetrics
+}
+
+/** Draws the kernel kills that no request asks for. */
+export declare class ChaosKernelKills {
+  /** Fails for a plan that the wrapper should have refused. */
+  constructor(plan: ChaosKernelKillPlan)
+  /** The nth kill by time, from 0; null without gaps. */
+  timed(n: number): ChaosTimedKill | null
+  /** Which of the sorted kernels dies at this boundary, as a share; null where none does. */
+  atCheckpoint(taskId: string, point: string, sequence: number): number | null
 }
 
 /** The memory store, as JavaScript holds it. */
@@ -199,6 +209,19 @@ export interface ChaosHit {
 /** What is counted when it was done. */
 export type ChaosInjected = 'failure' | 'latency' | 'kernel-kill'
 
+export interface ChaosKernelKillGaps {
+  minMs: number
+  meanMs: number
+}
+
+/** What kernels die by besides requests. */
+export interface ChaosKernelKillPlan {
+  seed: string
+  gaps?: ChaosKernelKillGaps
+  /** The share of the boundaries of checkpoints at which one dies. */
+  atCheckpoints: number
+}
+
 /** A law of delays and its parameters, in the order of the functions of `chaos::Distribution`. */
 export interface ChaosLatency {
   law: string
@@ -292,6 +315,14 @@ export interface ChaosReplayCounts {
   replayed: number
   /** Requests that came and were not recorded. */
   unexpected: number
+}
+
+/** One kill by time. */
+export interface ChaosTimedKill {
+  /** How long after the one before it, in milliseconds. */
+  afterMs: number
+  /** Which of the sorted kernels, as a share from 0 to below 1. */
+  victim: number
 }
 
 /** What a rule comes to at one request. */

@@ -28,6 +28,7 @@ export {
 } from './retry/checkpoint.js';
 export { resumable, type ResumableOptions } from './checkpoint/resumable.js';
 export type { TaskContext } from './checkpoint/context.js';
+export type { CheckpointBoundary, CheckpointPassage } from './checkpoint/boundary.js';
 export { drain, type DrainReport } from './checkpoint/drain.js';
 export {
   CheckpointCorruptError,
@@ -67,12 +68,26 @@ export { setTestMode, type TestMode } from './retry/test-mode.js';
 export { traceContext, type OpenTelemetryApi, type TraceContext } from './retry/trace.js';
 
 export { createChaos } from './chaos/chaos.js';
-export type { Chaos, ChaosMetrics, ChaosMiddleware, ChaosStatus } from './chaos/chaos.js';
+export type {
+  Chaos,
+  ChaosExplanation,
+  ChaosMetrics,
+  ChaosMiddleware,
+  ChaosRuleStatus,
+  ChaosStatus,
+  ChaosVerdict,
+} from './chaos/api.js';
+export type { ChaosJournal, ChaosJournalData, ChaosJournalEntry, ChaosRecorded } from './chaos/journal.js';
+export type { ChaosReplay, ChaosReplayReport } from './chaos/replay.js';
 export { chaosMiddleware, getChaosMetrics, initChaos, registerKernel } from './chaos/default.js';
+export { kernelOf } from './chaos/kernels/kernel-of.js';
+export type { KernelMode, KernelOfOptions } from './chaos/kernels/kernel-of.js';
+export type { KernelKillOptions, KernelReport } from './chaos/kernels/kills.js';
+export type { Kernel, KillKernel, RegisterKernel } from './chaos/kernels/registry.js';
 export type { ChaosState } from './chaos/life.js';
-export type { KillKernel } from './chaos/kernels.js';
 export type { ChaosOptions } from './chaos/options.js';
 export type { ChaosDelay } from './chaos/delay.js';
 export type { Ending } from './chaos/faults/connection.js';
 export type { ChaosFault } from './chaos/faults/fault.js';
-export type { ChaosMatch, ChaosRule } from './chaos/rules.js';
+export type { ChaosMatch } from './chaos/match.js';
+export type { ChaosRule } from './chaos/rules.js';

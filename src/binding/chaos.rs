@@ -269,12 +269,13 @@ impl ChaosEngine {
         ChaosRecord { entries: entries.into_iter().map(Into::into).collect(), dropped: to_js(dropped) }
     }
 
-    /// Starts at zero, and forces these faults upon the requests that they were recorded of. Fails, with nothing
+    /// Starts at zero under this seed, and forces these faults upon the requests that they were recorded of. Fails, with nothing
     /// changed, if a rule is not there or does something else, or an entry cannot be read.
     #[napi(catch_unwind)]
-    pub fn replay(&self, entries: Vec<ChaosEntry>) -> Result<()> {
+    #[allow(clippy::needless_pass_by_value, reason = "napi hands texts over by value")]
+    pub fn replay(&self, seed: String, entries: Vec<ChaosEntry>) -> Result<()> {
         let entries = entries.into_iter().map(Entry::try_from).collect::<std::result::Result<Vec<_>, _>>();
-        let replayed = entries.and_then(|entries| self.engine.replay(&entries));
+        let replayed = entries.and_then(|entries| self.engine.replay(Seed::from_text(&seed), &entries));
         replayed.map_err(|error| Error::new(Status::InvalidArg, error.to_string()))
     }
 

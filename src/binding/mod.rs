@@ -5,6 +5,7 @@
 
 mod chaos;
 mod chaos_journal;
+mod chaos_kernels;
 mod checkpoint;
 mod idempotency;
 mod retry;

@@ -9,7 +9,7 @@ use super::decision::{Ask, Gate, Hit, Slot, Verdict};
 use super::journal::{Entry, Journal, Recorded};
 use super::plan::{PlanError, Probability, When};
 use super::replay::{Replay, Report};
-use super::{Decision, Draws, Ordinals, Plan, RequestDigest};
+use super::{Decision, Draws, Ordinals, Plan, RequestDigest, Seed};
 
 /// How many request keys are remembered; see [`Ordinals`]. Some 3 MiB when full.
 const REMEMBERED_KEYS: usize = 65_536;
@@ -296,16 +296,17 @@ impl Engine {
         self.state.lock().reset();
     }
 
-    /// Starts at zero again, and forces these faults upon the requests that they were recorded of, whatever the rates
-    /// are, until [`Engine::update`], [`Engine::reset`] or [`Engine::end_replay`].
+    /// Starts at zero again under the seed of a journal, and forces its faults upon the requests that they were recorded
+    /// of, whatever the rates are, until [`Engine::update`], [`Engine::reset`] or [`Engine::end_replay`].
     ///
     /// # Errors
     ///
     /// [`PlanError::Journal`] if the entries are none of this plan; nothing is changed then.
-    pub fn replay(&self, entries: &[Entry]) -> Result<(), PlanError> {
+    pub fn replay(&self, seed: Seed, entries: &[Entry]) -> Result<(), PlanError> {
         let mut state = self.state.lock();
         let replay = Replay::new(&state.running.plan, entries)?;
         state.reset();
+        state.running.plan.seed = seed;
         state.replay = Some(replay);
         Ok(())
     }

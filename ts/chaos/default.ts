@@ -1,8 +1,8 @@
+import type { Chaos, ChaosMetrics, ChaosMiddleware } from './api.js';
 import { armChaos } from './chaos.js';
-import type { Chaos, ChaosMetrics, ChaosMiddleware } from './chaos.js';
 import { isForbidden, isMentioned, isProduction, withEnvironment } from './environment.js';
-import { Kernels } from './kernels.js';
-import type { KillKernel } from './kernels.js';
+import { Kernels } from './kernels/registry.js';
+import type { RegisterKernel } from './kernels/registry.js';
 import { checkChaosOptions } from './options.js';
 import type { ChaosOptions } from './options.js';
 
@@ -66,11 +66,10 @@ export function getChaosMetrics(): ChaosMetrics {
  *
  * @example
  * const worker = new Worker('./kernel.js');
- * registerKernel('kernel-1', () => worker.terminate());
+ * registerKernel(kernelOf(worker, { id: 'kernel-1' }));
+ * registerKernel('kernel-2', () => endIt());
  */
-export function registerKernel(id: string, kill: KillKernel): () => void {
-  return kernels.register(id, kill);
-}
+export const registerKernel: RegisterKernel = kernels.register;
 
 function rearm(owner: string, options: ChaosOptions | undefined): Chaos {
   checkChaosOptions(owner, options);

@@ -1,5 +1,9 @@
+import type { IncomingMessage } from 'node:http';
+
 import {
   aBoolean,
+  aFunction,
+  anObject,
   checkOptions,
   either,
   invalidArgument,
@@ -9,6 +13,8 @@ import {
   wholeNumberBetween,
 } from '../options.js';
 import type { OptionRule, OptionRules } from '../options.js';
+import { checkKernelKills } from './kernels/kills.js';
+import type { KernelKillOptions } from './kernels/kills.js';
 import { checkRules } from './rules.js';
 import type { ChaosRule } from './rules.js';
 
@@ -24,11 +30,20 @@ export interface ChaosOptions {
   readonly latencyRange?: readonly [min: number, max: number] | undefined;
   /** Share of requests at which one registered kernel is killed, 0 to 1. Default 0. */
   readonly kernelKillProbability?: number | undefined;
+  /** Kernel kills by time and at checkpoints, and what bounds every kill. Default: no such kills, no bounds. */
+  readonly kernelKills?: KernelKillOptions | undefined;
   /**
    * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
-   * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
+   * `/api/healthz`. A pattern covers the paths that it finds something in. Default ['/api/health', '/api/metrics']; a
+   * list given replaces the default.
    */
-  readonly excludedPaths?: readonly string[] | undefined;
+  readonly excludedPaths?: readonly (string | RegExp)[] | undefined;
+  /**
+   * What a request is known by: requests of one key are attempts of one thing, and each attempt is decided by itself.
+   * `undefined` for the default: the `Idempotency-Key` header; without one, the method and the path, so that the nth
+   * request for them is the nth attempt. What it throws goes to `next`.
+   */
+  readonly requestKey?: ((req: IncomingMessage) => string | undefined) | undefined;
   /** The same seed makes the same decisions; 42 and '42' are one seed. Default: a random one, written to stderr. */
   readonly seed?: number | string | undefined;
   /**
@@ -47,6 +62,8 @@ export interface ChaosOptions {
    * disarms itself. Default: no end; in production it is needed, and 15 minutes for {@link initChaos}.
    */
   readonly maxDurationMs?: number | undefined;
+  /** How many requests the journal keeps, 0 to 32,768. Default 1,000. */
+  readonly journalSize?: number | undefined;
 }
 
 /** The options with their defaults, but for the seed: that is chosen when chaos is armed. */
@@ -54,7 +71,10 @@ export interface ChaosSettings {
   readonly enabled: boolean;
   readonly exclusive: boolean;
   readonly rules: readonly ChaosRule[];
-  readonly excludedPaths: readonly string[];
+  readonly kernelKills: KernelKillOptions;
+  readonly excludedPaths: readonly (string | RegExp)[];
+  readonly requestKey: ((req: IncomingMessage) => string | undefined) | undefined;
+  readonly journalSize: number;
   readonly seed: string | undefined;
   readonly maxDurationMs: number | undefined;
 }
@@ -79,9 +99,11 @@ export function isLatencyRange(min: number, max: number): boolean {
 }
 
 const excludedPaths: OptionRule = {
-  allowed: "an array of paths that start with '/', without query, fragment or '*' (each covers what is below it)",
-  type: (value) => Array.isArray(value) && value.every((path) => typeof path === 'string'),
-  range: (paths: string[]) => paths.every((path) => /^\/[^?#*]*$/.test(path)),
+  allowed:
+    "an array of patterns, or paths that start with '/', without query, fragment or '*' (each covers what is below it)",
+  type: (value) =>
+    Array.isArray(value) && value.every((path) => typeof path === 'string' || (path as unknown) instanceof RegExp),
+  range: (paths: unknown[]) => paths.every((path) => path instanceof RegExp || /^\/[^?#*]*$/.test(path as string)),
 };
 
 const seedText: OptionRule = {
@@ -96,6 +118,7 @@ const rules: OptionRules<ChaosOptions> = {
   latencyProbability: probability,
   latencyRange,
   kernelKillProbability: probability,
+  kernelKills: anObject,
   excludedPaths,
   seed: either(wholeNumberBetween(0, Number.MAX_SAFE_INTEGER), seedText),
   rules: {
@@ -105,6 +128,9 @@ const rules: OptionRules<ChaosOptions> = {
   },
   selection: oneOf('exclusive', 'independent'),
   maxDurationMs: duration,
+  requestKey: aFunction('(req) => string | undefined'),
+  // Half of the keys that an engine remembers: so no attempt is in a journal twice.
+  journalSize: wholeNumberBetween(0, 32_768),
 };
 
 /** The options that the specification names, each a rule of its own. */
@@ -122,6 +148,7 @@ export function checkChaosOptions(owner: string, options: ChaosOptions | undefin
   }
   const settings = withDefaults(options);
   checkRules(owner, settings.rules, settings.exclusive);
+  checkKernelKills(owner, settings.kernelKills);
 }
 
 /**
@@ -149,11 +176,17 @@ export function withDefaults(options: ChaosOptions): ChaosSettings {
     enabled: options.enabled ?? true,
     exclusive: (options.selection ?? (options.rules ? 'exclusive' : 'independent')) === 'exclusive',
     rules: options.rules ?? flatRules(options),
+    kernelKills: options.kernelKills ?? NO_KERNEL_KILLS,
     excludedPaths: options.excludedPaths ?? ['/api/health', '/api/metrics'],
+    requestKey: options.requestKey,
+    journalSize: options.journalSize ?? 1000,
     seed: options.seed === undefined ? undefined : String(options.seed),
     maxDurationMs: options.maxDurationMs,
   };
 }
+
+/** One and the same, since an update compares. */
+const NO_KERNEL_KILLS: KernelKillOptions = {};
 
 function flatRules(options: ChaosOptions): ChaosRule[] {
   const [minMs, maxMs] = options.latencyRange ?? [100, 5000];

@@ -3,6 +3,7 @@ import { anObject, checkShape, invalidOption, oneOf } from '../../options.js';
 import type { OptionRule } from '../../options.js';
 import { checkDelay, planDelay } from '../delay.js';
 import type { ChaosDelay } from '../delay.js';
+import { kernelName } from '../kernels/registry.js';
 import { canReset } from './connection.js';
 import type { Ending } from './connection.js';
 
@@ -20,8 +21,8 @@ export type ChaosFault =
   | { readonly kind: 'reset' }
   /** The handler runs, and nothing of its answer reaches the client. `ending`: default `'reset'`. */
   | { readonly kind: 'lost-response'; readonly ending?: Ending | undefined }
-  /** Kills one registered kernel; the request goes on. */
-  | { readonly kind: 'kernel-kill' };
+  /** Kills one registered kernel, of this group if one is given; the request goes on. */
+  | { readonly kind: 'kernel-kill'; readonly group?: string | undefined };
 
 const isStatus = (status: unknown) => Number.isInteger(status) && (status as number) >= 200 && (status as number) < 600;
 const statuses: OptionRule = {
@@ -43,12 +44,12 @@ const FAULTS: Readonly<Record<ChaosFault['kind'], Record<string, OptionRule>>> =
   hangup: { kind },
   reset: { kind },
   'lost-response': { kind, ending: oneOf('reset', 'hangup') },
-  'kernel-kill': { kind },
+  'kernel-kill': { kind, group: kernelName },
 };
 
 /** Refuses a fault that cannot be right, or that this runtime cannot do. `at` is where it stands. */
 export function checkFault(at: string, fault: ChaosFault): void {
-  checkShape(at, { ...fault }, 'kind', FAULTS, ['statuses', 'ending']);
+  checkShape(at, { ...fault }, 'kind', FAULTS, ['statuses', 'ending', 'group']);
   if (fault.kind === 'latency') checkDelay(`${at}.delay`, fault.delay);
   if (!canReset() && (fault.kind === 'reset' || fault.kind === 'lost-response')) {
     throw invalidOption(RangeError, at, 'kind', fault.kind, 'a fault that this runtime can do');
