@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_STORE_BUSY' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_DAMAGED' | 'ERR_REPRISE_STORE_FORMAT' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM' | 'ERR_REPRISE_STORE_READ_ONLY' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_SYSTEM' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNSYNCED' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -76,6 +76,11 @@ interface ClaimRequest {
     readonly leaseMs: number;
     /** Seconds that what becomes of it is kept, if its owner is never heard of again. */
     readonly ttl: number;
+    /**
+     * Milliseconds, from the claim on, for which the store may prolong the lease by itself while the owner's process
+     * lives and runs: until the owner tries to end the claim. A store that cannot leaves that to `renew`.
+     */
+    readonly holdMs?: number;
     /** Whether an indeterminate record counts as free. Default false. */
     readonly overIndeterminate?: boolean;
 }
@@ -503,6 +508,95 @@ interface IdempotencyHandler {
  * ```
  */
 declare function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>(options?: IdempotencyOptions<Req>): IdempotencyHandler;
+
+/** Options of {@link FileStore}. */
+interface FileStoreOptions {
+    /**
+     * The file, made if it is missing; its folder must exist. Beside it come `-wal` and `-shm`, and a folder `.locks`, all
+     * readable for the user of the process only. Every process that names this file shares its records.
+     */
+    path: string;
+    /**
+     * What is certain once a promise has resolved. `'os'`: it survives the death of every process; a power cut may take
+     * the last moments, never the file. `'fsync'`: it survives a power cut too, for one sync of the disk per group of
+     * writes. Default `'os'`.
+     */
+    durability?: 'os' | 'fsync';
+    /** Bytes of completed records, each counted with 512 of its own. Default 1 GiB. */
+    maxBytes?: number;
+    /** Completed records, and, apart from them, claims. Default 1,000,000. */
+    maxEntries?: number;
+    /** Looks into an existing file while others may write to it: `inspect`, `stats`, `verify`, `backup`. Default false. */
+    readOnly?: boolean;
+}
+/** What a {@link FileStore} keeps at the moment. */
+interface FileStoreStats {
+    /** Claims in progress and indeterminate records; these are never evicted. */
+    held: number;
+    /** Completed, not replayable and released records. */
+    settled: number;
+    /** Bytes of the settled ones, with their overhead. */
+    bytes: number;
+    /** Settled records that were dropped to make room, since the file was made. */
+    evicted: number;
+    /** Bytes of the file, with the space that will be used again. */
+    fileBytes: number;
+    /** Bytes of its journal, `-wal`. */
+    journalBytes: number;
+}
+/**
+ * Keeps records in a file, for all processes of one host that name it: cluster, PM2, worker threads, a cron script. It
+ * survives restarts and `kill -9`. A key whose owner was killed is free at once; the leases of one that lives are
+ * renewed by a thread of their own, also while its event loop is blocked.
+ *
+ * When it is full it drops the completed record that would expire first; a claim in progress is never dropped, and where
+ * claims fill it, new ones are refused.
+ *
+ * @example
+ * ```ts
+ * const store = new FileStore({ path: '/var/lib/shop/idempotency.db' });
+ * app.use(idempotencyMiddleware({ store }));
+ * ```
+ */
+declare class FileStore implements AtomicStore {
+    #private;
+    /**
+     * Opens the file, the only step that waits for the disk.
+     *
+     * @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where this process has the file open with other
+     * options; Error with `ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM`, `ERR_REPRISE_STORE_FORMAT`,
+     * `ERR_REPRISE_STORE_DAMAGED`, `ERR_REPRISE_STORE_SYSTEM` or `ERR_REPRISE_STORE_BUSY`
+     */
+    constructor(options: FileStoreOptions);
+    claim(request: ClaimRequest): Promise<ClaimOutcome>;
+    complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean>;
+    renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
+    release(claim: ClaimRef, ttl: number): Promise<boolean>;
+    mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
+    save(claim: ClaimRef, progress: Uint8Array): Promise<boolean>;
+    inspect(key: string): Promise<KeptRecord | undefined>;
+    forget(key: string): Promise<boolean>;
+    waitFor(key: string): Promise<void>;
+    /** Counts what is kept. */
+    stats(): Promise<FileStoreStats>;
+    /**
+     * Reads the whole file and says what is wrong with it, a line for each fault; none is good. Takes seconds for a file
+     * of gigabytes, and holds nobody up.
+     */
+    verify(): Promise<string[]>;
+    /**
+     * Writes a copy as of now to a file that does not exist yet, which a `FileStore` can open. Holds nobody up. Claims in
+     * progress are free in the copy.
+     */
+    backup(to: string): Promise<void>;
+    /** Gives the space of what was deleted back to the disk. Requests of all processes wait meanwhile: not at noon. */
+    compact(): Promise<void>;
+    /**
+     * Lets go of the file, once what was asked before is written. Claims that this process still holds keep their leases;
+     * nobody renews them. Later use rejects with `ERR_REPRISE_STORE_CLOSED`.
+     */
+    close(): Promise<void>;
+}
 
 /** What a task whose record is in a store gets as its last argument; a new one for every attempt. */
 declare class TaskContext<State = unknown> {
@@ -1208,6 +1302,208 @@ interface TestMode {
  */
 declare function setTestMode(options: TestMode | false): () => void;
 
+/** How long a delay is, in milliseconds. What a law would put above `maxMs` (default 60 000) is that. */
+type ChaosDelay = 
+/** Whole milliseconds from `minMs` to `maxMs`, each as likely; the same twice for a fixed delay. */
+{
+    readonly law: 'uniform';
+    readonly minMs: number;
+    readonly maxMs: number;
+} | {
+    readonly law: 'normal';
+    readonly meanMs: number;
+    readonly deviationMs: number;
+    readonly maxMs?: number;
+}
+/** `sigma`: the standard deviation of the logarithm. */
+ | {
+    readonly law: 'lognormal';
+    readonly medianMs: number;
+    readonly sigma: number;
+    readonly maxMs?: number;
+} | {
+    readonly law: 'pareto';
+    readonly minMs: number;
+    readonly alpha: number;
+    readonly maxMs?: number;
+}
+/** Pairs of a share and the delay that it stays at or below, from share 0 to share 1, with lines between them. */
+ | {
+    readonly law: 'percentiles';
+    readonly points: readonly (readonly [share: number, ms: number])[];
+};
+
+/** How a connection ends: with a FIN, as if the server had closed it, or with a RST, as if it had died. */
+type Ending = 'hangup' | 'reset';
+
+/** Where a body is cut: behind so many of its bytes, or behind a share of them, from 0 to below 1. */
+type Cut = {
+    readonly bytes: number;
+} | {
+    readonly share: number;
+};
+
+/** What about the framing of an answer is wrong. */
+type Malformation = 'status-line' | 'content-length' | 'chunk-size';
+
+/** Where in a stream of events it is cut. */
+type EventCut = 'after-event' | 'mid-event' | 'mid-character';
+
+/**
+ * What one rule does to a request, to its answer, or to the bytes of its answer. `docs/chaos.md` has them all in one
+ * table: what the client sees, whether the handler runs, and what counts.
+ */
+type ChaosFault = 
+/** Answers with an error, instead of the handler or in place of its answer. */
+{
+    readonly kind: 'error';
+    /** A list, or weights by status. Default: 500, 503, 504 and 429 evenly. */
+    readonly statuses?: readonly number[] | Readonly<Record<number, number>> | undefined;
+    /** `'after'`: the handler runs, and what it answers is withheld. Default `'before'`: it does not run. */
+    readonly when?: 'before' | 'after' | undefined;
+    /** A text, or what is sent as JSON. Default: a JSON object that says what this is. */
+    readonly body?: string | object | undefined;
+    /** Besides the default ones, and instead of those of the same name. */
+    readonly headers?: Readonly<Record<string, string>> | undefined;
+    /** `Retry-After`: whole seconds, or a date so many seconds from then. Default: 1 on a 429 or 503, else none. */
+    readonly retryAfter?: number | {
+        readonly dateInSeconds: number;
+    } | undefined;
+}
+/** Holds the request before the handler runs, or `'after'`: its answer, from its first byte on. Default `'before'`. */
+ | {
+    readonly kind: 'latency';
+    readonly delay: ChaosDelay;
+    readonly when?: 'before' | 'after' | undefined;
+}
+/** Never answers; the handler does not run. Released, by closing the connection, when chaos is turned off. */
+ | {
+    readonly kind: 'hang';
+}
+/** Closes the connection (FIN) without an answer; the handler does not run. */
+ | {
+    readonly kind: 'hangup';
+}
+/** Resets the connection (RST) without an answer; the handler does not run. */
+ | {
+    readonly kind: 'reset';
+}
+/** The handler runs, and nothing of its answer reaches the client. `ending`: default `'reset'`. */
+ | {
+    readonly kind: 'lost-response';
+    readonly ending?: Ending | undefined;
+}
+/** The answer breaks off in its body. `at`: default, a share drawn by the seed. `ending`: default `'hangup'`. */
+ | {
+    readonly kind: 'truncate';
+    readonly at?: Cut | undefined;
+    readonly ending?: Ending | undefined;
+}
+/** The answer stops in its body, and the connection stays open. `at`: default, a share drawn by the seed. */
+ | {
+    readonly kind: 'stall';
+    readonly at?: Cut | undefined;
+}
+/** The head of the answer comes at once, the rest `bytes` (default 1) at a time, every `everyMs` (default 100). */
+ | {
+    readonly kind: 'drip';
+    readonly bytes?: number | undefined;
+    readonly everyMs?: number | undefined;
+}
+/** The answer comes whole, in pieces that the seed draws. No client may notice. */
+ | {
+    readonly kind: 'slice';
+}
+/** Bits of the body, as many as `bits` (default 1), are flipped where the seed draws it; the length stays. */
+ | {
+    readonly kind: 'corrupt';
+    readonly bits?: number | undefined;
+}
+/** The framing of the answer is wrong. `what`: default, drawn by the seed. */
+ | {
+    readonly kind: 'malformed';
+    readonly what?: Malformation | undefined;
+}
+/**
+ * A stream of server-sent events ends behind an event, in the middle of one (default), or in the middle of a
+ * character of one. `event`: which, from 1; default, drawn by the seed from 1 to 8. `ending`: default `'hangup'`.
+ */
+ | {
+    readonly kind: 'sse-cut';
+    readonly where?: EventCut | undefined;
+    readonly event?: number | undefined;
+    readonly ending?: Ending | undefined;
+}
+/** Nothing comes of a stream of server-sent events behind an event, and it stays open. `event` as in `sse-cut`. */
+ | {
+    readonly kind: 'sse-stall';
+    readonly event?: number | undefined;
+}
+/** Kills one registered kernel, of this group if one is given; the request goes on. */
+ | {
+    readonly kind: 'kernel-kill';
+    readonly group?: string | undefined;
+};
+
+/** One fault that was decided for a request. One of `status`, `ms`, `victim` and `cut` is what was drawn for it. */
+interface ChaosRecorded {
+    /** The name of its rule. */
+    readonly rule: string;
+    /** The status of an error. */
+    readonly status?: number;
+    /** The length of a delay, in milliseconds. */
+    readonly ms?: number;
+    /** Which kernel was killed, as a share of the way through the sorted ones. */
+    readonly victim?: number;
+    /** Where an answer was cut or damaged, as a share of it. */
+    readonly cut?: number;
+    /** Whether it took effect; a client may have left before. */
+    readonly done: boolean;
+}
+/** One request that was decided about. */
+interface ChaosJournalEntry {
+    /** Which decision of its instance it is, from 0. */
+    readonly number: number;
+    /** When, in milliseconds since it was armed. */
+    readonly elapsedMs: number;
+    /**
+     * Its request key as a digest under the seed, 32 hexadecimal digits: no key of a client is in a journal. Who has the
+     * journal can tell whether a key that they guess is in it.
+     */
+    readonly request: string;
+    /** Which attempt of its key, from 1. */
+    readonly attempt: number;
+    /** What was decided; empty for a request that was let pass. */
+    readonly faults: readonly ChaosRecorded[];
+}
+/** What a journal is as JSON. */
+interface ChaosJournalData {
+    readonly version: 1;
+    /** Under which all of it was decided. */
+    readonly seed: string;
+    /** How many earlier entries it kept no longer. */
+    readonly dropped: number;
+    readonly entries: readonly ChaosJournalEntry[];
+}
+/** What was decided about the last requests, and what of it was done; as it was when it was taken. */
+declare class ChaosJournal implements ChaosJournalData {
+    readonly version = 1;
+    readonly seed: string;
+    readonly dropped: number;
+    readonly entries: readonly ChaosJournalEntry[];
+    constructor({ seed, dropped, entries }: Omit<ChaosJournalData, 'version'>);
+    /** For `JSON.stringify`; `chaos.replay` takes it, too. */
+    toJSON(): ChaosJournalData;
+    /**
+     * As NDJSON, line by line: first what all entries share, then each. `chaos.replay` takes the lines joined.
+     *
+     * @example
+     * Readable.from(chaos.journal().lines()).pipe(response);
+     * await writeFile('run.ndjson', chaos.journal().lines());
+     */
+    lines(): Generator<string, void, undefined>;
+}
+
 /**
  * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
  * promise resolved: let it resolve when the kernel is gone. Not counted if it threw, rejected, or gave `false` (as
@@ -1282,84 +1578,21 @@ type ChaosState =
     readonly reason: string;
 };
 
-/** How long a delay is, in milliseconds. What a law would put above `maxMs` (default 60 000) is that. */
-type ChaosDelay = 
-/** Whole milliseconds from `minMs` to `maxMs`, each as likely; the same twice for a fixed delay. */
-{
-    readonly law: 'uniform';
-    readonly minMs: number;
-    readonly maxMs: number;
-} | {
-    readonly law: 'normal';
-    readonly meanMs: number;
-    readonly deviationMs: number;
-    readonly maxMs?: number;
-}
-/** `sigma`: the standard deviation of the logarithm. */
- | {
-    readonly law: 'lognormal';
-    readonly medianMs: number;
-    readonly sigma: number;
-    readonly maxMs?: number;
-} | {
-    readonly law: 'pareto';
-    readonly minMs: number;
-    readonly alpha: number;
-    readonly maxMs?: number;
-}
-/** Pairs of a share and the delay that it stays at or below, from share 0 to share 1, with lines between them. */
- | {
-    readonly law: 'percentiles';
-    readonly points: readonly (readonly [share: number, ms: number])[];
-};
-
-/** How a connection ends: with a FIN, as if the server had closed it, or with a RST, as if it had died. */
-type Ending = 'hangup' | 'reset';
-
-/** What one rule does to a request. */
-type ChaosFault = 
-/** Answers instead of the handler. `statuses`: a list, or weights by status; default 500, 503, 504 and 429 evenly. */
-{
-    readonly kind: 'error';
-    readonly statuses?: readonly number[] | Readonly<Record<number, number>> | undefined;
-}
-/** Holds the request before the handler runs. */
- | {
-    readonly kind: 'latency';
-    readonly delay: ChaosDelay;
-}
-/** Never answers; the handler does not run. Released, by closing the connection, when chaos is closed. */
- | {
-    readonly kind: 'hang';
-}
-/** Closes the connection (FIN) without an answer; the handler does not run. */
- | {
-    readonly kind: 'hangup';
-}
-/** Resets the connection (RST) without an answer; the handler does not run. */
- | {
-    readonly kind: 'reset';
-}
-/** The handler runs, and nothing of its answer reaches the client. `ending`: default `'reset'`. */
- | {
-    readonly kind: 'lost-response';
-    readonly ending?: Ending | undefined;
-}
-/** Kills one registered kernel, of this group if one is given; the request goes on. */
- | {
-    readonly kind: 'kernel-kill';
-    readonly group?: string | undefined;
-};
-
 /** Which requests a rule is for; all conditions that are given must hold. */
 interface ChaosMatch {
-    /** Paths, each with everything below it, as in `excludedPaths`. */
-    readonly paths?: readonly string[] | undefined;
+    /** Paths, each with everything below it, or patterns for the whole path, as in `excludedPaths`. */
+    readonly paths?: readonly (string | RegExp)[] | undefined;
     /** Methods, in upper case. */
     readonly methods?: readonly string[] | undefined;
+    /**
+     * Headers that must be there, with this value or one that this pattern finds something in. Values of one name are
+     * joined by `', '`.
+     */
+    readonly headers?: Readonly<Record<string, string | RegExp>> | undefined;
     /** Any other condition. What it throws goes to `next`. */
     readonly where?: ((req: IncomingMessage) => boolean) | undefined;
 }
+
 /** A fault, how often, and for which requests. */
 interface ChaosRule {
     /** Names the rule in every draw: another name has other victims. Each name once. */
@@ -1368,6 +1601,11 @@ interface ChaosRule {
     readonly match?: ChaosMatch | undefined;
     /** From 0 to 1. Default 1. */
     readonly probability?: number | undefined;
+    /**
+     * The name of a header by which a caller asks for this fault: the rule is only for requests that have it, with a
+     * number from 0 to 1, and that lowers `probability`; it never raises it. Default: nobody needs to ask.
+     */
+    readonly askedBy?: string | undefined;
     /** Only these attempts of a request key, the first being 1. */
     readonly attempts?: readonly number[] | undefined;
     /** Only the first so many requests that match, in the order in which they come. */
@@ -1405,9 +1643,16 @@ interface ChaosOptions {
     readonly kernelKills?: KernelKillOptions | undefined;
     /**
      * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
-     * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
+     * `/api/healthz`. A pattern covers the paths that it finds something in. Default ['/api/health', '/api/metrics']; a
+     * list given replaces the default.
      */
-    readonly excludedPaths?: readonly string[] | undefined;
+    readonly excludedPaths?: readonly (string | RegExp)[] | undefined;
+    /**
+     * What a request is known by: requests of one key are attempts of one thing, and each attempt is decided by itself.
+     * `undefined` for the default: the `Idempotency-Key` header; without one, the method and the path, so that the nth
+     * request for them is the nth attempt. What it throws goes to `next`.
+     */
+    readonly requestKey?: ((req: IncomingMessage) => string | undefined) | undefined;
     /** The same seed makes the same decisions; 42 and '42' are one seed. Default: a random one, written to stderr. */
     readonly seed?: number | string | undefined;
     /**
@@ -1426,6 +1671,27 @@ interface ChaosOptions {
      * disarms itself. Default: no end; in production it is needed, and 15 minutes for {@link initChaos}.
      */
     readonly maxDurationMs?: number | undefined;
+    /** How many requests the journal keeps, 0 to 32,768. Default 1,000. */
+    readonly journalSize?: number | undefined;
+}
+
+/** How a replay went, or goes. */
+interface ChaosReplayReport {
+    /** Requests that were recorded. */
+    readonly recorded: number;
+    /** Those of them that came again; each met the faults that were recorded. */
+    readonly replayed: number;
+    /** Those of them that have not come. */
+    readonly missing: number;
+    /** Requests that came and were not recorded; nothing was injected into them. */
+    readonly unexpected: number;
+}
+/** A journal that is being replayed. */
+interface ChaosReplay {
+    /** How it goes; after the end, how it went. */
+    readonly report: () => ChaosReplayReport;
+    /** Decides by the rules again, and says how the replay went. One that diverged is warned about. */
+    readonly end: () => ChaosReplayReport;
 }
 
 /** A middleware for Express 4 and 5, Connect and plain `node:http`. */
@@ -1451,7 +1717,51 @@ type ChaosStatus = ChaosState & {
     readonly activeFaults: number;
     /** The seed that it decides by. */
     readonly seed: string;
+    /** Its rules, and how often each takes effect. */
+    readonly rules: readonly ChaosRuleStatus[];
 };
+/** One rule, as it works among the others. */
+interface ChaosRuleStatus {
+    readonly name: string;
+    readonly fault: ChaosFault['kind'];
+    /** What was asked for, 0 to 1. */
+    readonly probability: number;
+    /**
+     * What comes of it, at a request that all rules are for and within every bound of theirs: less what the control share
+     * takes away, and the rules before it that do the same kind of thing.
+     */
+    readonly effectiveRate: number;
+}
+/** What would happen to a request, and why. */
+interface ChaosExplanation {
+    /** Why no rule is asked; `null` if they are. */
+    readonly passes: 'disarmed' | 'options-request' | 'excluded-path' | 'control-share' | 'not-recorded' | null;
+    /** Its request key, as it stands in the journal. */
+    readonly request: string;
+    /** Which attempt it would be, from 1. */
+    readonly attempt: number;
+    /** The names of the rules that would fire. */
+    readonly fires: readonly string[];
+    /** What becomes of each rule, in their order; empty where they are not asked, and while a journal is replayed. */
+    readonly rules: readonly {
+        readonly name: string;
+        readonly verdict: ChaosVerdict;
+    }[];
+}
+/** What becomes of a rule at a request: it fires, or the first reason why not. */
+type ChaosVerdict = 
+/** Its `match` does not hold, nobody asked for it, or there is no kernel to kill. */
+'not-matched'
+/** `attempts` does not name this one. */
+ | 'other-attempt'
+/** The `first` are over, or it is not the turn of `every`. */
+ | 'not-its-turn' | 'outside-window'
+/** The draw is not below its probability. */
+ | 'not-drawn'
+/** A rule before it does the same kind of thing. */
+ | 'taken'
+/** It has fired `max` times. */
+ | 'spent' | 'fires';
 /** Chaos of one configuration. It shares nothing with any other; its functions may be taken apart from it. */
 interface Chaos {
     /** Whether it injects anything now. */
@@ -1492,6 +1802,23 @@ interface Chaos {
     /** Sets the counts to zero and forgets which attempts were seen: the same requests meet the same faults again. */
     readonly reset: () => void;
     /**
+     * What was decided about the last `journalSize` requests, and what of it was done. {@link reset} and a new seed begin
+     * another one.
+     */
+    readonly journal: () => ChaosJournal;
+    /**
+     * Starts at zero under the seed of a journal, and does to each request what was recorded of it, whatever `match`,
+     * `probability` and the bounds of a rule say: nothing to one that was not recorded. The rules must be those of the
+     * journal, by name and fault. An {@link update}, a {@link reset} and another replay end it.
+     *
+     * @param journal what {@link journal} gave, or its text as JSON or NDJSON
+     * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`; Error with code
+     *   `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
+     */
+    readonly replay: (journal: ChaosJournalData | string) => ChaosReplay;
+    /** What would happen to this request if it came now, and why. Nothing is counted. Throws what `where` throws. */
+    readonly explain: (req: IncomingMessage) => ChaosExplanation;
+    /**
      * Names a kernel that may be killed: a {@link Kernel}, as {@link kernelOf} makes one, or an id and a kill. A killed
      * one must be registered again when it was restarted. Registering an id that is there replaces that kernel.
      *
@@ -1505,6 +1832,7 @@ interface Chaos {
     /** {@link disarm}s it for good. */
     readonly close: () => void;
 }
+
 /**
  * Chaos that is independent of {@link initChaos} and of every other instance; made for tests, and for an application
  * that needs two. It reads no environment but the guard of production: `NODE_ENV`, `CHAOS_ENGINEERING_OVERRIDE`.
@@ -1591,5 +1919,5 @@ type KernelOfOptions = Pick<Kernel, 'id' | 'group'> & KernelMode;
  */
 declare function kernelOf(kernel: Worker | ChildProcess, options: KernelOfOptions): Kernel;
 
-export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, ChaosState, ChaosStatus, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+export { AttemptTimeoutError, BudgetShare, ChaosJournal, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosExplanation, ChaosFault, ChaosJournalData, ChaosJournalEntry, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRecorded, ChaosReplay, ChaosReplayReport, ChaosRule, ChaosRuleStatus, ChaosState, ChaosStatus, ChaosVerdict, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

@@ -72,7 +72,7 @@ describe('askedBy: a caller may ask for a fault', () => {
       { rules: [rule({ askedBy: 'X-Chaos-Fail', probability })] },
       values.map((value, n) => ({
         path: `/${n}`,
-        headers: value === undefined ? ({}) : { 'x-chaos-fail': value },
+        headers: value === undefined ? {} : { 'x-chaos-fail': value },
       })),
     );
 

@@ -9,7 +9,7 @@ use napi_derive::napi;
 use super::chaos_journal::{ChaosEntry, ChaosExplanation, ChaosRecord, ChaosReplayCounts};
 use crate::chaos::{
     Decided, Decision, Distribution, Drawn, Engine, Entry, Fault, Hit, Injected, Plan, PlanError,
-    Probability, Ramp, Request, Rule, Seed, Selection, Statuses, When, Window,
+    Probability, Ramp, Request, Rule, Seed, Selection, Slot, Statuses, When, Window,
 };
 
 /// What an engine decides by.
@@ -161,7 +161,7 @@ pub struct ChaosDecision {
     pub fault: Option<ChaosHit>,
     /// Kill a kernel.
     pub kill: Option<ChaosHit>,
-    /// Which decision it is: what `count` is told.
+    /// Which decision it is: what `done` is told.
     pub number: i64,
 }
 
@@ -174,6 +174,15 @@ impl From<Decided> for ChaosDecision {
             number: to_js(number),
         }
     }
+}
+
+/// The field of a decision that a fault is in.
+#[napi(string_enum = "kebab-case")]
+#[derive(Clone, Copy)]
+pub enum ChaosSlot {
+    Latency,
+    Fault,
+    Kill,
 }
 
 /// What is counted when it was done.
@@ -311,15 +320,27 @@ impl ChaosEngine {
         self.engine.reset();
     }
 
-    /// Counts one fault that took effect, of the decision with this number if one decided it.
+    /// Counts one fault that took effect.
     #[napi(catch_unwind)]
-    pub fn count(&self, injected: ChaosInjected, number: Option<i64>) {
-        let injected = match injected {
+    pub fn count(&self, injected: ChaosInjected) {
+        self.engine.count(match injected {
             ChaosInjected::Failure => Injected::Failure,
             ChaosInjected::Latency => Injected::Latency,
             ChaosInjected::KernelKill => Injected::KernelKill,
+        });
+    }
+
+    /// The fault of this kind of the decision with this number took effect.
+    #[napi(catch_unwind)]
+    pub fn done(&self, number: i64, slot: ChaosSlot) {
+        let slot = match slot {
+            ChaosSlot::Latency => Slot::Latency,
+            ChaosSlot::Fault => Slot::Fault,
+            ChaosSlot::Kill => Slot::Kill,
         };
-        self.engine.count(injected, number.and_then(|number| u64::try_from(number).ok()));
+        if let Ok(number) = u64::try_from(number) {
+            self.engine.done(number, slot);
+        }
     }
 
     /// The counts as they stand.

@@ -7,6 +7,7 @@ mod chaos;
 mod chaos_journal;
 mod chaos_kernels;
 mod checkpoint;
+mod file_store;
 mod idempotency;
 mod retry;
 mod store_contract;

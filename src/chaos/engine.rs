@@ -340,18 +340,20 @@ impl Engine {
         (state.journal.entries(), state.journal.dropped())
     }
 
-    /// Counts one fault that took effect: that of the decision with this number, if one decided it.
-    pub fn count(&self, injected: Injected, number: Option<u64>) {
-        let State { metrics, journal, .. } = &mut *self.state.lock();
-        let (counter, slot) = match injected {
-            Injected::Failure => (&mut metrics.failures_injected, Slot::Fault),
-            Injected::Latency => (&mut metrics.latencies_injected, Slot::Latency),
-            Injected::KernelKill => (&mut metrics.kernels_killed, Slot::Kill),
+    /// Counts one fault that took effect.
+    pub fn count(&self, injected: Injected) {
+        let metrics = &mut self.state.lock().metrics;
+        let counter = match injected {
+            Injected::Failure => &mut metrics.failures_injected,
+            Injected::Latency => &mut metrics.latencies_injected,
+            Injected::KernelKill => &mut metrics.kernels_killed,
         };
         *counter += 1;
-        if let Some(number) = number {
-            journal.done(number, slot);
-        }
+    }
+
+    /// The fault of this kind of the decision with this number took effect: the journal shall say so.
+    pub fn done(&self, number: u64, slot: Slot) {
+        self.state.lock().journal.done(number, slot);
     }
 
     /// The counts as they stand.

@@ -9,9 +9,12 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 use reprise::chaos::{
-    Ask, Decision, Distribution, Drawn, Draws, Engine, Fault, Hit, Injected, Plan, Probability, Request,
-    Rule, Seed, Selection, Statuses, When,
+    Ask, Decision, Distribution, Drawn, Draws, Engine, Fault, Hit, Injected, Plan, Probability, Purpose,
+    Request, Rule, Seed, Selection, Statuses, When,
 };
+
+mod engine;
+mod planted;
 
 const STATUSES: [u16; 4] = [500, 503, 504, 429];
 const ALL: u32 = u32::MAX;
@@ -389,10 +392,10 @@ fn what_was_done_is_counted_and_rates_are_zero_before_the_first_request() {
     }
     // Deciding is not doing.
     assert_eq!(engine.metrics().failures_injected, 0);
-    engine.count(Injected::Failure, None);
-    engine.count(Injected::Latency, None);
-    engine.count(Injected::Latency, None);
-    engine.count(Injected::KernelKill, None);
+    engine.count(Injected::Failure);
+    engine.count(Injected::Latency);
+    engine.count(Injected::Latency);
+    engine.count(Injected::KernelKill);
     let metrics = engine.metrics();
     assert_eq!(
         (

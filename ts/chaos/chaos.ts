@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 
-import type { ChaosHit, ChaosPlan } from '../../native/binding.js';
+import type { ChaosPlan } from '../../native/binding.js';
 import { native } from '../native.js';
 import { checkArgument, invalidArgument, invalidOption } from '../options.js';
 import type { Chaos, ChaosExplanation, ChaosMiddleware } from './api.js';
@@ -87,6 +87,14 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     active.releaseAll();
   });
   const decided = Symbol('reprise.chaos.decided');
+  const undone = new Set<string>();
+  /** Each reason once, not for each of many requests. */
+  const warnUndone = (kind: string, why: string) => {
+    const message = `the fault "${kind}" was not done, and the request went on unharmed: ${why}`;
+    if (undone.has(message)) return;
+    undone.add(message);
+    process.emitWarning(message, { type: 'RepriseWarning', code: 'WRN_REPRISE_CHAOS_UNDONE' });
+  };
 
   const middleware: ChaosMiddleware = (req, res, next) => {
     if (!life.armed || req.method === 'OPTIONS' || res.headersSent) {
@@ -119,12 +127,17 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
       next();
       return;
     }
-    const { kill, latency, fault, number } = decision;
+    const { kill, number } = decision;
     if (kill) {
       const killing = rules[kill.rule]?.fault;
-      if (killing?.kind === 'kernel-kill') kills.kill(kill.drawn, killing.group);
+      if (killing?.kind === 'kernel-kill') {
+        kills.kill(kill.drawn, killing.group, () => {
+          engine.done(number, 'kill');
+        });
+      }
     }
-    const injectHit = (hit: ChaosHit | undefined, goOn: (error?: unknown) => void) => {
+    const injectHit = (slot: 'latency' | 'fault', goOn: (error?: unknown) => void) => {
+      const hit = decision[slot];
       // Disarmed while the request was held: nothing more is injected.
       const chosen = hit && life.armed ? rules[hit.rule]?.fault : undefined;
       if (chosen === undefined || hit === undefined) {
@@ -132,12 +145,17 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
         return;
       }
       const done = () => {
-        engine.count(countsAs(chosen), number);
+        const counted = countsAs(chosen);
+        if (counted) engine.count(counted);
+        engine.done(number, slot);
       };
-      inject(chosen, { req, res, drawn: hit.drawn, active, done, next: goOn });
+      const undone = (why: string) => {
+        warnUndone(chosen.kind, why);
+      };
+      inject(chosen, { req, res, drawn: hit.drawn, active, done, undone, next: goOn });
     };
-    injectHit(latency, () => {
-      injectHit(fault, next);
+    injectHit('latency', () => {
+      injectHit('fault', next);
     });
   };
 

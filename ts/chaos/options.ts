@@ -100,7 +100,7 @@ export function isLatencyRange(min: number, max: number): boolean {
 
 const excludedPaths: OptionRule = {
   allowed:
-    "an array of patterns, or paths that start with '/', without query, fragment or '*' (each covers what is below it)",
+    "an array of paths that start with '/', without query, fragment or '*' (each covers what is below it), or patterns",
   type: (value) =>
     Array.isArray(value) && value.every((path) => typeof path === 'string' || (path as unknown) instanceof RegExp),
   range: (paths: unknown[]) => paths.every((path) => path instanceof RegExp || /^\/[^?#*]*$/.test(path as string)),
