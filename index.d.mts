@@ -257,6 +257,8 @@ interface IdempotencyContext {
     /**
      * A key for a request of your own to another service, the same for every run of this key:
      * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
+     *
+     * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`, where the name is no string
      */
     derive(name: string): string;
 }
@@ -425,8 +427,8 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     logger?: Logger;
     /** Warnings not to be given; see docs/errors. */
     silence?: readonly WarningCode[];
-    /** Answers a refused request in your own way. */
-    onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
+    /** Answers a refused request in your own way. What it throws, or rejects with, goes to `next`. */
+    onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => unknown;
 }
 
 /** Counts since a middleware was made, and what it has at the moment. */
