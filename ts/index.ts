@@ -78,6 +78,7 @@ export type {
   ChaosStatus,
   ChaosVerdict,
 } from './chaos/api.js';
+export type { ChaosGuardOptions, ChaosGuardStatus } from './chaos/guard/guard.js';
 export type { ChaosJournal, ChaosJournalData, ChaosJournalEntry, ChaosRecorded } from './chaos/journal.js';
 export type { ChaosReplay, ChaosReplayReport } from './chaos/replay.js';
 export { chaosMiddleware, getChaosMetrics, initChaos, registerKernel } from './chaos/default.js';

@@ -70,6 +70,7 @@ describe('armed and disarmed', () => {
       activeFaults: 0,
       seed: '42',
       rules: [],
+      guard: null,
     });
   });
 });

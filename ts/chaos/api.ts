@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import type { ChaosFault } from './faults/fault.js';
+import type { ChaosGuardStatus } from './guard/guard.js';
 import type { ChaosJournal, ChaosJournalData } from './journal.js';
 import type { KernelReport } from './kernels/kills.js';
 import type { RegisterKernel } from './kernels/registry.js';
@@ -35,6 +36,8 @@ export type ChaosStatus = ChaosState & {
   readonly seed: string;
   /** Its rules, and how often each takes effect. */
   readonly rules: readonly ChaosRuleStatus[];
+  /** What the guard rail has seen; `null` without one. */
+  readonly guard: ChaosGuardStatus | null;
 };
 
 /** One rule, as it works among the others. */
@@ -53,7 +56,8 @@ export interface ChaosRuleStatus {
 /** What would happen to a request, and why. */
 export interface ChaosExplanation {
   /** Why no rule is asked; `null` if they are. */
-  readonly passes: 'disarmed' | 'options-request' | 'excluded-path' | 'control-share' | 'not-recorded' | null;
+  readonly passes:
+    'disarmed' | 'baseline' | 'options-request' | 'excluded-path' | 'control-share' | 'not-recorded' | null;
   /** Its request key, as it stands in the journal. */
   readonly request: string;
   /** Which attempt it would be, from 1. */

@@ -8,6 +8,8 @@ import type { Chaos, ChaosExplanation, ChaosMiddleware } from './api.js';
 import { forbiddenInProduction, isForbidden, isProduction } from './environment.js';
 import { ActiveFaults } from './faults/active.js';
 import { countsAs, inject } from './faults/inject.js';
+import { ChaosGuard } from './guard/guard.js';
+import type { ChaosGuardOptions } from './guard/guard.js';
 import { KernelKills } from './kernels/kills.js';
 import type { KernelKillOptions } from './kernels/kills.js';
 import { Kernels } from './kernels/registry.js';
@@ -47,19 +49,25 @@ interface Configuration extends RuleMatcher {
   readonly isExcluded: (path: string) => boolean;
   readonly keyOf: (req: IncomingMessage, path: string) => string;
   readonly journalSize: number;
+  readonly guard: ChaosGuardOptions | undefined;
   readonly plan: ChaosPlan;
 }
 
 function configure(options: ChaosOptions, randomSeed: string): Configuration {
   const settings = withDefaults(options);
-  const { rules, exclusive, seed } = settings;
+  const { rules, exclusive, seed, guard } = settings;
   return {
     ...settings,
     ...matcherOf(rules),
     options,
     isExcluded: pathMatcher(settings.excludedPaths),
     keyOf: keyed(settings.requestKey),
-    plan: { seed: seed ?? randomSeed, exclusive, controlShare: 0, rules: rules.map(planRule) },
+    plan: {
+      seed: seed ?? randomSeed,
+      exclusive,
+      controlShare: guard ? (guard.controlShare ?? 0.1) : 0,
+      rules: rules.map(planRule),
+    },
   };
 }
 
@@ -83,9 +91,16 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
   });
   kills.configure(configuration.plan.seed, configuration.kernelKills);
   const life = new ChaosLife(forbidden ? 'not allowed in production' : 'not enabled', () => {
+    guard?.stop();
     kills.stop();
     active.releaseAll();
   });
+  const guarded = () =>
+    configuration.guard &&
+    new ChaosGuard(configuration.guard, (reason) => {
+      life.halt(reason);
+    });
+  let guard = guarded();
   const decided = Symbol('reprise.chaos.decided');
   const undone = new Set<string>();
   /** Each reason once, not for each of many requests. */
@@ -115,6 +130,11 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
       return;
     }
     marks[decided] = true;
+    if (guard?.isLearning === true) {
+      guard.watch(res);
+      next();
+      return;
+    }
     let decision: ReturnType<typeof decide>;
     try {
       decision = decide(keyOf(req, path), matchOf(req, path, kills), elapsedMs, askedBy(req));
@@ -124,9 +144,11 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     }
     if (replay && !replay.isOver) replay.check(req.method ?? 'GET', path);
     if (decision === null) {
+      guard?.watch(res);
       next();
       return;
     }
+    guard?.injected();
     const { kill, number } = decision;
     if (kill) {
       const killing = rules[kill.rule]?.fault;
@@ -170,6 +192,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
       (!life.armed && 'disarmed') ||
       (req.method === 'OPTIONS' && 'options-request') ||
       (isExcluded(path) && 'excluded-path') ||
+      (guard?.isLearning === true && 'baseline') ||
       (reason === 'control' && 'control-share') ||
       (reason === 'not-recorded' && 'not-recorded') ||
       null;
@@ -181,6 +204,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
   let announced = false;
   const arm = (forMs: number | undefined) => {
     life.arm(forMs);
+    guard?.start();
     kills.start();
     if (!announced) announce(owner, configuration.options, configuration.plan.seed);
     announced = true;
@@ -201,7 +225,13 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
       const rules = configuration.rules.map(({ name, fault, probability = 1 }, index) => {
         return { name, fault: fault.kind, probability, effectiveRate: rates[index] ?? 0 };
       });
-      return { ...life.state, activeFaults: active.size, seed: configuration.plan.seed, rules };
+      return {
+        ...life.state,
+        activeFaults: active.size,
+        seed: configuration.plan.seed,
+        rules,
+        guard: guard?.status ?? null,
+      };
     },
     arm(forMs) {
       const { maxDurationMs } = configuration;
@@ -230,7 +260,13 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
       engine.update(next.plan);
       engine.keepJournal(next.journalSize);
       kills.configure(next.plan.seed, next.kernelKills);
+      const isGuardChanged = configuration.guard !== next.guard;
       configuration = next;
+      if (isGuardChanged) {
+        guard?.stop();
+        guard = guarded();
+        if (life.armed) guard?.start();
+      }
       if (next.maxDurationMs !== undefined) life.endBy(next.maxDurationMs);
     },
     reset() {

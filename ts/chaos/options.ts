@@ -13,6 +13,8 @@ import {
   wholeNumberBetween,
 } from '../options.js';
 import type { OptionRule, OptionRules } from '../options.js';
+import { checkGuard } from './guard/guard.js';
+import type { ChaosGuardOptions } from './guard/guard.js';
 import { checkKernelKills } from './kernels/kills.js';
 import type { KernelKillOptions } from './kernels/kills.js';
 import { checkRules } from './rules.js';
@@ -64,6 +66,8 @@ export interface ChaosOptions {
   readonly maxDurationMs?: number | undefined;
   /** How many requests the journal keeps, 0 to 32,768. Default 1,000. */
   readonly journalSize?: number | undefined;
+  /** Halts it when requests suffer that no fault was injected into. Default: no guard rail. */
+  readonly guard?: ChaosGuardOptions | undefined;
 }
 
 /** The options with their defaults, but for the seed: that is chosen when chaos is armed. */
@@ -75,6 +79,7 @@ export interface ChaosSettings {
   readonly excludedPaths: readonly (string | RegExp)[];
   readonly requestKey: ((req: IncomingMessage) => string | undefined) | undefined;
   readonly journalSize: number;
+  readonly guard: ChaosGuardOptions | undefined;
   readonly seed: string | undefined;
   readonly maxDurationMs: number | undefined;
 }
@@ -131,6 +136,7 @@ const rules: OptionRules<ChaosOptions> = {
   requestKey: aFunction('(req) => string | undefined'),
   // Half of the keys that an engine remembers: so no attempt is in a journal twice.
   journalSize: wholeNumberBetween(0, 32_768),
+  guard: anObject,
 };
 
 /** The options that the specification names, each a rule of its own. */
@@ -146,6 +152,7 @@ export function checkChaosOptions(owner: string, options: ChaosOptions | undefin
   if (options.rules !== undefined && flat !== undefined) {
     throw invalidOption(TypeError, owner, flat, options[flat], 'nothing beside "rules"; write it as a rule');
   }
+  if (options.guard) checkGuard(`${owner}: guard`, options.guard);
   const settings = withDefaults(options);
   checkRules(owner, settings.rules, settings.exclusive);
   checkKernelKills(owner, settings.kernelKills);
@@ -180,6 +187,7 @@ export function withDefaults(options: ChaosOptions): ChaosSettings {
     excludedPaths: options.excludedPaths ?? ['/api/health', '/api/metrics'],
     requestKey: options.requestKey,
     journalSize: options.journalSize ?? 1000,
+    guard: options.guard,
     seed: options.seed === undefined ? undefined : String(options.seed),
     maxDurationMs: options.maxDurationMs,
   };
