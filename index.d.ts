@@ -334,10 +334,8 @@ interface IdempotencyStore {
     delete(key: string): unknown;
 }
 
-/** Why a request was refused. Stable, for programs. */
-type ProblemCode = 'invalid-key' | 'missing-key' | 'key-reused' | 'in-progress' | 'not-replayable' | 'indeterminate' | 'store-unavailable';
 /** The answer to a refused request: problem details by RFC 9457. */
-interface Problem {
+interface ProblemDetails<Code extends string> {
     /** A URI that names the kind of problem: `urn:reprise:problem:` and the code. */
     readonly type: string;
     readonly title: string;
@@ -345,10 +343,15 @@ interface Problem {
     readonly detail: string;
     /** Names this occurrence, for logs. */
     readonly instance: string;
-    readonly code: ProblemCode;
+    readonly code: Code;
     /** Seconds for the `Retry-After` header, where waiting helps. */
     readonly retryAfter?: number;
 }
+
+/** Why a request was refused. Stable, for programs. */
+type ProblemCode = 'invalid-key' | 'missing-key' | 'key-reused' | 'in-progress' | 'not-replayable' | 'indeterminate' | 'store-unavailable';
+/** The answer to a refused request: problem details by RFC 9457. */
+type Problem = ProblemDetails<ProblemCode>;
 
 /** The part of a pino logger that is used here. `console` will not do: its arguments come in another order. */
 interface Logger {
@@ -1447,6 +1450,36 @@ type ChaosFault =
     readonly group?: string | undefined;
 };
 
+/** Watches the requests that no fault was injected into, and halts chaos when they suffer. */
+interface ChaosGuardOptions {
+    /** The share of requests that is never faulted, so that there always are some to judge by; above 0. Default 0.1. */
+    readonly controlShare?: number | undefined;
+    /** How long a window is, in milliseconds. Default 10,000. */
+    readonly windowMs?: number | undefined;
+    /** In so many windows after each arming nothing is injected: they say what is usual. Default 3. */
+    readonly baselineWindows?: number | undefined;
+    /** A window with fewer requests without a fault says nothing. Default 20. */
+    readonly minRequests?: number | undefined;
+    /** How far the share of failed requests, or of slow ones, may be above the usual, 0 to 1. Default 0.05. */
+    readonly maxRise?: number | undefined;
+    /** A request is slow that takes so many times the 95th percentile of the baseline. Default 2. */
+    readonly slowFactor?: number | undefined;
+    /** How far the 99th percentile of the delay of the event loop may be above the usual, in ms. Default 200. */
+    readonly maxLoopDelayMs?: number | undefined;
+    /** Halts when so many (`windows`) of the last `of` windows were harmful. Default 3 of 5. */
+    readonly trip?: {
+        readonly windows: number;
+        readonly of: number;
+    } | undefined;
+}
+/** What a guard rail has seen so far. */
+interface ChaosGuardStatus {
+    /** `'learning'`: nothing is injected, until it is known what is usual. */
+    readonly phase: 'off' | 'learning' | 'watching';
+    /** How many of the last windows were harmful. */
+    readonly harmfulWindows: number;
+}
+
 /** One fault that was decided for a request. One of `status`, `ms`, `victim` and `cut` is what was drawn for it. */
 interface ChaosRecorded {
     /** The name of its rule. */
@@ -1675,6 +1708,8 @@ interface ChaosOptions {
     readonly maxDurationMs?: number | undefined;
     /** How many requests the journal keeps, 0 to 32,768. Default 1,000. */
     readonly journalSize?: number | undefined;
+    /** Halts it when requests suffer that no fault was injected into. Default: no guard rail. */
+    readonly guard?: ChaosGuardOptions | undefined;
 }
 
 /** How a replay went, or goes. */
@@ -1721,6 +1756,8 @@ type ChaosStatus = ChaosState & {
     readonly seed: string;
     /** Its rules, and how often each takes effect. */
     readonly rules: readonly ChaosRuleStatus[];
+    /** What the guard rail has seen; `null` without one. */
+    readonly guard: ChaosGuardStatus | null;
 };
 /** One rule, as it works among the others. */
 interface ChaosRuleStatus {
@@ -1737,7 +1774,7 @@ interface ChaosRuleStatus {
 /** What would happen to a request, and why. */
 interface ChaosExplanation {
     /** Why no rule is asked; `null` if they are. */
-    readonly passes: 'disarmed' | 'options-request' | 'excluded-path' | 'control-share' | 'not-recorded' | null;
+    readonly passes: 'disarmed' | 'baseline' | 'options-request' | 'excluded-path' | 'control-share' | 'not-recorded' | null;
     /** Its request key, as it stands in the journal. */
     readonly request: string;
     /** Which attempt it would be, from 1. */
@@ -1921,5 +1958,35 @@ type KernelOfOptions = Pick<Kernel, 'id' | 'group'> & KernelMode;
  */
 declare function kernelOf(kernel: Worker | ChildProcess, options: KernelOfOptions): Kernel;
 
-export { AttemptTimeoutError, BudgetShare, ChaosJournal, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosExplanation, ChaosFault, ChaosJournalData, ChaosJournalEntry, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRecorded, ChaosReplay, ChaosReplayReport, ChaosRule, ChaosRuleStatus, ChaosState, ChaosStatus, ChaosVerdict, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+/** What {@link chaosControl} takes. */
+interface ChaosControlOptions {
+    /**
+     * Who may use it: true, or a promise of that, lets the request pass; everything else refuses it, and what it throws
+     * goes to `next`. Default: who asks from this machine. In production it must be given.
+     */
+    readonly authorize?: ((req: IncomingMessage) => boolean | PromiseLike<boolean>) | undefined;
+}
+/**
+ * Shows and controls a chaos over HTTP: a middleware to mount at a path of its own, before the chaos itself, in Express
+ * 4 and 5 and Connect. On plain `node:http`, take the path of the mount off `req.url` first. `GET /status`,
+ * `GET /metrics` (JSON, or the text format of Prometheus for those who accept it); `POST /arm`, `/disarm`, `/update`,
+ * `/reset`, with JSON, each answered with the new status. All else passes.
+ *
+ * Whoever may use it can make the server fail, so without `authorize` it serves this machine only: by the address of
+ * the socket, never by a header, and with a Host that names it. Pages of other origins are refused in any case.
+ *
+ * @throws TypeError with code `ERR_REPRISE_INVALID_OPTION` without `authorize` in production, or another code for what
+ *   is wrong otherwise
+ * @example
+ * app.use('/chaos', chaosControl(chaos, { authorize: (req) => isOperator(req) }));
+ * app.use(chaos.middleware());
+ */
+declare function chaosControl(chaos: Chaos, options?: ChaosControlOptions): ChaosMiddleware;
+
+/** Why the control of chaos did not do what it was asked. Stable, for programs. */
+type ChaosProblemCode = 'chaos-forbidden' | 'chaos-cross-origin' | 'chaos-method' | 'chaos-not-json' | 'chaos-body-too-large' | 'chaos-body-invalid' | 'chaos-refused' | 'chaos-in-production' | 'chaos-closed';
+/** The answer to such a request. */
+type ChaosProblem = ProblemDetails<ChaosProblemCode>;
+
+export { AttemptTimeoutError, BudgetShare, ChaosJournal, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosControl, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosControlOptions, ChaosDelay, ChaosExplanation, ChaosFault, ChaosGuardOptions, ChaosGuardStatus, ChaosJournalData, ChaosJournalEntry, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosProblem, ChaosProblemCode, ChaosRecorded, ChaosReplay, ChaosReplayReport, ChaosRule, ChaosRuleStatus, ChaosState, ChaosStatus, ChaosVerdict, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

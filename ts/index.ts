@@ -93,3 +93,5 @@ export type { Ending } from './chaos/faults/connection.js';
 export type { ChaosFault } from './chaos/faults/fault.js';
 export type { ChaosMatch } from './chaos/match.js';
 export type { ChaosRule } from './chaos/rules.js';
+export { chaosControl, type ChaosControlOptions } from './chaos/control/control.js';
+export type { ChaosProblem, ChaosProblemCode } from './chaos/control/problem.js';
