@@ -5,8 +5,8 @@
 //! stands in the gate, and who has just had a turn finds the gate taken and comes after the one who stands there.
 //!
 //! The kernel lets go of the locks of a process that dies, but not of one that is stopped, and a lock cannot be waited
-//! for with a limit. So a thread of its own waits for it, the usher, and who has asked it goes without a turn when that
-//! takes too long. Nothing but fairness depends on this queue: what keeps the file whole are the locks of `SQLite`
+//! for with a limit. So who waits for long has a thread of its own wait, the usher, and goes without a turn when that takes
+//! too long. Nothing but fairness depends on this queue: what keeps the file whole are the locks of `SQLite`
 //! itself.
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,10 @@ use super::place::Place;
 
 /// How long a turn is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// For so long one looks for oneself, which costs less than to be told by another thread: most turns are short.
+const SOON: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_micros(100);
 
 /// One thread's place in the queue of a store.
 #[derive(Debug)]
@@ -73,7 +77,10 @@ impl Turn {
             Errand::Unknown => {
                 let shared = Arc::clone(&self.0);
                 let usher = move || shared.wait_for_turns();
-                thread::Builder::new().name("reprise-usher".to_owned()).spawn(usher).ok()?;
+                if thread::Builder::new().name("reprise-usher".to_owned()).spawn(usher).is_err() {
+                    let _ = self.0.gate.unlock();
+                    return None;
+                }
             }
             _ => {}
         }
@@ -106,14 +113,22 @@ impl Drop for Taken<'_> {
 }
 
 impl Shared {
-    /// Takes the turn if nobody is before us.
+    /// Takes the turn, if it is ours before long.
     fn try_take(&self) -> bool {
-        if self.gate.try_lock().is_err() {
-            return false;
+        let end = Instant::now() + SOON;
+        let mut is_in_gate = false;
+        loop {
+            is_in_gate = is_in_gate || self.gate.try_lock().is_ok();
+            let is_taken = is_in_gate && self.turn.try_lock().is_ok();
+            if is_taken || Instant::now() >= end {
+                // Otherwise the usher goes on standing there, but where a lock cannot be taken twice by one who has it.
+                if is_in_gate && (is_taken || cfg!(not(unix))) {
+                    let _ = self.gate.unlock();
+                }
+                return is_taken;
+            }
+            thread::sleep(LOOK);
         }
-        let is_taken = self.turn.try_lock().is_ok();
-        let _ = self.gate.unlock();
-        is_taken
     }
 
     /// What the usher does.
