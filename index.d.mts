@@ -1971,7 +1971,8 @@ interface ChaosControlOptions {
 /**
  * Shows and controls a chaos over HTTP: a middleware to mount at a path of its own, before the chaos itself, in Express
  * 4 and 5 and Connect. On plain `node:http`, take the path of the mount off `req.url` first. `GET /status`,
- * `GET /metrics` (JSON, or the text format of Prometheus for those who accept it); `POST /arm`, `/disarm`, `/update`,
+ * `GET /metrics` (JSON, or the text format of Prometheus for those who accept it), `GET /journal` (JSON, or NDJSON for
+ * those who accept it); `POST /arm`, `/disarm`, `/update`,
  * `/reset`, with JSON, each answered with the new status. All else passes.
  *
  * Whoever may use it can make the server fail, so without `authorize` it serves this machine only: by the address of
