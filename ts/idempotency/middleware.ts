@@ -6,6 +6,7 @@ import { MemoryStore } from '../stores/memory.js';
 import { SimpleStoreAdapter } from '../stores/simple.js';
 import type { Answer } from './answer.js';
 import { Capture, type CaptureHost } from './capture.js';
+import { makeCheap } from './cheap.js';
 import { Completions } from './completions.js';
 import { ContractDesk } from './contract-desk.js';
 import { ClaimContext, type IdempotencyContext } from './context.js';
@@ -154,6 +155,7 @@ class Middleware implements CaptureHost {
       next();
       return;
     }
+    makeCheap(req, res);
     let facts: RequestFacts;
     try {
       const skipped = skip?.(req) as unknown;
