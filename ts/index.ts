@@ -81,3 +81,5 @@ export type { ChaosDelay } from './chaos/delay.js';
 export type { Ending } from './chaos/faults/connection.js';
 export type { ChaosFault } from './chaos/faults/fault.js';
 export type { ChaosMatch, ChaosRule } from './chaos/rules.js';
+export { chaosControl, type ChaosControlOptions } from './chaos/control/control.js';
+export type { ChaosProblem, ChaosProblemCode } from './chaos/control/problem.js';
