@@ -15,8 +15,8 @@ export interface CaptureHost {
   readonly replaySetCookie: boolean;
   /** Whether an answer is worth keeping. */
   isWorthStoring(answer: { statusCode: number; headers: string[] }, req: IncomingMessage): boolean;
-  /** Told of the headers that an answer is kept with. */
-  onHead(headers: string[]): void;
+  /** Told that an answer comes compressed already. */
+  onCompressed(): void;
   /**
    * Ends the claim. True when that is written; false when the answer goes out without being kept. Never rejects, and
    * takes no longer than the store's time limit.
@@ -261,7 +261,7 @@ export class Capture {
       this.#writeHead(...args);
     }
     this.#head = head;
-    this.#host.onHead(head.headers);
+    if (head.isCompressed) this.#host.onCompressed();
     // It may never end, and it must not run twice: the record says so from the start.
     if (head.isEventStream && !isHeld && this.#isWorthKeeping(head)) this.#endEarly('not-replayable');
     if (this.#transaction) {

@@ -221,10 +221,8 @@ class Middleware implements CaptureHost {
     return { ...this.#counts, running: this.#renewals.size, waiting: this.#parking.size };
   }
 
-  /** A head was taken; what is said of it is worth a look. */
-  onHead(headers: readonly string[]): void {
-    const isCompressed = headers.some((text, i) => i % 2 === 0 && text.toLowerCase() === 'content-encoding');
-    if (isCompressed) this.#warnings.warn('WRN_REPRISE_CAPTURED_COMPRESSED');
+  onCompressed(): void {
+    this.#warnings.warn('WRN_REPRISE_CAPTURED_COMPRESSED');
   }
 
   close(): void {
@@ -350,9 +348,7 @@ class Middleware implements CaptureHost {
     const capture = new Capture(this, req, res, claim, facts);
     const context = new ClaimContext(this, capture, clientKey(facts), () => this.#identified(facts));
     req.idempotency = context;
-    this.#renewals.add(capture, (reason) => {
-      context.lose(reason);
-    });
+    this.#renewals.add(capture, context);
     const failed = (error: unknown) => {
       capture.abandon();
       throw error;
