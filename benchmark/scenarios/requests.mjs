@@ -3,6 +3,7 @@ import { postText } from '../client.mjs';
 import { load } from '../load.mjs';
 import { measure, open } from '../paired.mjs';
 import { bare, expressIdempotency, handWritten, nodeIdempotency, noOp, powertools, reprise } from '../subjects.mjs';
+import { createChaos } from '../../index.js';
 import { micros, ratio, signed } from '../text.mjs';
 
 /** Keys that a replay takes in turn. */
@@ -40,7 +41,7 @@ const sameKeys = (id) => {
 
 /** No key, and another body each time, so that each has a key of its own. */
 const derived = () => ({
-  request: (round, i) => postText('/orders', JSON.stringify({ ...SMALL, id: 1e6 + (round + 2) * 1000 + i })),
+  request: (round, i) => postText('/orders', JSON.stringify({ ...SMALL, id: 1e6 + round * 1000 + i })),
   expectedRuns: ({ sent }) => sent,
 });
 
@@ -186,6 +187,50 @@ export const derivedScenario = {
       verdicts: [
         { ...verdict(parsed, 0.6), target: 'derived from parsed JSON ≤ 0.6 M' },
         { ...verdict(raw, 0.5), target: 'derived from the bytes ≤ 0.5 M' },
+      ],
+    };
+  },
+};
+
+function chaos(name, options) {
+  return {
+    name,
+    guard: () => {
+      const chaos = createChaos({ seed: 1, ...options });
+      return Object.assign(chaos.middleware(), { stop: () => chaos.close() });
+    },
+  };
+}
+
+export const chaosScenario = {
+  id: 'i',
+  title: 'Chaos',
+  async run({ rounds, progress }) {
+    const subjects = [
+      bare,
+      noOp,
+      chaos('disarmed', { enabled: false }),
+      chaos('armed, path excluded', { failureProbability: 1, excludedPaths: ['/orders'] }),
+      chaos('armed, drawn, never hit', { failureProbability: 1e-12, latencyProbability: 1e-12 }),
+    ];
+    const options = { rounds, progress, loadKeys: false };
+    const rows = await series(subjects, { answer: SMALL }, newKey('i'), options);
+    const [, plain, disarmed, excluded] = rows;
+    const beyondNoOp = disarmed.added.median - plain.added.median;
+    const noise = (plain.added.high - plain.added.low) / 2 + (disarmed.added.high - disarmed.added.low) / 2;
+    return {
+      tables: [tableOf('Requests that chaos lets pass', rows)],
+      verdicts: [
+        {
+          target: 'disarmed: as a no-op middleware, within the spread of both',
+          measured: `${signed(beyondNoOp)} µs, spread ${micros(noise)} µs`,
+          isMet: beyondNoOp <= noise,
+        },
+        {
+          target: 'armed without a match: ≤ 0.01 B beyond a no-op',
+          measured: `${ratio((excluded.added.median - plain.added.median) / rows[0].time.median)} B`,
+          isMet: excluded.added.median - plain.added.median <= 0.01 * rows[0].time.median,
+        },
       ],
     };
   },
