@@ -4,7 +4,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_NO_CLIENT' | 'ERR_REPRISE_NO_LISTING' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNREACHABLE' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -501,6 +501,58 @@ interface IdempotencyHandler {
  * ```
  */
 declare function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>(options?: IdempotencyOptions<Req>): IdempotencyHandler;
+
+/**
+ * What an operator asks of a store beside the contract: `npx reprise` does. None of it is needed to answer requests,
+ * and a store of your own need not have it.
+ */
+interface StoreOperations {
+    /**
+     * Every record that a claim would find, in no particular order, read little by little: one that is made or ends
+     * meanwhile may be there or not. Free keys are left out. One that is damaged says so instead of its state.
+     */
+    list(): AsyncIterable<ListedRecord | DamagedRecord>;
+    /** Counts what is kept. */
+    stats(): Promise<StoreStats>;
+    /**
+     * Says what became of an indeterminate record, by someone who has found out: an answer to replay, that it ran but has
+     * none, or that it did not run and its key is free. Kept for `ttl` seconds from now. False where the record is not
+     * indeterminate: then nothing has changed.
+     */
+    resolve(key: string, as: Resolution, ttl: number): Promise<boolean>;
+}
+/** What becomes of an indeterminate record. Progress that was saved goes to the next claim of a free key. */
+type Resolution = KeptAnswer | 'not-replayable' | 'free';
+/** A record in a list. */
+interface ListedRecord {
+    /** Its name in the store: a digest, never the client's key. */
+    readonly key: string;
+    readonly state: KeptRecord['state'];
+    readonly fence: number;
+    /** Milliseconds left of the lease of a claim in progress, else until the record is forgotten. */
+    readonly leftMs: number;
+    /** Bytes of the answer and of saved progress. */
+    readonly bytes: number;
+}
+/** A record that no step of the contract can have made. */
+interface DamagedRecord {
+    readonly key: string;
+    readonly state: 'damaged';
+    /** What is wrong with it, as the end of a sentence that begins with the key. */
+    readonly problem: string;
+}
+/** How much a store keeps. */
+interface StoreStats {
+    readonly inProgress: number;
+    readonly completed: number;
+    readonly notReplayable: number;
+    readonly indeterminate: number;
+    /** Free keys of which the fence, and progress if there is any, is still remembered. */
+    readonly free: number;
+    readonly damaged: number;
+    /** Bytes of answers and of saved progress. */
+    readonly bytes: number;
+}
 
 /** What a task whose record is in a store gets as its last argument; a new one for every attempt. */
 declare class TaskContext<State = unknown> {
@@ -1428,4 +1480,4 @@ declare function getChaosMetrics(): ChaosMetrics;
 declare function registerKernel(id: string, kill: KillKernel): () => void;
 
 export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DamagedRecord, DrainReport, Ending, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, KillKernel, ListedRecord, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, Resolution, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreOperations, StorePhase, StoreStats, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

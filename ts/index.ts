@@ -16,6 +16,7 @@ export type {
   KeptAnswer,
   KeptRecord,
 } from './stores/contract.js';
+export type { DamagedRecord, ListedRecord, Resolution, StoreOperations, StoreStats } from './stores/operations.js';
 export { MemoryStore, type MemoryStoreOptions, type MemoryStoreStats } from './stores/memory.js';
 export type { IdempotencyStore, StoredAnswer, StoredResponse, StoredVerdict } from './stores/types.js';
 export {
