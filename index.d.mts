@@ -1,10 +1,12 @@
 /* auto-generated from ts/ by `npm run build:ts`; do not edit */
 import { IncomingMessage, ServerResponse } from 'node:http';
+import { ChildProcess } from 'node:child_process';
+import { Worker } from 'node:worker_threads';
 
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_NO_CLIENT' | 'ERR_REPRISE_NO_LISTING' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNREACHABLE' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_NO_CLIENT' | 'ERR_REPRISE_NO_LISTING' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNREACHABLE' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -554,6 +556,27 @@ interface StoreStats {
     readonly bytes: number;
 }
 
+/**
+ * Two stores as one, to move from the old one to the new one without losing a key.
+ *
+ * A key is claimed in both, in the old one first, and every write goes to both. So whatever the old store knows still
+ * holds: answers are replayed, claims that are in flight there are waited for, and progress is taken over. A process
+ * that still uses the old store alone sees the claims of this one, and so does one that already uses the new store
+ * alone: servers may be replaced one by one, and you may turn back at any time. After one retention (the longest `ttl`)
+ * all that is alive in the old store is in the new one too, and the old one can go.
+ *
+ * While both are in use, each request needs both, and costs both.
+ *
+ * @example
+ * ```ts
+ * const store = layered(new PostgresStore({ client: pool }), new RedisStore({ client: redis }));
+ * app.use(idempotencyMiddleware({ store }));
+ * ```
+ *
+ * @throws TypeError (`ERR_REPRISE_INVALID_ARGUMENT`) for what is no store, or a new one with only `get`, `set` and `delete`
+ */
+declare function layered(newStore: AtomicStore, oldStore: AtomicStore | IdempotencyStore): AtomicStore;
+
 /** What a task whose record is in a store gets as its last argument; a new one for every attempt. */
 declare class TaskContext<State = unknown> {
     #private;
@@ -940,6 +963,22 @@ interface ResumableOptions<Result = unknown> extends RetryOptions, TaskOptions {
 declare function resumable<Req extends ServerRequest, Result>(task: (req: Req, context: TaskContext) => Result | PromiseLike<Result>, options?: ResumableOptions<NoInfer<Result>>): (req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
 
 /**
+ * Where a crash hurts most: `before-work`, a call of the task or of a step begins; `before-save`, work is done and
+ * nothing of it is saved; `during-save`, the write is under way and nobody knows how it will end.
+ */
+type CheckpointBoundary = 'before-work' | 'before-save' | 'during-save';
+/** What is published on `node:diagnostics_channel`, under `reprise:checkpoint:` and the boundary. */
+interface CheckpointPassage {
+    readonly boundary: CheckpointBoundary;
+    readonly taskId: string;
+    /**
+     * The number of the record's write that comes next, or is under way; it never comes twice for a task. Without a
+     * store there is no record, and it is the number of the attempt.
+     */
+    readonly sequence: number;
+}
+
+/**
  * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
  *
  * @example
@@ -1244,9 +1283,77 @@ declare function setTestMode(options: TestMode | false): () => void;
 
 /**
  * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
- * promise resolved; not if it threw, rejected, or gave `false` (as `ChildProcess.kill` does when there was no process).
+ * promise resolved: let it resolve when the kernel is gone. Not counted if it threw, rejected, or gave `false` (as
+ * `ChildProcess.kill` does when there was no process); `'paused'` says that the kernel was stopped for a while and
+ * goes on.
+ *
+ * @param released aborts when chaos is disarmed or closed: whatever is held up must go on
  */
-type KillKernel = () => unknown;
+type KillKernel = (released: AbortSignal) => unknown;
+/** Something that chaos may kill; {@link kernelOf} makes one of a worker thread or a child process. */
+interface Kernel {
+    /** Which; among several, the victim is chosen by the seed over the sorted ids. */
+    readonly id: string;
+    /** Those that stand in for each other; kills may be for one group, and spare its last one. Default: the nameless. */
+    readonly group?: string | undefined;
+    readonly kill: KillKernel;
+    /** Whether it could be killed now. Default: as long as it is registered. */
+    readonly isAlive?: (() => boolean) | undefined;
+}
+/** Names a kernel that may be killed; returns what takes exactly this registration back. */
+interface RegisterKernel {
+    (kernel: Kernel): () => void;
+    (id: string, kill: KillKernel): () => void;
+}
+
+/** Kills of kernels that no request asks for, and what bounds every kill. */
+interface KernelKillOptions {
+    /**
+     * Kernels die by themselves, so many milliseconds apart on average, at times without memory (exponential gaps). The
+     * sequence of gaps and victims is that of the seed. Default: none do.
+     */
+    readonly meanTimeBetweenMs?: number | undefined;
+    /**
+     * Kernels die while a checkpointed task is at one of these boundaries (default: all), at this share of them. Needs
+     * `retryWithCheckpoint` or `resumable` in this thread. Default: none do.
+     */
+    readonly atCheckpoints?: {
+        readonly probability: number;
+        readonly boundaries?: readonly CheckpointBoundary[] | undefined;
+    } | undefined;
+    /** Those two kill only kernels of this group. Default: of any. */
+    readonly group?: string | undefined;
+    /** No kernel is killed sooner than this after another, whatever asks for it: not later either, but not. Default 0. */
+    readonly minGapMs?: number | undefined;
+    /** At most so many are killed or paused, whatever asks for it. Default: no bound. */
+    readonly maxKills?: number | undefined;
+    /** The only live kernel of its group is never killed, whatever asks for it. Default false. */
+    readonly neverLast?: boolean | undefined;
+}
+/** The kernels as they stand, and what was done to them besides the kills that {@link ChaosMetrics} counts. */
+interface KernelReport {
+    /** Kills that were begun, also those that failed or are under way. */
+    readonly killsAttempted: number;
+    /** Kernels that were paused and go on. */
+    readonly kernelsPaused: number;
+    /** The ids of those that could be killed now, sorted. */
+    readonly live: readonly string[];
+}
+
+/** Whether an instance injects, since when, and until when or why not. */
+type ChaosState = 
+/** It injects; `until` is when it disarms itself, `null` if never. */
+{
+    readonly state: 'armed';
+    readonly since: Date;
+    readonly until: Date | null;
+}
+/** It passes every request through. A halt is that of a guard rail; only `arm()` ends it. `closed` is for good. */
+ | {
+    readonly state: 'disarmed' | 'halted' | 'closed';
+    readonly since: Date;
+    readonly reason: string;
+};
 
 /** How long a delay is, in milliseconds. What a law would put above `maxMs` (default 60 000) is that. */
 type ChaosDelay = 
@@ -1282,19 +1389,47 @@ type ChaosDelay =
 /** How a connection ends: with a FIN, as if the server had closed it, or with a RST, as if it had died. */
 type Ending = 'hangup' | 'reset';
 
-/** What one rule does to a request. */
+/** Where a body is cut: behind so many of its bytes, or behind a share of them, from 0 to below 1. */
+type Cut = {
+    readonly bytes: number;
+} | {
+    readonly share: number;
+};
+
+/** What about the framing of an answer is wrong. */
+type Malformation = 'status-line' | 'content-length' | 'chunk-size';
+
+/** Where in a stream of events it is cut. */
+type EventCut = 'after-event' | 'mid-event' | 'mid-character';
+
+/**
+ * What one rule does to a request, to its answer, or to the bytes of its answer. `docs/chaos.md` has them all in one
+ * table: what the client sees, whether the handler runs, and what counts.
+ */
 type ChaosFault = 
-/** Answers instead of the handler. `statuses`: a list, or weights by status; default 500, 503, 504 and 429 evenly. */
+/** Answers with an error, instead of the handler or in place of its answer. */
 {
     readonly kind: 'error';
+    /** A list, or weights by status. Default: 500, 503, 504 and 429 evenly. */
     readonly statuses?: readonly number[] | Readonly<Record<number, number>> | undefined;
+    /** `'after'`: the handler runs, and what it answers is withheld. Default `'before'`: it does not run. */
+    readonly when?: 'before' | 'after' | undefined;
+    /** A text, or what is sent as JSON. Default: a JSON object that says what this is. */
+    readonly body?: string | object | undefined;
+    /** Besides the default ones, and instead of those of the same name. */
+    readonly headers?: Readonly<Record<string, string>> | undefined;
+    /** `Retry-After`: whole seconds, or a date so many seconds from then. Default: 1 on a 429 or 503, else none. */
+    readonly retryAfter?: number | {
+        readonly dateInSeconds: number;
+    } | undefined;
 }
-/** Holds the request before the handler runs. */
+/** Holds the request before the handler runs, or `'after'`: its answer, from its first byte on. Default `'before'`. */
  | {
     readonly kind: 'latency';
     readonly delay: ChaosDelay;
+    readonly when?: 'before' | 'after' | undefined;
 }
-/** Never answers; the handler does not run. Released, by closing the connection, when chaos is closed. */
+/** Never answers; the handler does not run. Released, by closing the connection, when chaos is turned off. */
  | {
     readonly kind: 'hang';
 }
@@ -1311,9 +1446,56 @@ type ChaosFault =
     readonly kind: 'lost-response';
     readonly ending?: Ending | undefined;
 }
-/** Kills one registered kernel; the request goes on. */
+/** The answer breaks off in its body. `at`: default, a share drawn by the seed. `ending`: default `'hangup'`. */
+ | {
+    readonly kind: 'truncate';
+    readonly at?: Cut | undefined;
+    readonly ending?: Ending | undefined;
+}
+/** The answer stops in its body, and the connection stays open. `at`: default, a share drawn by the seed. */
+ | {
+    readonly kind: 'stall';
+    readonly at?: Cut | undefined;
+}
+/** The head of the answer comes at once, the rest `bytes` (default 1) at a time, every `everyMs` (default 100). */
+ | {
+    readonly kind: 'drip';
+    readonly bytes?: number | undefined;
+    readonly everyMs?: number | undefined;
+}
+/** The answer comes whole, in pieces that the seed draws. No client may notice. */
+ | {
+    readonly kind: 'slice';
+}
+/** Bits of the body, as many as `bits` (default 1), are flipped where the seed draws it; the length stays. */
+ | {
+    readonly kind: 'corrupt';
+    readonly bits?: number | undefined;
+}
+/** The framing of the answer is wrong. `what`: default, drawn by the seed. */
+ | {
+    readonly kind: 'malformed';
+    readonly what?: Malformation | undefined;
+}
+/**
+ * A stream of server-sent events ends behind an event, in the middle of one (default), or in the middle of a
+ * character of one. `event`: which, from 1; default, drawn by the seed from 1 to 8. `ending`: default `'hangup'`.
+ */
+ | {
+    readonly kind: 'sse-cut';
+    readonly where?: EventCut | undefined;
+    readonly event?: number | undefined;
+    readonly ending?: Ending | undefined;
+}
+/** Nothing comes of a stream of server-sent events behind an event, and it stays open. `event` as in `sse-cut`. */
+ | {
+    readonly kind: 'sse-stall';
+    readonly event?: number | undefined;
+}
+/** Kills one registered kernel, of this group if one is given; the request goes on. */
  | {
     readonly kind: 'kernel-kill';
+    readonly group?: string | undefined;
 };
 
 /** Which requests a rule is for; all conditions that are given must hold. */
@@ -1366,6 +1548,8 @@ interface ChaosOptions {
     readonly latencyRange?: readonly [min: number, max: number] | undefined;
     /** Share of requests at which one registered kernel is killed, 0 to 1. Default 0. */
     readonly kernelKillProbability?: number | undefined;
+    /** Kernel kills by time and at checkpoints, and what bounds every kill. Default: no such kills, no bounds. */
+    readonly kernelKills?: KernelKillOptions | undefined;
     /**
      * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
      * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
@@ -1384,6 +1568,11 @@ interface ChaosOptions {
      * `'exclusive'` for `rules`, `'independent'` for the probabilities above.
      */
     readonly selection?: 'exclusive' | 'independent' | undefined;
+    /**
+     * The longest time that it may be armed at a stretch, in milliseconds, up to 2,147,483,647 (24.8 days): then it
+     * disarms itself. Default: no end; in production it is needed, and 15 minutes for {@link initChaos}.
+     */
+    readonly maxDurationMs?: number | undefined;
 }
 
 /** A middleware for Express 4 and 5, Connect and plain `node:http`. */
@@ -1403,9 +1592,16 @@ interface ChaosMetrics {
     /** `latenciesInjected / totalRequests`; 0 while there was no request. */
     readonly latencyRate: number;
 }
+/** Where an instance stands; a document that can be shown as JSON. */
+type ChaosStatus = ChaosState & {
+    /** Faults that hold something now: a request, an answer, a connection. 0 whenever it is not armed. */
+    readonly activeFaults: number;
+    /** The seed that it decides by. */
+    readonly seed: string;
+};
 /** Chaos of one configuration. It shares nothing with any other; its functions may be taken apart from it. */
 interface Chaos {
-    /** Whether it injects anything: `enabled`, allowed here, and not closed. */
+    /** Whether it injects anything now. */
     readonly armed: boolean;
     /** The seed that it decides by; given again, it makes the same decisions. */
     readonly seed: string;
@@ -1413,20 +1609,47 @@ interface Chaos {
     readonly middleware: () => ChaosMiddleware;
     /** The counts as they stand; still there after {@link close}. */
     readonly metrics: () => ChaosMetrics;
+    /** Whether it is armed, since when, until when or why not, and what it holds. */
+    readonly status: () => ChaosStatus;
     /**
-     * Names a kernel that may be killed. A killed one must be registered again when it was restarted. Registering an
-     * id that is there replaces its kill.
+     * Starts to inject, whatever it was before: ramps and windows begin now, a halt is over. What was counted stays.
      *
-     * @param id which; among several, the victim is chosen by the seed over the sorted ids
-     * @param kill ends it; see {@link KillKernel}
-     * @returns takes the registration back
-     * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`
+     * @param forMs disarms itself after so many milliseconds; default `maxDurationMs`. One is needed in production
+     * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`; Error with code
+     *   `ERR_REPRISE_CHAOS_IN_PRODUCTION` without the override there, `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
      */
-    readonly registerKernel: (id: string, kill: KillKernel) => () => void;
+    readonly arm: (forMs?: number) => void;
     /**
-     * Turns it off for good: every delayed request goes on at once, to its handler; the connections of hanging ones are
-     * closed; the middleware passes through.
+     * Ends to inject: every delayed request goes on at once, to its handler; the connections of hanging ones are closed;
+     * the middleware passes through. Nothing happens if it is not armed. SIGTERM does it, too.
+     *
+     * @param reason what the status says then
      */
+    readonly disarm: (reason?: string) => void;
+    /**
+     * Decides by other options from now on. What is left out stays as it is; `rules` take the place of the
+     * probabilities and the other way round. What is held goes on as it was decided. Counts and attempts stay, and so do
+     * `first`, `every` and `max` of a rule that keeps its name; a new seed has attempts of its own. A shorter
+     * `maxDurationMs` ends the present run earlier, a longer one holds from the next {@link arm} on.
+     *
+     * @throws as {@link createChaos} does, and nothing is changed; Error with code `ERR_REPRISE_CHAOS_IN_PRODUCTION`
+     *   where it is armed and no longer allowed: it disarms; `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
+     */
+    readonly update: (change: ChaosOptions) => void;
+    /** Sets the counts to zero and forgets which attempts were seen: the same requests meet the same faults again. */
+    readonly reset: () => void;
+    /**
+     * Names a kernel that may be killed: a {@link Kernel}, as {@link kernelOf} makes one, or an id and a kill. A killed
+     * one must be registered again when it was restarted. Registering an id that is there replaces that kernel.
+     *
+     * @returns takes the registration back
+     * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`, `ERR_REPRISE_INVALID_OPTION` or
+     *   `ERR_REPRISE_UNKNOWN_OPTION`
+     */
+    readonly registerKernel: RegisterKernel;
+    /** The kernels that could be killed now, and what else happened to them. */
+    readonly kernels: () => KernelReport;
+    /** {@link disarm}s it for good. */
     readonly close: () => void;
 }
 /**
@@ -1448,7 +1671,8 @@ declare function createChaos(options?: ChaosOptions): Chaos;
  *
  * The environment wins over the options: `CHAOS_FAILURE_RATE`, `CHAOS_LATENCY_RATE`, `CHAOS_LATENCY_RANGE`
  * (`100-5000`), `CHAOS_KERNEL_KILL_RATE`, `CHAOS_SEED`; with `CHAOS_ENABLED` an off wins, whoever says it. With
- * `NODE_ENV=production` nothing is armed unless `CHAOS_ENGINEERING_OVERRIDE=true`.
+ * `NODE_ENV=production` nothing is armed unless `CHAOS_ENGINEERING_OVERRIDE=true`, and then for `maxDurationMs`, or 15
+ * minutes if that is not given.
  *
  * @returns the instance; `close()` turns it off
  * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_OPTION`, `ERR_REPRISE_UNKNOWN_OPTION` or
@@ -1475,9 +1699,44 @@ declare function getChaosMetrics(): ChaosMetrics;
  *
  * @example
  * const worker = new Worker('./kernel.js');
- * registerKernel('kernel-1', () => worker.terminate());
+ * registerKernel(kernelOf(worker, { id: 'kernel-1' }));
+ * registerKernel('kernel-2', () => endIt());
  */
-declare function registerKernel(id: string, kill: KillKernel): () => void;
+declare const registerKernel: RegisterKernel;
 
-export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, CheckpointContext, CheckpointOptions, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DamagedRecord, DrainReport, Ending, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, KillKernel, ListedRecord, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RepriseError, RepriseErrorCode, Resolution, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreOperations, StorePhase, StoreStats, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+/** How a kernel is hit. */
+type KernelMode = 
+/** `worker.terminate()`, or SIGKILL: no code of its own runs any more. Default. */
+{
+    readonly mode?: 'kill' | undefined;
+}
+/** SIGTERM, and SIGKILL when it is still there `graceMs` (default 5 000) later. Child processes, not on Windows. */
+ | {
+    readonly mode: 'term';
+    readonly graceMs?: number | undefined;
+}
+/**
+ * SIGSTOP, and SIGCONT `forMs` (default 1 000) later: it looks like a machine that hangs, and comes back. It goes on
+ * at once when chaos is disarmed or closed, or this process exits. Child processes, not on Windows.
+ */
+ | {
+    readonly mode: 'pause';
+    readonly forMs?: number | undefined;
+};
+/** What {@link kernelOf} takes besides the kernel. */
+type KernelOfOptions = Pick<Kernel, 'id' | 'group'> & KernelMode;
+/**
+ * A registration of a worker thread or a child process: `isAlive` as Node knows it, and a kill that is done when the
+ * kernel has exited.
+ *
+ * @example
+ * chaos.registerKernel(kernelOf(new Worker('./kernel.js'), { id: 'kernel-1', group: 'search' }));
+ * chaos.registerKernel(kernelOf(fork('./kernel.js'), { id: 'kernel-2', group: 'search', mode: 'term', graceMs: 2_000 }));
+ *
+ * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`, `ERR_REPRISE_INVALID_OPTION` or
+ *   `ERR_REPRISE_UNKNOWN_OPTION`; also for a mode that this kernel, or this platform, cannot be hit in
+ */
+declare function kernelOf(kernel: Worker | ChildProcess, options: KernelOfOptions): Kernel;
+
+export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, layered, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, ChaosState, ChaosStatus, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DamagedRecord, DrainReport, Ending, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, ListedRecord, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, Resolution, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreOperations, StorePhase, StoreStats, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

@@ -28,6 +28,8 @@ export const {
   getRetryInfo,
   idempotencyMiddleware,
   initChaos,
+  kernelOf,
+  layered,
   parseRetryAfter,
   registerKernel,
   requestRetryOptions,

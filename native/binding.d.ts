@@ -59,10 +59,27 @@ export declare class ChaosEngine {
    * arming) to the decision, null for the many requests to which nothing happens. Take it once.
    */
   decider(): (arg0: string, arg1: number, arg2: number) => ChaosDecision | null
+  /**
+   * Decides by another plan from now on; counts, attempts under the same seed, and the counts of rules of the same
+   * name stay. Fails, with nothing changed, for a plan that the wrapper should have refused.
+   */
+  update(plan: ChaosPlan): void
+  /** Starts at zero again, under the same plan: no attempt seen, nothing counted. */
+  reset(): void
   /** Counts one fault that took effect. */
   count(injected: ChaosInjected): void
   /** The counts as they stand. */
   metrics(): ChaosMetrics
+}
+
+/** Draws the kernel kills that no request asks for. */
+export declare class ChaosKernelKills {
+  /** Fails for a plan that the wrapper should have refused. */
+  constructor(plan: ChaosKernelKillPlan)
+  /** The nth kill by time, from 0; null without gaps. */
+  timed(n: number): ChaosTimedKill | null
+  /** Which of the sorted kernels dies at this boundary, as a share; null where none does. */
+  atCheckpoint(taskId: string, point: string, sequence: number): number | null
 }
 
 /** The memory store, as JavaScript holds it. */
@@ -144,6 +161,19 @@ export interface ChaosHit {
 /** What is counted when it was done. */
 export type ChaosInjected = 'failure' | 'latency' | 'kernel-kill'
 
+export interface ChaosKernelKillGaps {
+  minMs: number
+  meanMs: number
+}
+
+/** What kernels die by besides requests. */
+export interface ChaosKernelKillPlan {
+  seed: string
+  gaps?: ChaosKernelKillGaps
+  /** The share of the boundaries of checkpoints at which one dies. */
+  atCheckpoints: number
+}
+
 /** A law of delays and its parameters, in the order of the functions of `chaos::Distribution`. */
 export interface ChaosLatency {
   law: string
@@ -199,6 +229,14 @@ export interface ChaosPlanRule {
 export interface ChaosRamp {
   from: number
   overMs: number
+}
+
+/** One kill by time. */
+export interface ChaosTimedKill {
+  /** How long after the one before it, in milliseconds. */
+  afterMs: number
+  /** Which of the sorted kernels, as a share from 0 to below 1. */
+  victim: number
 }
 
 export interface ChaosWindow {

@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.ChaosEngine = nativeBinding.ChaosEngine
+module.exports.ChaosKernelKills = nativeBinding.ChaosKernelKills
 module.exports.NativeMemoryStore = nativeBinding.NativeMemoryStore
 module.exports.NativeRetryBudget = nativeBinding.NativeRetryBudget
 module.exports.ChaosInjected = nativeBinding.ChaosInjected

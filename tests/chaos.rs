@@ -347,9 +347,12 @@ fn a_rule_is_not_asked_for_a_request_that_it_is_not_for() {
 fn every_law_of_delays_is_the_one_it_says() {
     type ShareBelow = fn(f64) -> f64;
     const N: u32 = 100_000;
-    let laws: [(Distribution, ShareBelow); 3] = [
+    let laws: [(Distribution, ShareBelow); 4] = [
         (Distribution::uniform(1, 100_000).unwrap(), |ms| ms / 100_000.0),
         (Distribution::pareto(1_000.0, 1.5, 2_000_000_000).unwrap(), |ms| 1.0 - (1_000.0 / ms).powf(1.5)),
+        (Distribution::exponential(1_000.0, 50_000.0).unwrap(), |ms| {
+            1.0 - f64::exp((1_000.0 - ms) / 49_000.0)
+        }),
         (Distribution::percentiles(vec![(0.0, 0.0), (0.5, 1_000.0), (1.0, 100_000.0)]).unwrap(), |ms| {
             if ms <= 1_000.0 { ms / 2_000.0 } else { 0.5 + (ms - 1_000.0) / 198_000.0 }
         }),

@@ -17,6 +17,7 @@ export type {
   KeptRecord,
 } from './stores/contract.js';
 export type { DamagedRecord, ListedRecord, Resolution, StoreOperations, StoreStats } from './stores/operations.js';
+export { layered } from './stores/layered.js';
 export { MemoryStore, type MemoryStoreOptions, type MemoryStoreStats } from './stores/memory.js';
 export type { IdempotencyStore, StoredAnswer, StoredResponse, StoredVerdict } from './stores/types.js';
 export {
@@ -29,6 +30,7 @@ export {
 } from './retry/checkpoint.js';
 export { resumable, type ResumableOptions } from './checkpoint/resumable.js';
 export type { TaskContext } from './checkpoint/context.js';
+export type { CheckpointBoundary, CheckpointPassage } from './checkpoint/boundary.js';
 export { drain, type DrainReport } from './checkpoint/drain.js';
 export {
   CheckpointCorruptError,
@@ -68,9 +70,13 @@ export { setTestMode, type TestMode } from './retry/test-mode.js';
 export { traceContext, type OpenTelemetryApi, type TraceContext } from './retry/trace.js';
 
 export { createChaos } from './chaos/chaos.js';
-export type { Chaos, ChaosMetrics, ChaosMiddleware } from './chaos/chaos.js';
+export type { Chaos, ChaosMetrics, ChaosMiddleware, ChaosStatus } from './chaos/chaos.js';
 export { chaosMiddleware, getChaosMetrics, initChaos, registerKernel } from './chaos/default.js';
-export type { KillKernel } from './chaos/kernels.js';
+export { kernelOf } from './chaos/kernels/kernel-of.js';
+export type { KernelMode, KernelOfOptions } from './chaos/kernels/kernel-of.js';
+export type { KernelKillOptions, KernelReport } from './chaos/kernels/kills.js';
+export type { Kernel, KillKernel, RegisterKernel } from './chaos/kernels/registry.js';
+export type { ChaosState } from './chaos/life.js';
 export type { ChaosOptions } from './chaos/options.js';
 export type { ChaosDelay } from './chaos/delay.js';
 export type { Ending } from './chaos/faults/connection.js';

@@ -121,6 +121,14 @@ export function checkShape(
   }
 }
 
+/** Checks one value against one rule, as an argument of a function, which is no option. */
+export function checkArgument(owner: string, name: string, value: unknown, rule: OptionRule): void {
+  if (!rule.type(value)) throw invalidArgument(TypeError, owner, name, value, rule.allowed);
+  if (rule.range !== undefined && !rule.range(value as never)) {
+    throw invalidArgument(RangeError, owner, name, value, rule.allowed);
+  }
+}
+
 /** Whether a value is an object with all these methods, its own or inherited. */
 export function hasMethods(value: unknown, ...names: readonly string[]): boolean {
   const object = value as Partial<Record<string, unknown>> | null;

@@ -1,4 +1,4 @@
-import { beforeEach, expect, it, onTestFinished, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
 import type * as Reprise from '../../ts/index.js';
 import { ask, countingHandler, onExpress5, serve, until } from './harness.js';
 
@@ -7,6 +7,9 @@ let reprise: typeof Reprise;
 beforeEach(async () => {
   vi.resetModules();
   reprise = await import('../../ts/index.js');
+});
+afterEach(() => {
+  reprise.initChaos({ enabled: false });
 });
 
 const nothing = {

@@ -192,7 +192,7 @@ describe('a value that cannot be read is refused at start', () => {
 describe('in production', () => {
   const production = { NODE_ENV: 'production', CHAOS_FAILURE_RATE: '1', CHAOS_SEED: '1' };
   const program = `
-    const chaos = [initChaos({ failureProbability: 1 }), initChaos({ failureProbability: 1 }), createChaos()];
+    const chaos = [initChaos({ failureProbability: 1 }), initChaos({ failureProbability: 1 }), createChaos({ maxDurationMs: 60_000 })];
     const { hit } = probe(chaosMiddleware());
     print({ armed: chaos.map((chaos) => chaos.armed), hit })`;
 
@@ -218,9 +218,15 @@ describe('in production', () => {
     },
   );
 
-  it('with CHAOS_ENGINEERING_OVERRIDE=true it is armed', async () => {
-    const { out } = await run(program, { ...production, CHAOS_ENGINEERING_OVERRIDE: 'true' });
+  it('with CHAOS_ENGINEERING_OVERRIDE=true it is armed, for 15 minutes if nobody says for how long', async () => {
+    const { out, err } = await run(program, { ...production, CHAOS_ENGINEERING_OVERRIDE: 'true' });
     expect(out).toMatchObject({ armed: [false, true, true], hit: 40 });
+    expect(err.match(/WRN_REPRISE_CHAOS_DEFAULT_DURATION/g)).toHaveLength(1);
+    const lasts = `
+      const lasts = (chaos) => { const { since, until } = chaos.status(); return until - since; };
+      print([lasts(initChaos({ maxDurationMs: 5000 })), lasts(initChaos())]);`;
+    const bounded = await run(lasts, { ...production, CHAOS_ENGINEERING_OVERRIDE: 'true' });
+    expect(bounded.out).toEqual([5000, 900_000]);
   });
 
   it('a variable that cannot be read keeps no server from starting', async () => {

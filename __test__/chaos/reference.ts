@@ -47,7 +47,7 @@ function sipHash(key: readonly [bigint, bigint], message: Buffer, words: 1 | 2):
   return output;
 }
 
-const PURPOSES = ['fire', 'status', 'latency', 'victim'] as const;
+const PURPOSES = ['fire', 'status', 'latency', 'victim', 'cut'] as const;
 export type Purpose = (typeof PURPOSES)[number];
 
 /** 64 bits for one purpose of one rule at one attempt of one request key. */
@@ -73,6 +73,11 @@ export function fires(probability: number, word: bigint): boolean {
 /** Which of `n` things a draw chooses. */
 export function choose(n: number, word: bigint): number {
   return Number((word * BigInt(n)) >> 64n);
+}
+
+/** The share from 0 to below 1 that a draw stands for. */
+export function share(word: bigint): number {
+  return Number(word >> 11n) / 2 ** 53;
 }
 
 /** The status that an attempt of a key is answered with, 200 where it is spared. */

@@ -1,25 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import net from 'node:net';
-import express from 'express';
 import { describe, expect, it } from 'vitest';
 import { idempotencyMiddleware } from '../../ts/index.js';
 import type { ChaosFault } from '../../ts/index.js';
-import { ask, chaosFor, countingHandler, onExpress5, serve, stacks, until } from './harness.js';
-
-/** What a raw TCP client sees of one request: the bytes, and how the connection ended. */
-function raw(port: number, head = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n') {
-  return new Promise<{ bytes: string; ending: string }>((resolve) => {
-    const socket = net.connect(port, '127.0.0.1');
-    let [bytes, ending] = ['', ''];
-    socket.on('data', (chunk) => (bytes += chunk.toString()));
-    socket.on('end', () => (ending = 'FIN'));
-    socket.on('error', (error: NodeJS.ErrnoException) => (ending = error.code ?? ''));
-    socket.on('close', () => {
-      resolve({ bytes, ending });
-    });
-    socket.write(head);
-  });
-}
+import { expresses } from '../helpers/server.js';
+import { ask, chaosFor, countingHandler, onExpress5, serve, stacks } from './harness.js';
+import { raw } from './raw.js';
 
 const withFault = (fault: ChaosFault) => chaosFor({ rules: [{ name: 'broken', fault }] });
 
@@ -80,65 +65,35 @@ it('a pipelined answer before the lost one arrives whole', async () => {
   expect(seen).toEqual(['/kept', '/lost']);
 });
 
-describe.each(['outside of', 'inside of'] as const)(
-  'with chaos %s idempotency, a retry after a failure leaves',
-  (where) => {
-    /** How many rows an order makes that is sent until it is answered with 201, once with a fault on its first attempt. */
-    async function rows(fault: ChaosFault, headers: Record<string, string>[]): Promise<number> {
-      const chaos = chaosFor({ rules: [{ name: 'first', fault, first: 1 }] });
-      const made: unknown[] = [];
-      const app = express();
-      const idempotency = idempotencyMiddleware({ missingKey: 'pass' });
-      app.use(express.json());
-      app.use(where === 'outside of' ? [chaos.middleware(), idempotency] : [idempotency, chaos.middleware()]);
-      app.post('/orders', (req, res) => {
-        made.push(req.body);
-        res.status(201).json({ id: made.length });
-      });
-      const port = await serve(app as never);
-      const statuses: number[] = [];
-      for (const header of headers) {
-        const sent = ask(port, {
-          method: 'POST',
-          path: '/orders',
-          headers: { 'content-type': 'application/json', ...header },
-          body: Buffer.from('{"tea":1}'),
-        });
-        statuses.push(await sent.then(({ status }) => status).catch(() => 0));
-      }
-      expect(statuses[0]).not.toBe(201);
-      expect(statuses[1]).toBe(201);
-      return made.length;
-    }
-
-    it('one row with a key, when the answer was lost', async () => {
-      const key = { 'Idempotency-Key': 'order-1' };
-      expect(await rows({ kind: 'lost-response' }, [key, key])).toBe(1);
+describe.each(['outside of', 'inside of'] as const)('with chaos %s idempotency, on every Express', (where) => {
+  /** How many rows an order has made: after its first attempt, which has a fault, and after a retry. */
+  async function rows(express: (typeof expresses)[number]['express'], fault: ChaosFault, key?: string) {
+    const chaos = chaosFor({ rules: [{ name: 'first', fault, first: 1 }] });
+    const made: unknown[] = [];
+    const idempotency = idempotencyMiddleware({ missingKey: 'pass' });
+    const app = express().use(express.json());
+    app.use(...(where === 'outside of' ? [chaos.middleware(), idempotency] : [idempotency, chaos.middleware()]));
+    app.post('/orders', (req, res) => {
+      made.push(req.body);
+      res.status(201).json({ id: made.length });
     });
+    const port = await serve(app as never);
+    const headers = { 'content-type': 'application/json', ...(key !== undefined && { 'Idempotency-Key': key }) };
+    const order = () => ask(port, { method: 'POST', path: '/orders', headers, body: Buffer.from('{"tea":1}') });
+    const first = await order().catch(() => undefined);
+    expect(first?.status).not.toBe(201);
+    const after = made.length;
+    expect((await order()).status).toBe(201);
+    return [after, made.length];
+  }
 
-    it('two rows without a key, when the answer was lost', async () => {
-      expect(await rows({ kind: 'lost-response' }, [{}, {}])).toBe(2);
-    });
-
-    it('one row, which the retry made, when an error came before the handler', async () => {
-      expect(await rows({ kind: 'error' }, [{}, {}])).toBe(1);
-    });
-  },
-);
-
-it('a thousand hanging requests end with close(): every socket is closed, nothing is left', async () => {
-  const chaos = withFault({ kind: 'hang' });
-  let arrived = 0;
-  const left = new Set<ServerResponse>();
-  const port = await serve((req, res) => {
-    arrived++;
-    left.add(res);
-    chaos.middleware()(req, res, () => res.end());
+  // The table of docs/chaos.md.
+  it.each<[string, ChaosFault, string | undefined, number[]]>([
+    ['a lost response, and a retry with its key', { kind: 'lost-response' }, 'order-1', [1, 1]],
+    ['a lost response, and a retry without a key', { kind: 'lost-response' }, undefined, [1, 2]],
+    ['an error before the handler, and a retry with its key', { kind: 'error' }, 'order-1', [0, 1]],
+    ['an error before the handler, and a retry without a key', { kind: 'error' }, undefined, [0, 1]],
+  ])('%s', async (_, fault, key, expected) => {
+    for (const { express } of expresses) expect(await rows(express, fault, key)).toEqual(expected);
   });
-  const answers = Array.from({ length: 1000 }, () => raw(port));
-  await until(() => arrived === 1000);
-  expect(chaos.metrics().failuresInjected).toBe(1000);
-  chaos.close();
-  expect(new Set((await Promise.all(answers)).map(({ ending }) => ending))).toEqual(new Set(['FIN']));
-  for (const res of left) expect(res.listenerCount('close')).toBeLessThanOrEqual(1);
 });

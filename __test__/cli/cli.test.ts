@@ -3,13 +3,14 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Redis } from 'ioredis';
-import { Pool } from 'pg';
+import type { Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AtomicStore } from '../../ts/index.js';
 import { createNamer } from '../../ts/idempotency/desk.js';
 import { PostgresStore } from '../../ts/stores/postgres/index.js';
 import { RedisStore } from '../../ts/stores/redis/index.js';
 import {
+  poolOf,
   postgresPrograms,
   redisServer,
   startPostgres,
@@ -294,7 +295,7 @@ describe.skipIf(postgresPrograms === undefined)('npx reprise, over PostgreSQL', 
   beforeAll(async () => {
     server = await startPostgres();
     url = `postgres://postgres:swordfish@127.0.0.1:${server.port}/postgres`;
-    pool = new Pool({ connectionString: url });
+    pool = poolOf(server);
     // Made by the application, not by those who look.
     await keep(new PostgresStore({ client: pool }), 'first', 'completed');
   });

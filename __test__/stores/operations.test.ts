@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Cluster, Redis } from 'ioredis';
-import { Pool } from 'pg';
+import type { Pool } from 'pg';
 import { createCluster } from 'redis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AtomicStore, ClaimRequest } from '../../ts/index.js';
@@ -8,6 +8,7 @@ import type { StoreOperations } from '../../ts/stores/operations.js';
 import { PostgresStore } from '../../ts/stores/postgres/index.js';
 import { RedisStore } from '../../ts/stores/redis/index.js';
 import {
+  poolOf,
   postgresPrograms,
   redisServer,
   startPostgres,
@@ -176,7 +177,7 @@ describe.skipIf(postgresPrograms === undefined)('PostgresStore, for operators', 
 
   beforeAll(async () => {
     server = await startPostgres();
-    pool = new Pool({ connectionString: `postgres://postgres@127.0.0.1:${server.port}/postgres` });
+    pool = poolOf(server);
   });
 
   afterAll(async () => {

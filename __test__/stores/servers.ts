@@ -5,6 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Pool } from 'pg';
 
 /** A server of these tests' own, on a free port, gone with the test. */
 export interface TestServer {
@@ -81,6 +82,11 @@ export async function startPostgres(...settings: readonly string[]): Promise<Tes
   };
   // SIGINT is its fast shutdown: clients are disconnected, the files are whole.
   return server(port, folder, await start(), async () => start(), 'SIGINT');
+}
+
+/** A pool of pg, which does not end the test when the server ends its connections. */
+export function poolOf({ port }: TestServer): Pool {
+  return new Pool({ connectionString: `postgres://postgres@127.0.0.1:${port}/postgres` }).on('error', () => undefined);
 }
 
 function server(

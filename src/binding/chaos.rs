@@ -202,8 +202,7 @@ impl ChaosEngine {
     /// Fails for a plan that the wrapper should have refused.
     #[napi(constructor, catch_unwind)]
     pub fn new(plan: ChaosPlan) -> Result<Self> {
-        let plan = Plan::try_from(plan).map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
-        Ok(Self { engine: Arc::new(Engine::new(plan)) })
+        Ok(Self { engine: Arc::new(Engine::new(checked(plan)?)) })
     }
 
     /// The call for every request, as a closure: (request key, a bit for each rule that it is for, milliseconds since
@@ -226,6 +225,20 @@ impl ChaosEngine {
             let decision = engine.decide(&request_key, call.get(1)?, elapsed_ms as u64);
             Ok((!decision.is_nothing()).then(|| decision.into()))
         })
+    }
+
+    /// Decides by another plan from now on; counts, attempts under the same seed, and the counts of rules of the same
+    /// name stay. Fails, with nothing changed, for a plan that the wrapper should have refused.
+    #[napi(catch_unwind)]
+    pub fn update(&self, plan: ChaosPlan) -> Result<()> {
+        self.engine.update(checked(plan)?);
+        Ok(())
+    }
+
+    /// Starts at zero again, under the same plan: no attempt seen, nothing counted.
+    #[napi(catch_unwind)]
+    pub fn reset(&self) {
+        self.engine.reset();
     }
 
     /// Counts one fault that took effect.
@@ -251,6 +264,10 @@ impl ChaosEngine {
             latency_rate: metrics.latency_rate(),
         }
     }
+}
+
+fn checked(plan: ChaosPlan) -> Result<Plan> {
+    Plan::try_from(plan).map_err(|error| Error::new(Status::InvalidArg, error.to_string()))
 }
 
 fn number(count: u64) -> i64 {

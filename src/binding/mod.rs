@@ -4,6 +4,7 @@
 //! costs ten times a closure and serialises worker threads on a process-wide lock (measured with napi 3.16).
 
 mod chaos;
+mod chaos_kernels;
 mod checkpoint;
 mod idempotency;
 mod retry;

@@ -34,6 +34,10 @@ enum Law {
         alpha: f64,
         max_ms: u32,
     },
+    Exponential {
+        min_ms: f64,
+        mean_ms: f64,
+    },
     /// (share of delays at or below, milliseconds), both not falling, from share 0 to share 1.
     Percentiles(Vec<(f64, f64)>),
 }
@@ -82,6 +86,18 @@ impl Distribution {
         Ok(Self(Law::Pareto { min_ms, alpha, max_ms }))
     }
 
+    /// The gaps between events that come at random, `mean_ms` apart on average, but never closer than `min_ms`: the
+    /// law without memory, shifted by `min_ms`. At most [`MAX_MS`].
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError::Distribution`] if `min_ms` is negative or not below `mean_ms`, or that is above [`MAX_MS`].
+    pub fn exponential(min_ms: f64, mean_ms: f64) -> Result<Self, PlanError> {
+        let holds = min_ms >= 0.0 && min_ms < mean_ms && mean_ms <= f64::from(MAX_MS);
+        check(holds, &[min_ms, mean_ms], MAX_MS, "exponential")?;
+        Ok(Self(Law::Exponential { min_ms, mean_ms }))
+    }
+
     /// As measured: pairs of a share (from 0 to 1) and the delay that this share stays at or below, with straight
     /// lines between them.
     ///
@@ -114,6 +130,9 @@ impl Distribution {
             }
             Law::Pareto { min_ms, alpha, max_ms } => {
                 whole(min_ms * libm::pow(1.0 - share, -1.0 / alpha), *max_ms)
+            }
+            Law::Exponential { min_ms, mean_ms } => {
+                whole(min_ms - (mean_ms - min_ms) * libm::log(1.0 - share), MAX_MS)
             }
             Law::Percentiles(points) => {
                 let above = points.partition_point(|&(at, _)| at <= share).clamp(1, points.len() - 1);
@@ -264,6 +283,30 @@ mod tests {
     }
 
     #[test]
+    fn exponential_gaps_have_their_mean_and_their_minimum() {
+        let law = Distribution::exponential(200.0, 1_000.0).unwrap();
+        assert_eq!(law.at(0), 200);
+        // 1 - 1/e of all gaps are at most as long as the mean.
+        let at = |share: f64| law.at(share_as_draw(share));
+        assert_eq!(at(1.0 - libm::exp(-1.0)), 1_000);
+        assert_eq!(at(0.5), 200 + 555);
+        // The mean over evenly spaced draws is the integral of the inverse, by the midpoint rule.
+        let n = 100_000_u32;
+        let sum: u64 = (0..n).map(|i| u64::from(at((f64::from(i) + 0.5) / f64::from(n)))).sum();
+        assert!((sum / u64::from(n)).abs_diff(1_000) <= 1, "{}", sum / u64::from(n));
+        assert_eq!(Distribution::exponential(0.0, f64::from(MAX_MS)).unwrap().at(u64::MAX), MAX_MS);
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share is from 0 to below 1"
+    )]
+    fn share_as_draw(share: f64) -> u64 {
+        (share * 18_446_744_073_709_551_616.0) as u64
+    }
+
+    #[test]
     fn percentiles_are_met_exactly() {
         let law =
             Distribution::percentiles(vec![(0.0, 10.0), (0.5, 20.0), (0.99, 400.0), (1.0, 1_000.0)]).unwrap();
@@ -276,6 +319,9 @@ mod tests {
         assert!(Distribution::log_normal(0.0, 1.0, 5).is_err());
         assert!(Distribution::pareto(1.0, 0.0, 5).is_err());
         assert!(Distribution::normal(1.0, 1.0, MAX_MS + 1).is_err());
+        for (min_ms, mean_ms) in [(-1.0, 5.0), (5.0, 5.0), (0.0, f64::NAN), (0.0, 3e9)] {
+            assert!(Distribution::exponential(min_ms, mean_ms).is_err());
+        }
         for points in [vec![], vec![(0.0, 1.0)], vec![(0.0, 5.0), (1.0, 4.0)], vec![(0.1, 1.0), (1.0, 4.0)]] {
             assert_eq!(Distribution::percentiles(points), Err(PlanError::Distribution("percentiles")));
         }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::decision::{Ask, Gate};
 use super::{Decision, Draws, Ordinals, Plan};
@@ -68,6 +68,23 @@ struct Running {
     counts: Vec<RuleCount>,
 }
 
+impl Running {
+    fn new(plan: Plan) -> Self {
+        Self { counts: plan.rules.iter().map(|_| RuleCount::default()).collect(), plan }
+    }
+
+    /// Another plan in place of this one. A rule that has the name of an earlier one goes on with its counts.
+    fn replaced_by(&mut self, plan: Plan) -> Self {
+        let mut next = Self::new(plan);
+        for (rule, count) in next.plan.rules.iter().zip(&mut next.counts) {
+            if let Some(place) = self.plan.rules.iter().position(|earlier| earlier.name == rule.name) {
+                *count = std::mem::take(&mut self.counts[place]);
+            }
+        }
+        next
+    }
+}
+
 impl Gate for Running {
     fn reaches(&self, rule: usize) -> bool {
         let ordinal = self.counts[rule].reached.fetch_add(1, Ordering::Relaxed);
@@ -86,7 +103,7 @@ impl Gate for Running {
 /// Decides about requests under one plan, and counts. Shared freely between threads.
 #[derive(Debug)]
 pub struct Engine {
-    running: Running,
+    running: RwLock<Running>,
     ordinals: Mutex<Ordinals>,
     requests: AtomicU64,
     failures: AtomicU64,
@@ -99,7 +116,7 @@ impl Engine {
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         Self {
-            running: Running { counts: plan.rules.iter().map(|_| RuleCount::default()).collect(), plan },
+            running: RwLock::new(Running::new(plan)),
             ordinals: Mutex::new(Ordinals::new(REMEMBERED_KEYS)),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -111,11 +128,29 @@ impl Engine {
     /// Decides about the next request with this key; `matched` has a bit for each rule that it is for. Every call is
     /// one more attempt of its key, so that a retry can fare better than the request that it repeats.
     pub fn decide(&self, request_key: &str, matched: u32, elapsed_ms: u64) -> Decision {
-        let plan = &self.running.plan;
+        let running = self.running.read();
+        let plan = &running.plan;
         let request = plan.seed.request(request_key);
         let attempt = self.ordinals.lock().next(request);
         self.requests.fetch_add(1, Ordering::Relaxed);
-        plan.decide(&Draws::new(request, attempt), Ask { matched, attempt, elapsed_ms }, &self.running)
+        plan.decide(&Draws::new(request, attempt), Ask { matched, attempt, elapsed_ms }, &*running)
+    }
+
+    /// Decides by another plan from now on. What was counted stays, and so do the attempts of each key under the same
+    /// seed, and the counts (`first`, `every`, `max`) of each rule whose name is in both plans.
+    pub fn update(&self, plan: Plan) {
+        let mut running = self.running.write();
+        *running = running.replaced_by(plan);
+    }
+
+    /// Starts at zero again, under the same plan: no attempt seen, nothing counted.
+    pub fn reset(&self) {
+        let mut running = self.running.write();
+        running.counts.iter_mut().for_each(|count| *count = RuleCount::default());
+        *self.ordinals.lock() = Ordinals::new(REMEMBERED_KEYS);
+        for counter in [&self.requests, &self.failures, &self.latencies, &self.kernel_kills] {
+            counter.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Counts one fault that took effect.

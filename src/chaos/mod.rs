@@ -24,6 +24,7 @@ mod decision;
 pub mod distribution;
 pub mod draw;
 mod engine;
+mod kernel_kills;
 mod ordinals;
 mod plan;
 
@@ -31,5 +32,6 @@ pub use decision::{Ask, Decision, Drawn, Gate, Hit};
 pub use distribution::Distribution;
 pub use draw::{Draws, Purpose, RequestDigest, Seed};
 pub use engine::{Engine, Injected, Metrics};
+pub use kernel_kills::{KernelKills, TimedKill, Victim};
 pub use ordinals::Ordinals;
 pub use plan::{Fault, Plan, PlanError, Probability, Ramp, Rule, Selection, Statuses, When, Window};

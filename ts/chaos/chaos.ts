@@ -1,17 +1,23 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import type { ChaosHit } from '../../native/binding.js';
+import type { ChaosHit, ChaosPlan } from '../../native/binding.js';
 import { native } from '../native.js';
-import { isForbidden } from './environment.js';
+import { checkArgument, invalidArgument, invalidOption } from '../options.js';
+import { forbiddenInProduction, isForbidden, isProduction } from './environment.js';
 import { ActiveFaults } from './faults/active.js';
 import { countsAs, inject } from './faults/inject.js';
-import { Kernels } from './kernels.js';
-import type { KillKernel } from './kernels.js';
-import { checkChaosOptions, withDefaults } from './options.js';
+import { KernelKills } from './kernels/kills.js';
+import type { KernelKillOptions, KernelReport } from './kernels/kills.js';
+import { Kernels } from './kernels/registry.js';
+import type { RegisterKernel } from './kernels/registry.js';
+import { ChaosLife, closed } from './life.js';
+import type { ChaosState } from './life.js';
+import { checkChaosOptions, duration, withChange, withDefaults } from './options.js';
 import type { ChaosOptions } from './options.js';
 import { pathMatcher, pathOf } from './paths.js';
 import { matcherOf, planRule } from './rules.js';
+import type { ChaosRule } from './rules.js';
 
 /** A middleware for Express 4 and 5, Connect and plain `node:http`. */
 export type ChaosMiddleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
@@ -32,9 +38,17 @@ export interface ChaosMetrics {
   readonly latencyRate: number;
 }
 
+/** Where an instance stands; a document that can be shown as JSON. */
+export type ChaosStatus = ChaosState & {
+  /** Faults that hold something now: a request, an answer, a connection. 0 whenever it is not armed. */
+  readonly activeFaults: number;
+  /** The seed that it decides by. */
+  readonly seed: string;
+};
+
 /** Chaos of one configuration. It shares nothing with any other; its functions may be taken apart from it. */
 export interface Chaos {
-  /** Whether it injects anything: `enabled`, allowed here, and not closed. */
+  /** Whether it injects anything now. */
   readonly armed: boolean;
   /** The seed that it decides by; given again, it makes the same decisions. */
   readonly seed: string;
@@ -42,20 +56,47 @@ export interface Chaos {
   readonly middleware: () => ChaosMiddleware;
   /** The counts as they stand; still there after {@link close}. */
   readonly metrics: () => ChaosMetrics;
+  /** Whether it is armed, since when, until when or why not, and what it holds. */
+  readonly status: () => ChaosStatus;
   /**
-   * Names a kernel that may be killed. A killed one must be registered again when it was restarted. Registering an
-   * id that is there replaces its kill.
+   * Starts to inject, whatever it was before: ramps and windows begin now, a halt is over. What was counted stays.
    *
-   * @param id which; among several, the victim is chosen by the seed over the sorted ids
-   * @param kill ends it; see {@link KillKernel}
-   * @returns takes the registration back
-   * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`
+   * @param forMs disarms itself after so many milliseconds; default `maxDurationMs`. One is needed in production
+   * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`; Error with code
+   *   `ERR_REPRISE_CHAOS_IN_PRODUCTION` without the override there, `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
    */
-  readonly registerKernel: (id: string, kill: KillKernel) => () => void;
+  readonly arm: (forMs?: number) => void;
   /**
-   * Turns it off for good: every delayed request goes on at once, to its handler; the connections of hanging ones are
-   * closed; the middleware passes through.
+   * Ends to inject: every delayed request goes on at once, to its handler; the connections of hanging ones are closed;
+   * the middleware passes through. Nothing happens if it is not armed. SIGTERM does it, too.
+   *
+   * @param reason what the status says then
    */
+  readonly disarm: (reason?: string) => void;
+  /**
+   * Decides by other options from now on. What is left out stays as it is; `rules` take the place of the
+   * probabilities and the other way round. What is held goes on as it was decided. Counts and attempts stay, and so do
+   * `first`, `every` and `max` of a rule that keeps its name; a new seed has attempts of its own. A shorter
+   * `maxDurationMs` ends the present run earlier, a longer one holds from the next {@link arm} on.
+   *
+   * @throws as {@link createChaos} does, and nothing is changed; Error with code `ERR_REPRISE_CHAOS_IN_PRODUCTION`
+   *   where it is armed and no longer allowed: it disarms; `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
+   */
+  readonly update: (change: ChaosOptions) => void;
+  /** Sets the counts to zero and forgets which attempts were seen: the same requests meet the same faults again. */
+  readonly reset: () => void;
+  /**
+   * Names a kernel that may be killed: a {@link Kernel}, as {@link kernelOf} makes one, or an id and a kill. A killed
+   * one must be registered again when it was restarted. Registering an id that is there replaces that kernel.
+   *
+   * @returns takes the registration back
+   * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`, `ERR_REPRISE_INVALID_OPTION` or
+   *   `ERR_REPRISE_UNKNOWN_OPTION`
+   */
+  readonly registerKernel: RegisterKernel;
+  /** The kernels that could be killed now, and what else happened to them. */
+  readonly kernels: () => KernelReport;
+  /** {@link disarm}s it for good. */
   readonly close: () => void;
 }
 
@@ -75,29 +116,75 @@ export function createChaos(options?: ChaosOptions): Chaos {
   return armChaos('createChaos', options ?? {}, new Kernels());
 }
 
+/** What one configuration comes to: what is asked for every request. */
+interface Configuration {
+  readonly options: ChaosOptions;
+  readonly rules: readonly ChaosRule[];
+  readonly kernelKills: KernelKillOptions;
+  readonly maxDurationMs: number | undefined;
+  readonly isExcluded: (path: string) => boolean;
+  readonly matchOf: ReturnType<typeof matcherOf>;
+  readonly plan: ChaosPlan;
+}
+
+function configure(options: ChaosOptions, randomSeed: string): Configuration {
+  const { rules, kernelKills, exclusive, excludedPaths, seed, maxDurationMs } = withDefaults(options);
+  return {
+    options,
+    rules,
+    kernelKills,
+    maxDurationMs,
+    isExcluded: pathMatcher(excludedPaths),
+    matchOf: matcherOf(rules),
+    plan: { seed: seed ?? randomSeed, exclusive, rules: rules.map(planRule) },
+  };
+}
+
 /** Makes an instance of options that were checked. It is born off where it is not enabled or not allowed. */
 export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels): Chaos {
-  const settings = withDefaults(options);
-  let armed = settings.enabled && !isForbidden(true, process.env);
-  const seed = settings.seed ?? randomBytes(8).toString('hex');
-  if (armed) announce(owner, options, seed);
+  const randomSeed = randomBytes(8).toString('hex');
+  let configuration = configure(options, randomSeed);
+  const enabled = withDefaults(options).enabled;
+  const forbidden = enabled && isForbidden(true, process.env);
+  if (enabled && !forbidden && isProduction(process.env) && configuration.maxDurationMs === undefined) {
+    throw invalidOption(TypeError, owner, 'maxDurationMs', undefined, `${duration.allowed}, needed in production`);
+  }
 
-  const { rules, exclusive } = settings;
-  const engine = new native.ChaosEngine({ seed, exclusive, rules: rules.map(planRule) });
-  const matchOf = matcherOf(rules);
-  const armedAt = performance.now();
+  const engine = new native.ChaosEngine(configuration.plan);
   const decide = engine.decider();
-  const isExcluded = pathMatcher(settings.excludedPaths);
   const active = new ActiveFaults();
+  const kills = new KernelKills(kernels, active, () => {
+    engine.count('kernel-kill');
+  });
+  kills.configure(configuration.plan.seed, configuration.kernelKills);
+  const life = new ChaosLife(forbidden ? 'not allowed in production' : 'not enabled', () => {
+    kills.stop();
+    active.releaseAll();
+  });
   const decided = Symbol('reprise.chaos.decided');
+  const undone = new Set<string>();
+  /** Each reason once, not for each of many requests. */
+  const warnUndone = (kind: string, why: string) => {
+    const message = `the fault "${kind}" was not done, and the request went on unharmed: ${why}`;
+    if (undone.has(message)) return;
+    undone.add(message);
+    process.emitWarning(message, { type: 'RepriseWarning', code: 'WRN_REPRISE_CHAOS_UNDONE' });
+  };
 
   const middleware: ChaosMiddleware = (req, res, next) => {
-    if (!armed || req.method === 'OPTIONS' || res.headersSent) {
+    if (!life.armed || req.method === 'OPTIONS' || res.headersSent) {
+      next();
+      return;
+    }
+    const elapsedMs = life.elapsedMs();
+    if (life.isOverdue(elapsedMs)) {
+      life.expire();
       next();
       return;
     }
     const path = pathOf(req);
     const marks = req as unknown as Record<symbol, unknown>;
+    const { isExcluded, matchOf, rules } = configuration;
     if (marks[decided] === true || isExcluded(path)) {
       next();
       return;
@@ -105,7 +192,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     marks[decided] = true;
     let decision: ReturnType<typeof decide>;
     try {
-      decision = decide(requestKey(req, path), matchOf(req, path, kernels.size > 0), performance.now() - armedAt);
+      decision = decide(requestKey(req, path), matchOf(req, path, kills), elapsedMs);
     } catch (error) {
       next(error);
       return;
@@ -116,38 +203,85 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     }
     const { kill, latency, fault } = decision;
     if (kill) {
-      kernels.kill(Math.floor(kill.drawn * kernels.size), () => {
-        engine.count('kernel-kill');
-      });
+      const killing = rules[kill.rule]?.fault;
+      if (killing?.kind === 'kernel-kill') kills.kill(kill.drawn, killing.group);
     }
     const injectHit = (hit: ChaosHit | undefined, goOn: (error?: unknown) => void) => {
-      // Closed while the request was held: nothing more is injected.
-      const chosen = hit && armed ? rules[hit.rule]?.fault : undefined;
+      // Disarmed while the request was held: nothing more is injected.
+      const chosen = hit && life.armed ? rules[hit.rule]?.fault : undefined;
       if (chosen === undefined || hit === undefined) {
         goOn();
         return;
       }
       const done = () => {
-        engine.count(countsAs(chosen));
+        const counted = countsAs(chosen);
+        if (counted) engine.count(counted);
       };
-      inject(chosen, { req, res, drawn: hit.drawn, active, done, next: goOn });
+      const undone = (why: string) => {
+        warnUndone(chosen.kind, why);
+      };
+      inject(chosen, { req, res, drawn: hit.drawn, active, done, undone, next: goOn });
     };
     injectHit(latency, () => {
       injectHit(fault, next);
     });
   };
 
+  let announced = false;
+  const arm = (forMs: number | undefined) => {
+    life.arm(forMs);
+    kills.start();
+    if (!announced) announce(owner, configuration.options, configuration.plan.seed);
+    announced = true;
+  };
+  if (enabled && !forbidden) arm(configuration.maxDurationMs);
+
   return {
     get armed() {
-      return armed;
+      return life.armed;
     },
-    seed,
+    get seed() {
+      return configuration.plan.seed;
+    },
     middleware: () => middleware,
     metrics: () => engine.metrics(),
-    registerKernel: (id, kill) => kernels.register(id, kill),
+    status: () => ({ ...life.state, activeFaults: active.size, seed: configuration.plan.seed }),
+    arm(forMs) {
+      const { maxDurationMs } = configuration;
+      const allowed = `${duration.allowed}${maxDurationMs === undefined ? '' : `, at most maxDurationMs (${maxDurationMs})`}`;
+      if (forMs !== undefined) checkArgument('chaos.arm', 'forMs', forMs, { ...duration, allowed });
+      if (forMs !== undefined && forMs > (maxDurationMs ?? forMs)) {
+        throw invalidArgument(RangeError, 'chaos.arm', 'forMs', forMs, allowed);
+      }
+      if (isForbidden(false, process.env)) throw forbiddenInProduction('arm');
+      if (isProduction(process.env) && (forMs ?? maxDurationMs) === undefined) {
+        throw invalidArgument(TypeError, 'chaos.arm', 'forMs', forMs, `${allowed}, needed in production`);
+      }
+      arm(forMs ?? maxDurationMs);
+    },
+    disarm(reason = 'disarm() was called') {
+      life.disarm(reason);
+    },
+    update(change) {
+      if (life.state.state === 'closed') throw closed('update');
+      if (life.armed && isForbidden(false, process.env)) {
+        life.disarm('not allowed in production');
+        throw forbiddenInProduction('update');
+      }
+      const next = configure(withChange('chaos.update', configuration.options, change), configuration.plan.seed);
+      engine.update(next.plan);
+      kills.configure(next.plan.seed, next.kernelKills);
+      configuration = next;
+      if (next.maxDurationMs !== undefined) life.endBy(next.maxDurationMs);
+    },
+    reset() {
+      engine.reset();
+      kills.reset();
+    },
+    registerKernel: kernels.register,
+    kernels: () => kills.report(),
     close() {
-      armed = false;
-      active.releaseAll();
+      life.close();
     },
   };
 }
@@ -171,7 +305,8 @@ function announce(owner: string, options: ChaosOptions, seed: string): void {
     options.rules === undefined &&
     options.failureProbability === undefined &&
     options.latencyProbability === undefined &&
-    options.kernelKillProbability === undefined
+    options.kernelKillProbability === undefined &&
+    options.kernelKills === undefined
   ) {
     process.emitWarning(
       `${owner}: chaos is armed, but no probability was given and each is 0 by default, so nothing will happen`,

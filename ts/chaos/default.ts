@@ -1,8 +1,8 @@
 import { armChaos } from './chaos.js';
 import type { Chaos, ChaosMetrics, ChaosMiddleware } from './chaos.js';
-import { isForbidden, isMentioned, withEnvironment } from './environment.js';
-import { Kernels } from './kernels.js';
-import type { KillKernel } from './kernels.js';
+import { isForbidden, isMentioned, isProduction, withEnvironment } from './environment.js';
+import { Kernels } from './kernels/registry.js';
+import type { RegisterKernel } from './kernels/registry.js';
 import { checkChaosOptions } from './options.js';
 import type { ChaosOptions } from './options.js';
 
@@ -16,7 +16,8 @@ const kernels = new Kernels();
  *
  * The environment wins over the options: `CHAOS_FAILURE_RATE`, `CHAOS_LATENCY_RATE`, `CHAOS_LATENCY_RANGE`
  * (`100-5000`), `CHAOS_KERNEL_KILL_RATE`, `CHAOS_SEED`; with `CHAOS_ENABLED` an off wins, whoever says it. With
- * `NODE_ENV=production` nothing is armed unless `CHAOS_ENGINEERING_OVERRIDE=true`.
+ * `NODE_ENV=production` nothing is armed unless `CHAOS_ENGINEERING_OVERRIDE=true`, and then for `maxDurationMs`, or 15
+ * minutes if that is not given.
  *
  * @returns the instance; `close()` turns it off
  * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_OPTION`, `ERR_REPRISE_UNKNOWN_OPTION` or
@@ -65,11 +66,10 @@ export function getChaosMetrics(): ChaosMetrics {
  *
  * @example
  * const worker = new Worker('./kernel.js');
- * registerKernel('kernel-1', () => worker.terminate());
+ * registerKernel(kernelOf(worker, { id: 'kernel-1' }));
+ * registerKernel('kernel-2', () => endIt());
  */
-export function registerKernel(id: string, kill: KillKernel): () => void {
-  return kernels.register(id, kill);
-}
+export const registerKernel: RegisterKernel = kernels.register;
 
 function rearm(owner: string, options: ChaosOptions | undefined): Chaos {
   checkChaosOptions(owner, options);
@@ -78,8 +78,27 @@ function rearm(owner: string, options: ChaosOptions | undefined): Chaos {
   const merged = isForbidden(wanted, process.env)
     ? { ...options, enabled: false }
     : withEnvironment(owner, options ?? {}, process.env);
-  const chaos = armChaos(owner, merged, kernels);
+  const chaos = armChaos(owner, withBound(owner, merged), kernels);
   current?.close();
   current = chaos;
   return chaos;
+}
+
+/** In production, an override is a word for now, not for ever. */
+const PRODUCTION_MS = 15 * 60_000;
+
+let warned = false;
+
+/** The options with an end, where chaos is about to be armed in production and nobody gave it one. */
+function withBound(owner: string, options: ChaosOptions): ChaosOptions {
+  if (options.enabled === false || options.maxDurationMs !== undefined || !isProduction(process.env)) return options;
+  if (!warned) {
+    warned = true;
+    process.emitWarning(
+      `${owner}: chaos is armed in production, and disarms itself after 15 minutes, since no end was given. ` +
+        'Give maxDurationMs',
+      { type: 'RepriseWarning', code: 'WRN_REPRISE_CHAOS_DEFAULT_DURATION' },
+    );
+  }
+  return { ...options, maxDurationMs: PRODUCTION_MS };
 }

@@ -75,13 +75,18 @@ export function isMentioned(environment: Environment): boolean {
 
 let warned = false;
 
+/** Whether this process serves people. */
+export function isProduction(environment: Environment): boolean {
+  return environment['NODE_ENV']?.trim().toLowerCase() === 'production';
+}
+
 /**
  * Whether this is production and nobody allowed chaos there. If chaos was `wanted`, the first refusal of the process
  * warns.
  */
 export function isForbidden(wanted: boolean, environment: Environment): boolean {
   const override = environment['CHAOS_ENGINEERING_OVERRIDE'];
-  if (environment['NODE_ENV']?.trim().toLowerCase() !== 'production' || override === 'true') return false;
+  if (!isProduction(environment) || override === 'true') return false;
   if (wanted && !warned && readBoolean(environment['CHAOS_ENABLED'] ?? '') !== false) {
     warned = true;
     const found = override === undefined ? '' : ` (it is ${show(override)}; only "true" counts)`;
@@ -91,4 +96,14 @@ export function isForbidden(wanted: boolean, environment: Environment): boolean 
     );
   }
   return true;
+}
+
+/** What an instance answers that is told to inject where nobody allowed it. */
+export function forbiddenInProduction(name: string): Error {
+  return withCode(
+    new Error(
+      `chaos.${name}: NODE_ENV is production, where chaos stays off; to allow it there, set CHAOS_ENGINEERING_OVERRIDE=true`,
+    ),
+    'ERR_REPRISE_CHAOS_IN_PRODUCTION',
+  );
 }

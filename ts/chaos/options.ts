@@ -1,5 +1,17 @@
-import { aBoolean, checkOptions, either, invalidOption, numberBetween, oneOf, wholeNumberBetween } from '../options.js';
+import {
+  aBoolean,
+  anObject,
+  checkOptions,
+  either,
+  invalidArgument,
+  invalidOption,
+  numberBetween,
+  oneOf,
+  wholeNumberBetween,
+} from '../options.js';
 import type { OptionRule, OptionRules } from '../options.js';
+import { checkKernelKills } from './kernels/kills.js';
+import type { KernelKillOptions } from './kernels/kills.js';
 import { checkRules } from './rules.js';
 import type { ChaosRule } from './rules.js';
 
@@ -15,6 +27,8 @@ export interface ChaosOptions {
   readonly latencyRange?: readonly [min: number, max: number] | undefined;
   /** Share of requests at which one registered kernel is killed, 0 to 1. Default 0. */
   readonly kernelKillProbability?: number | undefined;
+  /** Kernel kills by time and at checkpoints, and what bounds every kill. Default: no such kills, no bounds. */
+  readonly kernelKills?: KernelKillOptions | undefined;
   /**
    * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
    * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
@@ -33,6 +47,11 @@ export interface ChaosOptions {
    * `'exclusive'` for `rules`, `'independent'` for the probabilities above.
    */
   readonly selection?: 'exclusive' | 'independent' | undefined;
+  /**
+   * The longest time that it may be armed at a stretch, in milliseconds, up to 2,147,483,647 (24.8 days): then it
+   * disarms itself. Default: no end; in production it is needed, and 15 minutes for {@link initChaos}.
+   */
+  readonly maxDurationMs?: number | undefined;
 }
 
 /** The options with their defaults, but for the seed: that is chosen when chaos is armed. */
@@ -40,12 +59,17 @@ export interface ChaosSettings {
   readonly enabled: boolean;
   readonly exclusive: boolean;
   readonly rules: readonly ChaosRule[];
+  readonly kernelKills: KernelKillOptions;
   readonly excludedPaths: readonly string[];
   readonly seed: string | undefined;
+  readonly maxDurationMs: number | undefined;
 }
 
 /** The longest delay of `setTimeout`, in milliseconds; it takes a longer one for 1 ms. */
 export const MAX_LATENCY_MS = 2_147_483_647;
+
+/** How long chaos may be armed. */
+export const duration: OptionRule = wholeNumberBetween(1, MAX_LATENCY_MS, 'milliseconds');
 
 export const probability: OptionRule = numberBetween(0, 1);
 
@@ -78,6 +102,7 @@ const rules: OptionRules<ChaosOptions> = {
   latencyProbability: probability,
   latencyRange,
   kernelKillProbability: probability,
+  kernelKills: anObject,
   excludedPaths,
   seed: either(wholeNumberBetween(0, Number.MAX_SAFE_INTEGER), seedText),
   rules: {
@@ -86,10 +111,13 @@ const rules: OptionRules<ChaosOptions> = {
     range: (value: unknown[]) => value.length <= 32,
   },
   selection: oneOf('exclusive', 'independent'),
+  maxDurationMs: duration,
 };
 
 /** The options that the specification names, each a rule of its own. */
 const FLAT = ['failureProbability', 'latencyProbability', 'latencyRange', 'kernelKillProbability'] as const;
+
+const isFlat = (name: string) => (FLAT as readonly string[]).includes(name);
 
 /** Refuses options that cannot be right; see {@link checkOptions}. `owner` is the public function that was called. */
 export function checkChaosOptions(owner: string, options: ChaosOptions | undefined): void {
@@ -101,6 +129,26 @@ export function checkChaosOptions(owner: string, options: ChaosOptions | undefin
   }
   const settings = withDefaults(options);
   checkRules(owner, settings.rules, settings.exclusive);
+  checkKernelKills(owner, settings.kernelKills);
+}
+
+/**
+ * The options with a change put over them; what it leaves out, or gives as `undefined`, stays. `rules` take the place
+ * of the probabilities, and a probability that of the rules.
+ */
+export function withChange(owner: string, options: ChaosOptions, change: ChaosOptions): ChaosOptions {
+  if ((change as unknown) === undefined) throw invalidArgument(TypeError, owner, 'change', change, 'an object');
+  checkOptions(owner, change, rules);
+  if (change.enabled !== undefined) {
+    throw invalidOption(TypeError, owner, 'enabled', change.enabled, 'nothing here; call arm() or disarm()');
+  }
+  const given = Object.entries(change).filter(([, value]) => value !== undefined);
+  const replaces = (name: string) =>
+    change.rules === undefined ? name === 'rules' && given.some(([other]) => isFlat(other)) : isFlat(name);
+  const kept = Object.entries(options).filter(([name]) => !replaces(name));
+  const merged = Object.fromEntries([...kept, ...given]) as ChaosOptions;
+  checkChaosOptions(owner, merged);
+  return merged;
 }
 
 /** Fills in the defaults. */
@@ -109,10 +157,15 @@ export function withDefaults(options: ChaosOptions): ChaosSettings {
     enabled: options.enabled ?? true,
     exclusive: (options.selection ?? (options.rules ? 'exclusive' : 'independent')) === 'exclusive',
     rules: options.rules ?? flatRules(options),
+    kernelKills: options.kernelKills ?? NO_KERNEL_KILLS,
     excludedPaths: options.excludedPaths ?? ['/api/health', '/api/metrics'],
     seed: options.seed === undefined ? undefined : String(options.seed),
+    maxDurationMs: options.maxDurationMs,
   };
 }
+
+/** One and the same, since an update compares. */
+const NO_KERNEL_KILLS: KernelKillOptions = {};
 
 function flatRules(options: ChaosOptions): ChaosRule[] {
   const [minMs, maxMs] = options.latencyRange ?? [100, 5000];

@@ -12,6 +12,7 @@ import {
 import type { OptionRules } from '../options.js';
 import { checkFault, planFault } from './faults/fault.js';
 import type { ChaosFault } from './faults/fault.js';
+import type { KernelKills } from './kernels/kills.js';
 import { pathMatcher } from './paths.js';
 
 /** Which requests a rule is for; all conditions that are given must hold. */
@@ -138,23 +139,22 @@ export function planRule(rule: ChaosRule): ChaosPlanRule {
   };
 }
 
-/** Which rules a request is one for: a bit for each. Rules that kill are for none while there is no kernel. */
+/** Which rules a request is one for: a bit for each. Rules that kill are for none while there is no such kernel. */
 export function matcherOf(
   rules: readonly ChaosRule[],
-): (req: IncomingMessage, path: string, hasKernels: boolean) => number {
+): (req: IncomingMessage, path: string, kernels: Pick<KernelKills, 'hasCandidate'>) => number {
   const tests = rules.map(({ fault, match }) => {
     const onPath = match?.paths && pathMatcher(match.paths);
     const { methods, where } = match ?? {};
-    const kills = fault.kind === 'kernel-kill';
-    return (req: IncomingMessage, path: string, hasKernels: boolean) =>
-      (!kills || hasKernels) &&
+    return (req: IncomingMessage, path: string, kernels: Pick<KernelKills, 'hasCandidate'>) =>
+      (fault.kind !== 'kernel-kill' || kernels.hasCandidate(fault.group)) &&
       (methods?.includes(req.method ?? '') ?? true) &&
       (onPath?.(path) ?? true) &&
       (where?.(req) ?? true);
   });
-  return (req, path, hasKernels) => {
+  return (req, path, kernels) => {
     let matched = 0;
-    for (const [index, test] of tests.entries()) if (test(req, path, hasKernels)) matched |= 1 << index;
+    for (const [index, test] of tests.entries()) if (test(req, path, kernels)) matched |= 1 << index;
     return matched >>> 0;
   };
 }

@@ -103,7 +103,12 @@ async function runToTheEnd(settings: TaskSettings, plan: Plan, ref: ClaimRef, ru
   }
   try {
     const { bytes, value } = run.resultBytes(result);
-    const written = await runWithRetry(quick, () => store.complete(ref, { head: '', body: bytes }, ttl));
+    run.passes('before-save');
+    const written = await runWithRetry(quick, () => {
+      const writing = store.complete(ref, { head: '', body: bytes }, ttl);
+      run.passes('during-save');
+      return writing;
+    });
     if (!written) throw run.lose();
     return value;
   } catch (cause) {

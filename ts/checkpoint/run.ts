@@ -2,6 +2,7 @@ import { invalidArgument } from '../options.js';
 import { tell } from '../retry/events.js';
 import type { Attempt, Guard, Journal } from '../retry/loop.js';
 import type { Plan } from '../retry/plan.js';
+import { passes, type CheckpointBoundary } from './boundary.js';
 import { TaskContext } from './context.js';
 import {
   CheckpointLostError,
@@ -93,6 +94,7 @@ export class TaskRun implements Journal {
     const context = new TaskContext(this, attempt, this.state);
     this.#current = context;
     await this.#write({ attempts: attempt.attempt, isRunning: true, nextAttemptAtMs: 0 });
+    this.passes('before-work');
     return await call(context);
   }
 
@@ -128,6 +130,11 @@ export class TaskRun implements Journal {
     if (stopped === 'lost') return;
     if (stopped === 'aborted' || stopped === 'drained') await this.#writes;
     else await this.#write({ attempts: 0, isRunning: false, nextAttemptAtMs: 0 });
+  }
+
+  /** Tells where it is, between its work and the next write of its record. */
+  passes(boundary: CheckpointBoundary): void {
+    passes(boundary, this.taskId, this.#record.sequence + 1);
   }
 
   /** Nothing of it is under way any more. */
@@ -167,7 +174,7 @@ export class TaskRun implements Journal {
   async save(context: TaskContext, state: unknown): Promise<void> {
     this.#assertCurrent(context);
     this.#heartbeat = undefined;
-    await this.#write({ state: encodeValue(state) });
+    await this.#saveWork({ state: encodeValue(state) });
   }
 
   beat(context: TaskContext, state: unknown): void {
@@ -190,26 +197,37 @@ export class TaskRun implements Journal {
     this.#assertCurrent(context);
     const kept = this.#record.steps.find(([done]) => done === name);
     if (kept !== undefined) return decodeValue(kept[1]) as Awaited<T>;
+    this.passes('before-work');
     const result = encodeValue(await fn());
     this.#assertCurrent(context);
-    await this.#write({ steps: [...this.#record.steps, [name, result]] });
+    await this.#saveWork({ steps: [...this.#record.steps, [name, result]] });
     return decodeValue(result) as Awaited<T>;
   }
 
   async #flush(): Promise<void> {
     const heartbeat = this.#heartbeat;
     if (heartbeat === undefined) return;
-    await this.#write({ state: heartbeat.state });
+    await this.#saveWork({ state: heartbeat.state });
     // A newer one may have come meanwhile.
     if (this.#heartbeat === heartbeat) this.#heartbeat = undefined;
   }
 
-  /** Changes the record and writes it, behind every earlier write. */
-  async #write(change: Partial<Checkpoint>): Promise<void> {
+  /** Writes what the task did, unlike what is noted about its attempts. */
+  #saveWork(change: Partial<Checkpoint>): Promise<void> {
+    this.passes('before-save');
+    return this.#write(change, 'during-save');
+  }
+
+  /** Changes the record and writes it, behind every earlier write; passes the boundary when the write is under way. */
+  async #write(change: Partial<Checkpoint>, boundary?: CheckpointBoundary): Promise<void> {
     const record = { ...this.#record, ...change, sequence: this.#record.sequence + 1 };
     const bytes = this.#encode(record);
     this.#record = record;
-    const written = this.#writes.then(() => this.#held.save(bytes));
+    const written = this.#writes.then(() => {
+      const writing = this.#held.save(bytes);
+      if (boundary !== undefined) passes(boundary, this.taskId, record.sequence);
+      return writing;
+    });
     this.#writes = written.catch(() => undefined);
     if (!(await written)) throw this.lose();
     this.#tell('save', record.attempts);

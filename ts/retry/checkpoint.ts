@@ -1,3 +1,4 @@
+import { passes } from '../checkpoint/boundary.js';
 import { runTask } from '../checkpoint/claims.js';
 import type { TaskContext } from '../checkpoint/context.js';
 import { withCode } from '../errors.js';
@@ -232,10 +233,15 @@ function bareRun<State, Result>(options: CheckpointOptions<State, Result>): Run 
     }
   }
 
-  async function save(taskId: string, result: Result): Promise<void> {
+  async function save(taskId: string, result: Result, attempt: number): Promise<void> {
     if (checkpointSaver === undefined) return;
+    passes('before-save', taskId, attempt);
     try {
-      await runWithRetry(quick, () => checkpointSaver(taskId, result));
+      await runWithRetry(quick, () => {
+        const writing = checkpointSaver(taskId, result);
+        passes('during-save', taskId, attempt);
+        return writing;
+      });
     } catch (cause) {
       throw new CheckpointSaveError(taskId, result, cause);
     }
@@ -243,11 +249,14 @@ function bareRun<State, Result>(options: CheckpointOptions<State, Result>): Run 
 
   return async ([taskId], call) => {
     assertTaskId(taskId);
+    let last = 0;
     const result = (await runWithRetry(plan, async (attempt) => {
       const checkpointState = await load(taskId);
+      last = attempt.attempt;
+      passes('before-work', taskId, last);
       return call(new BareContext(taskId, attempt, checkpointState));
     })) as Result;
-    await save(taskId, result);
+    await save(taskId, result, last);
     return result;
   };
 }
