@@ -11,6 +11,7 @@ export const {
   CheckpointSaveError,
   CheckpointTooLargeError,
   DrainedError,
+  FileStore,
   InterruptedAttemptError,
   MemoryStore,
   NonRetryableError,

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Redis } from 'ioredis';
 import type { Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { AtomicStore } from '../../ts/index.js';
+import { FileStore, type AtomicStore } from '../../ts/index.js';
 import { createNamer } from '../../ts/idempotency/desk.js';
 import { PostgresStore } from '../../ts/stores/postgres/index.js';
 import { RedisStore } from '../../ts/stores/redis/index.js';
@@ -142,6 +142,40 @@ function commandsOf(of: () => { store: AtomicStore; where: readonly string[] }):
   });
 }
 
+describe('npx reprise, over a file', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'reprise-cli-'));
+  const file = path.join(folder, 'store.db');
+  const store = new FileStore({ path: file });
+
+  afterAll(async () => {
+    await store.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  // The application goes on beside it.
+  commandsOf(() => ({ store, where: ['--store', file] }));
+
+  it('says how large the file is', async () => {
+    expect((await reprise(['stats', '--store', `file://${file}`])).out).toMatch(/^file bytes +[\d.]+ .?i?B$/m);
+    expect((await reprise(['compact', '--store', file])).out).toMatch(/^The file has .*; before it had .*\.\n$/);
+    expect(await reprise(['verify', '--store', file])).toEqual({ code: 0, out: 'Nothing is damaged.\n', err: '' });
+  });
+
+  it('makes no file where there is none, and touches none that is no store', async () => {
+    const missing = path.join(folder, 'missing.db');
+    expect(await reprise(['list', '--store', missing])).toMatchObject({ code: 2, out: '' });
+    expect(existsSync(missing)).toBe(false);
+    const other = path.join(folder, 'other.txt');
+    writeFileSync(other, 'a diary');
+    for (const command of ['verify', 'compact']) {
+      const ran = await reprise([command, '--store', other]);
+      expect(ran).toMatchObject({ code: 3, out: '' });
+      expect(ran.err).toMatch(/\(ERR_REPRISE_STORE_(FORMAT|DAMAGED)\)/);
+    }
+    expect(readFileSync(other, 'utf8')).toBe('a diary');
+  });
+});
+
 describe.skipIf(redisServer === undefined)('npx reprise, over Redis', () => {
   let server: TestServer;
   let client: Redis;
@@ -213,7 +247,7 @@ describe.skipIf(redisServer === undefined)('npx reprise, over Redis', () => {
     const ran = await reprise(['verify', '--prefix', 'broken:', '--store', url()]);
     expect(ran).toEqual({
       code: 1,
-      out: '1 has no state that a record can have\n1 record checked: 1 damaged.\n',
+      out: '1 has no state that a record can have\n1 problem.\n',
       err: '',
     });
   });

@@ -118,7 +118,8 @@ function server(
   };
 }
 
-async function freePort(): Promise<number> {
+/** A port that nobody listens on, at the moment. */
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address() as AddressInfo;

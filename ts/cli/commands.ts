@@ -39,6 +39,8 @@ export interface Command {
   readonly details: string;
   /** Whether it takes a key. */
   readonly takesKey: boolean;
+  /** Whether it changes anything. */
+  readonly writes: boolean;
   readonly options: Readonly<Record<string, Option>>;
   readonly run: (job: Job) => Promise<Exit>;
 }
@@ -58,6 +60,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     details: `The key is the client's, with --method and --path of its request, or the record's own name
 as list, logs and events give it (64 hexadecimal digits). The answer's body is never shown.`,
     takesKey: true,
+    writes: false,
     options: OF_KEY,
     run: inspect,
   },
@@ -66,6 +69,7 @@ as list, logs and events give it (64 hexadecimal digits). The answer's body is n
     details: `Free keys are left out. With --json each record is one line.
 States are ${STATES.join(', ')}.`,
     takesKey: false,
+    writes: false,
     options: {
       state: { value: 'state', help: 'only records in this state' },
       limit: { value: 'n', help: 'stop after so many' },
@@ -77,6 +81,7 @@ States are ${STATES.join(', ')}.`,
     details: `Whatever its state. A request that still runs under the key has lost its claim: its answer
 is not kept. The key is given as for inspect.`,
     takesKey: true,
+    writes: true,
     options: OF_KEY,
     run: forget,
   },
@@ -89,6 +94,7 @@ then say:
   not-replayable  it did, but there is no answer to give: retries get 409
 The key is given as for inspect. A record in any other state is left as it is.`,
     takesKey: true,
+    writes: true,
     options: {
       as: { value: 'verdict', help: 'free, completed or not-replayable' },
       status: { value: 'code', help: 'the status to answer with, of a completed one' },
@@ -102,22 +108,27 @@ The key is given as for inspect. A record in any other state is left as it is.`,
   },
   stats: {
     summary: 'count what is kept',
-    details: 'Free keys are those of which the fence, or saved progress, is still remembered.',
+    details: `Free keys are those of which the fence, or saved progress, is still remembered.`,
     takesKey: false,
+    writes: false,
     options: {},
     run: stats,
   },
   verify: {
-    summary: 'check every record',
-    details: 'Ends with 1 where one is damaged.',
+    summary: 'check whether anything is damaged',
+    details:
+      'Every record of a Redis or a PostgreSQL; the whole file of a FileStore. Ends with 1 where there is\na problem.',
     takesKey: false,
+    writes: false,
     options: {},
     run: verify,
   },
   compact: {
     summary: 'give back space',
-    details: 'Deletes what has expired, and makes the space free.',
+    details: `Of a FileStore: makes the file smaller; requests wait meanwhile. Of a PostgreSQL: deletes what
+has expired, and makes its space free (VACUUM). Redis does so by itself.`,
     takesKey: false,
+    writes: true,
     options: {},
     run: compact,
   },
@@ -268,40 +279,35 @@ async function answerOf(statusCode: number, option: Job['option']): Promise<Kept
 }
 
 async function stats({ open, screen, json }: Job): Promise<Exit> {
-  const found = await screen.during('Counting', open.store.stats());
+  const found = await screen.during('Counting', open.stats());
   if (json) await screen.write(`${JSON.stringify(found)}\n`);
   else {
-    const { bytes, ...counts } = found;
-    const pairs = Object.entries(counts).map(([name, n]): [string, string] => [
-      // in words: notReplayable is "not replayable"
-      name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`),
-      n.toLocaleString('en-US'),
+    const pairs = Object.entries(found).map(([name, n]): [string, string] => [
+      // In words: notReplayable is "not replayable".
+      name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).replace(/^bytes$/, 'size'),
+      /bytes$/i.test(name) ? size(n) : n.toLocaleString('en-US'),
     ]);
-    await screen.write(facts([...pairs, ['size', size(bytes)]]));
+    await screen.write(facts(pairs));
   }
   return EXIT.done;
 }
 
 async function verify({ open, screen, json }: Job): Promise<Exit> {
   let checked = 0;
-  const problems: { key: string; problem: string }[] = [];
-  for await (const record of open.store.list()) {
+  const verifying = open.verify(() => {
     screen.progress(`${count(++checked, 'record')} checked`);
-    if (record.state !== 'damaged') continue;
-    const { key, problem } = record;
-    problems.push({ key, problem });
-    if (!json) await screen.write(`${key} ${problem}\n`);
-  }
-  if (json) await screen.write(`${JSON.stringify({ checked, problems })}\n`);
+  });
+  const problems = await screen.during('Checking', verifying);
+  if (json) await screen.write(`${JSON.stringify({ problems })}\n`);
   else {
-    const verdict = problems.length === 0 ? 'none is damaged' : `${problems.length} damaged`;
-    await screen.write(`${count(checked, 'record')} checked: ${verdict}.\n`);
+    for (const { key, problem } of problems) await screen.write(`${key === undefined ? '' : `${key} `}${problem}\n`);
+    await screen.write(problems.length === 0 ? 'Nothing is damaged.\n' : `${count(problems.length, 'problem')}.\n`);
   }
   return problems.length === 0 ? EXIT.done : EXIT.no;
 }
 
 async function compact({ open, screen, json }: Job): Promise<Exit> {
-  const { said, ...done } = await screen.during('Giving back space', open.compact());
+  const { said, done } = await screen.during('Giving back space', open.compact());
   await screen.write(json ? `${JSON.stringify(done)}\n` : `${said}\n`);
   return EXIT.done;
 }

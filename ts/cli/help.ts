@@ -2,7 +2,7 @@ import { COMMANDS, type Option } from './commands.js';
 
 /** Options of every command. */
 export const COMMON_OPTIONS: Readonly<Record<string, Option>> = {
-  store: { value: 'where', help: 'where the records are: a redis:// or postgres:// URL; default $REPRISE_STORE' },
+  store: { value: 'where', help: 'a file, or a redis:// or postgres:// URL; default $REPRISE_STORE' },
   prefix: { value: 'prefix', help: 'what the keys of a Redis begin with; default reprise:' },
   table: { value: 'table', help: 'the table in a PostgreSQL; default reprise_records' },
   json: { help: 'for programs: results as JSON, errors too' },

@@ -62,9 +62,10 @@ async function runOn(
   if (where === undefined || where === '') {
     throw invalidArgument(TypeError, 'reprise', '--store', where, 'where the records are; $REPRISE_STORE does it, too');
   }
+  const { writes } = command;
   const open = await screen.during(
     'Connecting',
-    openStore({ where, folder: process.cwd(), prefix: option('prefix'), table: option('table') }),
+    openStore({ where, folder: process.cwd(), prefix: option('prefix'), table: option('table'), writes }),
   );
   try {
     return await command.run({ open, screen, option, json: option('json') === 'true', recordKey });

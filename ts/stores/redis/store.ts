@@ -246,7 +246,7 @@ export class RedisStore implements AtomicStore, StoreOperations {
 
   async #onlyNode(): Promise<RedisCommand> {
     const { send } = this.#connection;
-    if (!/^cluster_enabled:1/m.test(String(await send(['INFO', 'cluster'], undefined)))) return send;
+    if (!/^cluster_enabled:1/m.test(textOf(await send(['INFO', 'cluster'], undefined)))) return send;
     throw withCode(
       new Error(
         'RedisStore: this client does not lead to each node of its cluster, so the records cannot be listed; allowed: ' +
@@ -342,7 +342,7 @@ export class RedisStore implements AtomicStore, StoreOperations {
     this.#policyChecked = true;
     this.#connection.send(['INFO', 'memory'], undefined).then(
       (info) => {
-        const text = String(info);
+        const text = textOf(info);
         const isBounded = !/^maxmemory:0\r?$/m.test(text);
         if (isBounded && /^maxmemory_policy:(?!noeviction)/m.test(text)) {
           new Warnings([], undefined).warn('WRN_REPRISE_STORE_EVICTS');
@@ -370,6 +370,14 @@ function answerOf(head: Buffer | undefined, body: Buffer | undefined): KeptAnswe
     );
   }
   return { head: head.toString('latin1'), body };
+}
+
+/** A reply as text; of a command that went to each node of a cluster, all of them. */
+function textOf(reply: unknown): string {
+  if (typeof reply === 'string' || Buffer.isBuffer(reply)) return reply.toString();
+  return Object.values(reply ?? {})
+    .map(textOf)
+    .join('\n');
 }
 
 function isDone(reply: unknown): boolean {
