@@ -43,6 +43,7 @@ export default tseslint.config(
         Buffer: 'readonly',
         fetch: 'readonly',
         clearInterval: 'readonly',
+        performance: 'readonly',
         setInterval: 'readonly',
         setTimeout: 'readonly',
         URL: 'readonly',

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_NO_CLIENT' | 'ERR_REPRISE_NO_LISTING' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_STORE_BUSY' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_DAMAGED' | 'ERR_REPRISE_STORE_FORMAT' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM' | 'ERR_REPRISE_STORE_READ_ONLY' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_SYSTEM' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNREACHABLE' | 'ERR_REPRISE_STORE_UNSYNCED' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_STORE_BUSY' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_DAMAGED' | 'ERR_REPRISE_STORE_FORMAT' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM' | 'ERR_REPRISE_STORE_READ_ONLY' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_SYSTEM' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNSYNCED' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -334,10 +334,8 @@ interface IdempotencyStore {
     delete(key: string): unknown;
 }
 
-/** Why a request was refused. Stable, for programs. */
-type ProblemCode = 'invalid-key' | 'missing-key' | 'key-reused' | 'in-progress' | 'not-replayable' | 'indeterminate' | 'store-unavailable';
 /** The answer to a refused request: problem details by RFC 9457. */
-interface Problem {
+interface ProblemDetails<Code extends string> {
     /** A URI that names the kind of problem: `urn:reprise:problem:` and the code. */
     readonly type: string;
     readonly title: string;
@@ -345,10 +343,15 @@ interface Problem {
     readonly detail: string;
     /** Names this occurrence, for logs. */
     readonly instance: string;
-    readonly code: ProblemCode;
+    readonly code: Code;
     /** Seconds for the `Retry-After` header, where waiting helps. */
     readonly retryAfter?: number;
 }
+
+/** Why a request was refused. Stable, for programs. */
+type ProblemCode = 'invalid-key' | 'missing-key' | 'key-reused' | 'in-progress' | 'not-replayable' | 'indeterminate' | 'store-unavailable';
+/** The answer to a refused request: problem details by RFC 9457. */
+type Problem = ProblemDetails<ProblemCode>;
 
 /** The part of a pino logger that is used here. `console` will not do: its arguments come in another order. */
 interface Logger {
@@ -511,79 +514,6 @@ interface IdempotencyHandler {
  */
 declare function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>(options?: IdempotencyOptions<Req>): IdempotencyHandler;
 
-/**
- * What an operator asks of a store beside the contract: `npx reprise` does. None of it is needed to answer requests,
- * and a store of your own need not have it.
- */
-interface StoreOperations {
-    /**
-     * Every record that a claim would find, in no particular order, read little by little: one that is made or ends
-     * meanwhile may be there or not. Free keys are left out. One that is damaged says so instead of its state.
-     */
-    list(): AsyncIterable<ListedRecord | DamagedRecord>;
-    /** Counts what is kept. */
-    stats(): Promise<StoreStats>;
-    /**
-     * Says what became of an indeterminate record, by someone who has found out: an answer to replay, that it ran but has
-     * none, or that it did not run and its key is free. Kept for `ttl` seconds from now. False where the record is not
-     * indeterminate: then nothing has changed.
-     */
-    resolve(key: string, as: Resolution, ttl: number): Promise<boolean>;
-}
-/** What becomes of an indeterminate record. Progress that was saved goes to the next claim of a free key. */
-type Resolution = KeptAnswer | 'not-replayable' | 'free';
-/** A record in a list. */
-interface ListedRecord {
-    /** Its name in the store: a digest, never the client's key. */
-    readonly key: string;
-    readonly state: KeptRecord['state'];
-    readonly fence: number;
-    /** Milliseconds left of the lease of a claim in progress, else until the record is forgotten. */
-    readonly leftMs: number;
-    /** Bytes of the answer and of saved progress. */
-    readonly bytes: number;
-}
-/** A record that no step of the contract can have made. */
-interface DamagedRecord {
-    readonly key: string;
-    readonly state: 'damaged';
-    /** What is wrong with it, as the end of a sentence that begins with the key. */
-    readonly problem: string;
-}
-/** How much a store keeps. */
-interface StoreStats {
-    readonly inProgress: number;
-    readonly completed: number;
-    readonly notReplayable: number;
-    readonly indeterminate: number;
-    /** Free keys of which the fence, and progress if there is any, is still remembered. */
-    readonly free: number;
-    readonly damaged: number;
-    /** Bytes of answers and of saved progress. */
-    readonly bytes: number;
-}
-
-/**
- * Two stores as one, to move from the old one to the new one without losing a key.
- *
- * A key is claimed in both, in the old one first, and every write goes to both. So whatever the old store knows still
- * holds: answers are replayed, claims that are in flight there are waited for, and progress is taken over. A process
- * that still uses the old store alone sees the claims of this one, and so does one that already uses the new store
- * alone: servers may be replaced one by one, and you may turn back at any time. After one retention (the longest `ttl`)
- * all that is alive in the old store is in the new one too, and the old one can go.
- *
- * While both are in use, each request needs both, and costs both.
- *
- * @example
- * ```ts
- * const store = layered(new PostgresStore({ client: pool }), new RedisStore({ client: redis }));
- * app.use(idempotencyMiddleware({ store }));
- * ```
- *
- * @throws TypeError (`ERR_REPRISE_INVALID_ARGUMENT`) for what is no store, or a new one with only `get`, `set` and `delete`
- */
-declare function layered(newStore: AtomicStore, oldStore: AtomicStore | IdempotencyStore): AtomicStore;
-
 /** Options of {@link FileStore}. */
 interface FileStoreOptions {
     /**
@@ -601,7 +531,7 @@ interface FileStoreOptions {
     maxBytes?: number;
     /** Completed records, and, apart from them, claims. Default 1,000,000. */
     maxEntries?: number;
-    /** Looks into an existing file while others may write to it: `inspect`, `list`, `stats`, `verify`, `backup`. Default false. */
+    /** Looks into an existing file while others may write to it: `inspect`, `stats`, `verify`, `backup`. Default false. */
     readOnly?: boolean;
 }
 /** What a {@link FileStore} keeps at the moment. */
@@ -633,7 +563,7 @@ interface FileStoreStats {
  * app.use(idempotencyMiddleware({ store }));
  * ```
  */
-declare class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
+declare class FileStore implements AtomicStore {
     #private;
     /**
      * Opens the file, the only step that waits for the disk.
@@ -652,9 +582,6 @@ declare class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
     inspect(key: string): Promise<KeptRecord | undefined>;
     forget(key: string): Promise<boolean>;
     waitFor(key: string): Promise<void>;
-    /** See {@link StoreOperations.list}. Read some hundred rows at a time, in the order of the file. */
-    list(): AsyncGenerator<ListedRecord, void, undefined>;
-    resolve(key: string, as: Resolution, ttl: number): Promise<boolean>;
     /** Counts what is kept. */
     stats(): Promise<FileStoreStats>;
     /**
@@ -740,7 +667,7 @@ type RetryConfigInit = {
  * `maxDelayMs` is below `initialDelayMs`
  */
 declare class RetryConfig {
-    /** Calls in total, the first one included: a whole number from 1 to 1 000 000. Default 3. */
+    /** Calls in total, the first one included: a whole number from 1 to 1 000 000, or Infinity. Default 3. */
     readonly maxAttempts: number;
     /** The wait before the second call, in milliseconds. 0 still yields one turn of the event loop. Default 1 000. */
     readonly initialDelayMs: number;
@@ -940,7 +867,7 @@ type ScheduleOptions = Pick<RetryOptions, keyof RetryConfigInit | 'jitter' | 'se
 declare function schedule(options?: ScheduleOptions): number[];
 /**
  * The longest that a run can take, in milliseconds: all waits, and all attempts where `attemptTimeoutMs` bounds them.
- * A `Retry-After` may make it longer, `totalTimeoutMs` shorter.
+ * A `Retry-After` may make it longer, `totalTimeoutMs` shorter. Infinity where there is no last attempt.
  *
  * @example
  * worstCaseMs({ maxAttempts: 5, initialDelayMs: 2_000, maxDelayMs: 60_000 }); // 30000
@@ -985,6 +912,8 @@ interface TaskOptions {
     readonly maxStateBytes?: number | undefined;
     /** Milliseconds between two writes of `ctx.heartbeat`. Default 5 000. */
     readonly heartbeatIntervalMs?: number | undefined;
+    /** Milliseconds that the store may take over one step; later it has failed. Default 5 000. */
+    readonly storeTimeoutMs?: number | undefined;
 }
 /** What {@link retryWithCheckpoint} takes with a store. */
 interface StoredCheckpointOptions extends RunOptions, TaskOptions {
@@ -1075,54 +1004,6 @@ interface CheckpointPassage {
      * store there is no record, and it is the number of the attempt.
      */
     readonly sequence: number;
-}
-
-/**
- * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
- *
- * @example
- * throw new NonRetryableError('the card is declined', { cause: error });
- */
-declare class NonRetryableError extends Error {
-    name: string;
-}
-/** One attempt took longer than `attemptTimeoutMs`. It is retried as any failure. */
-declare class AttemptTimeoutError extends Error implements RepriseError {
-    readonly name = "AttemptTimeoutError";
-    readonly code = "ERR_REPRISE_ATTEMPT_TIMEOUT";
-    constructor(timeoutMs: number);
-}
-/** All attempts and waits together took longer than `totalTimeoutMs`. `cause` is what failed last, if anything did. */
-declare class RetryTimeoutError extends Error implements RepriseError {
-    readonly name = "RetryTimeoutError";
-    readonly code = "ERR_REPRISE_RETRY_TIMEOUT";
-    constructor(timeoutMs: number, options: {
-        cause?: unknown;
-    });
-}
-/**
- * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an
- * earlier run has done. `cause` is what the loader threw last. Calling the task again is safe.
- */
-declare class CheckpointLoadError extends Error implements RepriseError {
-    readonly name = "CheckpointLoadError";
-    readonly code = "ERR_REPRISE_CHECKPOINT_LOAD";
-    /** The task whose checkpoint it is. */
-    readonly taskId: string;
-    constructor(taskId: string, cause: unknown);
-}
-/**
- * The task succeeded, but its result could not be saved. It is in `result`: save it by other means; calling the task
- * again would run it again. `cause` is what the saver threw last. No retry of reprise repeats a task over this error.
- */
-declare class CheckpointSaveError extends Error implements RepriseError {
-    readonly name = "CheckpointSaveError";
-    readonly code = "ERR_REPRISE_CHECKPOINT_SAVE";
-    /** The task that succeeded. */
-    readonly taskId: string;
-    /** What the task returned. Not enumerable, so that loggers do not print it. */
-    readonly result: unknown;
-    constructor(taskId: string, result: unknown, cause: unknown);
 }
 
 /** What a retried function may look at; a new one for every attempt. */
@@ -1232,10 +1113,58 @@ declare function drain(options?: {
 }): Promise<DrainReport>;
 
 /**
+ * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
+ *
+ * @example
+ * throw new NonRetryableError('the card is declined', { cause: error });
+ */
+declare class NonRetryableError extends Error {
+    name: string;
+}
+/** One attempt took longer than `attemptTimeoutMs`. It is retried as any failure. */
+declare class AttemptTimeoutError extends Error implements RepriseError {
+    readonly name = "AttemptTimeoutError";
+    readonly code = "ERR_REPRISE_ATTEMPT_TIMEOUT";
+    constructor(timeoutMs: number);
+}
+/** All attempts and waits together took longer than `totalTimeoutMs`. `cause` is what failed last, if anything did. */
+declare class RetryTimeoutError extends Error implements RepriseError {
+    readonly name = "RetryTimeoutError";
+    readonly code = "ERR_REPRISE_RETRY_TIMEOUT";
+    constructor(timeoutMs: number, options: {
+        cause?: unknown;
+    });
+}
+/**
+ * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an
+ * earlier run has done. `cause` is what the loader threw last. Calling the task again is safe.
+ */
+declare class CheckpointLoadError extends Error implements RepriseError {
+    readonly name = "CheckpointLoadError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_LOAD";
+    /** The task whose checkpoint it is. */
+    readonly taskId: string;
+    constructor(taskId: string, cause: unknown);
+}
+/**
+ * The task succeeded, but its result could not be saved. It is in `result`: save it by other means; calling the task
+ * again would run it again. `cause` is what the saver threw last. No retry of reprise repeats a task over this error.
+ */
+declare class CheckpointSaveError extends Error implements RepriseError {
+    readonly name = "CheckpointSaveError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_SAVE";
+    /** The task that succeeded. */
+    readonly taskId: string;
+    /** What the task returned. Not enumerable, so that loggers do not print it. */
+    readonly result: unknown;
+    constructor(taskId: string, result: unknown, cause: unknown);
+}
+
+/**
  * `fetch` that may be sent again. Any method but GET, HEAD, OPTIONS and TRACE gets an `Idempotency-Key`, made once
  * before the first attempt, unless the request has one: in a checkpointed task give it `ctx.derive(name)`, which is
- * the same after a crash. Retried are network errors, 408, 425, 429, 5xx, and a 409 that says when to come back
- * (`Retry-After`), as an answer still in progress does.
+ * the same after a crash. Retried are network errors, 408, 425, 429, 5xx, and a 409 or 413 that says when to
+ * come back (`Retry-After`), as one for a request still in progress does.
  *
  * What comes out is what `fetch` gives: the last response, whatever its status, or the last error; `getRetryInfo`
  * takes both. Each attempt tells its number in `X-Retry-Attempt`, what is left of `totalTimeoutMs` in
@@ -1380,80 +1309,6 @@ interface TestMode {
  */
 declare function setTestMode(options: TestMode | false): () => void;
 
-/**
- * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
- * promise resolved: let it resolve when the kernel is gone. Not counted if it threw, rejected, or gave `false` (as
- * `ChildProcess.kill` does when there was no process); `'paused'` says that the kernel was stopped for a while and
- * goes on.
- *
- * @param released aborts when chaos is disarmed or closed: whatever is held up must go on
- */
-type KillKernel = (released: AbortSignal) => unknown;
-/** Something that chaos may kill; {@link kernelOf} makes one of a worker thread or a child process. */
-interface Kernel {
-    /** Which; among several, the victim is chosen by the seed over the sorted ids. */
-    readonly id: string;
-    /** Those that stand in for each other; kills may be for one group, and spare its last one. Default: the nameless. */
-    readonly group?: string | undefined;
-    readonly kill: KillKernel;
-    /** Whether it could be killed now. Default: as long as it is registered. */
-    readonly isAlive?: (() => boolean) | undefined;
-}
-/** Names a kernel that may be killed; returns what takes exactly this registration back. */
-interface RegisterKernel {
-    (kernel: Kernel): () => void;
-    (id: string, kill: KillKernel): () => void;
-}
-
-/** Kills of kernels that no request asks for, and what bounds every kill. */
-interface KernelKillOptions {
-    /**
-     * Kernels die by themselves, so many milliseconds apart on average, at times without memory (exponential gaps). The
-     * sequence of gaps and victims is that of the seed. Default: none do.
-     */
-    readonly meanTimeBetweenMs?: number | undefined;
-    /**
-     * Kernels die while a checkpointed task is at one of these boundaries (default: all), at this share of them. Needs
-     * `retryWithCheckpoint` or `resumable` in this thread. Default: none do.
-     */
-    readonly atCheckpoints?: {
-        readonly probability: number;
-        readonly boundaries?: readonly CheckpointBoundary[] | undefined;
-    } | undefined;
-    /** Those two kill only kernels of this group. Default: of any. */
-    readonly group?: string | undefined;
-    /** No kernel is killed sooner than this after another, whatever asks for it: not later either, but not. Default 0. */
-    readonly minGapMs?: number | undefined;
-    /** At most so many are killed or paused, whatever asks for it. Default: no bound. */
-    readonly maxKills?: number | undefined;
-    /** The only live kernel of its group is never killed, whatever asks for it. Default false. */
-    readonly neverLast?: boolean | undefined;
-}
-/** The kernels as they stand, and what was done to them besides the kills that {@link ChaosMetrics} counts. */
-interface KernelReport {
-    /** Kills that were begun, also those that failed or are under way. */
-    readonly killsAttempted: number;
-    /** Kernels that were paused and go on. */
-    readonly kernelsPaused: number;
-    /** The ids of those that could be killed now, sorted. */
-    readonly live: readonly string[];
-}
-
-/** Whether an instance injects, since when, and until when or why not. */
-type ChaosState = 
-/** It injects; `until` is when it disarms itself, `null` if never. */
-{
-    readonly state: 'armed';
-    readonly since: Date;
-    readonly until: Date | null;
-}
-/** It passes every request through. A halt is that of a guard rail; only `arm()` ends it. `closed` is for good. */
- | {
-    readonly state: 'disarmed' | 'halted' | 'closed';
-    readonly since: Date;
-    readonly reason: string;
-};
-
 /** How long a delay is, in milliseconds. What a law would put above `maxMs` (default 60 000) is that. */
 type ChaosDelay = 
 /** Whole milliseconds from `minMs` to `maxMs`, each as likely; the same twice for a fixed delay. */
@@ -1597,15 +1452,184 @@ type ChaosFault =
     readonly group?: string | undefined;
 };
 
+/** Watches the requests that no fault was injected into, and halts chaos when they suffer. */
+interface ChaosGuardOptions {
+    /** The share of requests that is never faulted, so that there always are some to judge by; above 0. Default 0.1. */
+    readonly controlShare?: number | undefined;
+    /** How long a window is, in milliseconds. Default 10,000. */
+    readonly windowMs?: number | undefined;
+    /** In so many windows after each arming nothing is injected: they say what is usual. Default 3. */
+    readonly baselineWindows?: number | undefined;
+    /** A window with fewer requests without a fault says nothing. Default 20. */
+    readonly minRequests?: number | undefined;
+    /** How far the share of failed requests, or of slow ones, may be above the usual, 0 to 1. Default 0.05. */
+    readonly maxRise?: number | undefined;
+    /** A request is slow that takes so many times the 95th percentile of the baseline. Default 2. */
+    readonly slowFactor?: number | undefined;
+    /** How far the 99th percentile of the delay of the event loop may be above the usual, in ms. Default 200. */
+    readonly maxLoopDelayMs?: number | undefined;
+    /** Halts when so many (`windows`) of the last `of` windows were harmful. Default 3 of 5. */
+    readonly trip?: {
+        readonly windows: number;
+        readonly of: number;
+    } | undefined;
+}
+/** What a guard rail has seen so far. */
+interface ChaosGuardStatus {
+    /** `'learning'`: nothing is injected, until it is known what is usual. */
+    readonly phase: 'off' | 'learning' | 'watching';
+    /** How many of the last windows were harmful. */
+    readonly harmfulWindows: number;
+}
+
+/** One fault that was decided for a request. One of `status`, `ms`, `victim` and `cut` is what was drawn for it. */
+interface ChaosRecorded {
+    /** The name of its rule. */
+    readonly rule: string;
+    /** The status of an error. */
+    readonly status?: number;
+    /** The length of a delay, in milliseconds. */
+    readonly ms?: number;
+    /** Which kernel was killed, as a share of the way through the sorted ones. */
+    readonly victim?: number;
+    /** Where an answer was cut or damaged, as a share of it. */
+    readonly cut?: number;
+    /** Whether it took effect; a client may have left before. */
+    readonly done: boolean;
+}
+/** One request that was decided about. */
+interface ChaosJournalEntry {
+    /** Which decision of its instance it is, from 0. */
+    readonly number: number;
+    /** When, in milliseconds since it was armed. */
+    readonly elapsedMs: number;
+    /**
+     * Its request key as a digest under the seed, 32 hexadecimal digits: no key of a client is in a journal. Who has the
+     * journal can tell whether a key that they guess is in it.
+     */
+    readonly request: string;
+    /** Which attempt of its key, from 1. */
+    readonly attempt: number;
+    /** What was decided; empty for a request that was let pass. */
+    readonly faults: readonly ChaosRecorded[];
+}
+/** What a journal is as JSON. */
+interface ChaosJournalData {
+    readonly version: 1;
+    /** Under which all of it was decided. */
+    readonly seed: string;
+    /** How many earlier entries it kept no longer. */
+    readonly dropped: number;
+    readonly entries: readonly ChaosJournalEntry[];
+}
+/** What was decided about the last requests, and what of it was done; as it was when it was taken. */
+declare class ChaosJournal implements ChaosJournalData {
+    readonly version = 1;
+    readonly seed: string;
+    readonly dropped: number;
+    readonly entries: readonly ChaosJournalEntry[];
+    constructor({ seed, dropped, entries }: Omit<ChaosJournalData, 'version'>);
+    /** For `JSON.stringify`; `chaos.replay` takes it, too. */
+    toJSON(): ChaosJournalData;
+    /**
+     * As NDJSON, line by line: first what all entries share, then each. `chaos.replay` takes the lines joined.
+     *
+     * @example
+     * Readable.from(chaos.journal().lines()).pipe(response);
+     * await writeFile('run.ndjson', chaos.journal().lines());
+     */
+    lines(): Generator<string, void, undefined>;
+}
+
+/**
+ * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
+ * promise resolved: let it resolve when the kernel is gone. Not counted if it threw, rejected, or gave `false` (as
+ * `ChildProcess.kill` does when there was no process); `'paused'` says that the kernel was stopped for a while and
+ * goes on.
+ *
+ * @param released aborts when chaos is disarmed or closed: whatever is held up must go on
+ */
+type KillKernel = (released: AbortSignal) => unknown;
+/** Something that chaos may kill; {@link kernelOf} makes one of a worker thread or a child process. */
+interface Kernel {
+    /** Which; among several, the victim is chosen by the seed over the sorted ids. */
+    readonly id: string;
+    /** Those that stand in for each other; kills may be for one group, and spare its last one. Default: the nameless. */
+    readonly group?: string | undefined;
+    readonly kill: KillKernel;
+    /** Whether it could be killed now. Default: as long as it is registered. */
+    readonly isAlive?: (() => boolean) | undefined;
+}
+/** Names a kernel that may be killed; returns what takes exactly this registration back. */
+interface RegisterKernel {
+    (kernel: Kernel): () => void;
+    (id: string, kill: KillKernel): () => void;
+}
+
+/** Kills of kernels that no request asks for, and what bounds every kill. */
+interface KernelKillOptions {
+    /**
+     * Kernels die by themselves, so many milliseconds apart on average, at times without memory (exponential gaps). The
+     * sequence of gaps and victims is that of the seed. Default: none do.
+     */
+    readonly meanTimeBetweenMs?: number | undefined;
+    /**
+     * Kernels die while a checkpointed task is at one of these boundaries (default: all), at this share of them. Needs
+     * `retryWithCheckpoint` or `resumable` in this thread. Default: none do.
+     */
+    readonly atCheckpoints?: {
+        readonly probability: number;
+        readonly boundaries?: readonly CheckpointBoundary[] | undefined;
+    } | undefined;
+    /** Those two kill only kernels of this group. Default: of any. */
+    readonly group?: string | undefined;
+    /** No kernel is killed sooner than this after another, whatever asks for it: not later either, but not. Default 0. */
+    readonly minGapMs?: number | undefined;
+    /** At most so many are killed or paused, whatever asks for it. Default: no bound. */
+    readonly maxKills?: number | undefined;
+    /** The only live kernel of its group is never killed, whatever asks for it. Default false. */
+    readonly neverLast?: boolean | undefined;
+}
+/** The kernels as they stand, and what was done to them besides the kills that {@link ChaosMetrics} counts. */
+interface KernelReport {
+    /** Kills that were begun, also those that failed or are under way. */
+    readonly killsAttempted: number;
+    /** Kernels that were paused and go on. */
+    readonly kernelsPaused: number;
+    /** The ids of those that could be killed now, sorted. */
+    readonly live: readonly string[];
+}
+
+/** Whether an instance injects, since when, and until when or why not. */
+type ChaosState = 
+/** It injects; `until` is when it disarms itself, `null` if never. */
+{
+    readonly state: 'armed';
+    readonly since: Date;
+    readonly until: Date | null;
+}
+/** It passes every request through. A halt is that of a guard rail; only `arm()` ends it. `closed` is for good. */
+ | {
+    readonly state: 'disarmed' | 'halted' | 'closed';
+    readonly since: Date;
+    readonly reason: string;
+};
+
 /** Which requests a rule is for; all conditions that are given must hold. */
 interface ChaosMatch {
-    /** Paths, each with everything below it, as in `excludedPaths`. */
-    readonly paths?: readonly string[] | undefined;
+    /** Paths, each with everything below it, or patterns for the whole path, as in `excludedPaths`. */
+    readonly paths?: readonly (string | RegExp)[] | undefined;
     /** Methods, in upper case. */
     readonly methods?: readonly string[] | undefined;
+    /**
+     * Headers that must be there, with this value or one that this pattern finds something in. Values of one name are
+     * joined by `', '`.
+     */
+    readonly headers?: Readonly<Record<string, string | RegExp>> | undefined;
     /** Any other condition. What it throws goes to `next`. */
     readonly where?: ((req: IncomingMessage) => boolean) | undefined;
 }
+
 /** A fault, how often, and for which requests. */
 interface ChaosRule {
     /** Names the rule in every draw: another name has other victims. Each name once. */
@@ -1614,6 +1638,11 @@ interface ChaosRule {
     readonly match?: ChaosMatch | undefined;
     /** From 0 to 1. Default 1. */
     readonly probability?: number | undefined;
+    /**
+     * The name of a header by which a caller asks for this fault: the rule is only for requests that have it, with a
+     * number from 0 to 1, and that lowers `probability`; it never raises it. Default: nobody needs to ask.
+     */
+    readonly askedBy?: string | undefined;
     /** Only these attempts of a request key, the first being 1. */
     readonly attempts?: readonly number[] | undefined;
     /** Only the first so many requests that match, in the order in which they come. */
@@ -1651,9 +1680,16 @@ interface ChaosOptions {
     readonly kernelKills?: KernelKillOptions | undefined;
     /**
      * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
-     * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
+     * `/api/healthz`. A pattern covers the paths that it finds something in. Default ['/api/health', '/api/metrics']; a
+     * list given replaces the default.
      */
-    readonly excludedPaths?: readonly string[] | undefined;
+    readonly excludedPaths?: readonly (string | RegExp)[] | undefined;
+    /**
+     * What a request is known by: requests of one key are attempts of one thing, and each attempt is decided by itself.
+     * `undefined` for the default: the `Idempotency-Key` header; without one, the method and the path, so that the nth
+     * request for them is the nth attempt. What it throws goes to `next`.
+     */
+    readonly requestKey?: ((req: IncomingMessage) => string | undefined) | undefined;
     /** The same seed makes the same decisions; 42 and '42' are one seed. Default: a random one, written to stderr. */
     readonly seed?: number | string | undefined;
     /**
@@ -1672,6 +1708,29 @@ interface ChaosOptions {
      * disarms itself. Default: no end; in production it is needed, and 15 minutes for {@link initChaos}.
      */
     readonly maxDurationMs?: number | undefined;
+    /** How many requests the journal keeps, 0 to 32,768. Default 1,000. */
+    readonly journalSize?: number | undefined;
+    /** Halts it when requests suffer that no fault was injected into. Default: no guard rail. */
+    readonly guard?: ChaosGuardOptions | undefined;
+}
+
+/** How a replay went, or goes. */
+interface ChaosReplayReport {
+    /** Requests that were recorded. */
+    readonly recorded: number;
+    /** Those of them that came again; each met the faults that were recorded. */
+    readonly replayed: number;
+    /** Those of them that have not come. */
+    readonly missing: number;
+    /** Requests that came and were not recorded; nothing was injected into them. */
+    readonly unexpected: number;
+}
+/** A journal that is being replayed. */
+interface ChaosReplay {
+    /** How it goes; after the end, how it went. */
+    readonly report: () => ChaosReplayReport;
+    /** Decides by the rules again, and says how the replay went. One that diverged is warned about. */
+    readonly end: () => ChaosReplayReport;
 }
 
 /** A middleware for Express 4 and 5, Connect and plain `node:http`. */
@@ -1697,7 +1756,53 @@ type ChaosStatus = ChaosState & {
     readonly activeFaults: number;
     /** The seed that it decides by. */
     readonly seed: string;
+    /** Its rules, and how often each takes effect. */
+    readonly rules: readonly ChaosRuleStatus[];
+    /** What the guard rail has seen; `null` without one. */
+    readonly guard: ChaosGuardStatus | null;
 };
+/** One rule, as it works among the others. */
+interface ChaosRuleStatus {
+    readonly name: string;
+    readonly fault: ChaosFault['kind'];
+    /** What was asked for, 0 to 1. */
+    readonly probability: number;
+    /**
+     * What comes of it, at a request that all rules are for and within every bound of theirs: less what the control share
+     * takes away, and the rules before it that do the same kind of thing.
+     */
+    readonly effectiveRate: number;
+}
+/** What would happen to a request, and why. */
+interface ChaosExplanation {
+    /** Why no rule is asked; `null` if they are. */
+    readonly passes: 'disarmed' | 'baseline' | 'options-request' | 'excluded-path' | 'control-share' | 'not-recorded' | null;
+    /** Its request key, as it stands in the journal. */
+    readonly request: string;
+    /** Which attempt it would be, from 1. */
+    readonly attempt: number;
+    /** The names of the rules that would fire. */
+    readonly fires: readonly string[];
+    /** What becomes of each rule, in their order; empty where they are not asked, and while a journal is replayed. */
+    readonly rules: readonly {
+        readonly name: string;
+        readonly verdict: ChaosVerdict;
+    }[];
+}
+/** What becomes of a rule at a request: it fires, or the first reason why not. */
+type ChaosVerdict = 
+/** Its `match` does not hold, nobody asked for it, or there is no kernel to kill. */
+'not-matched'
+/** `attempts` does not name this one. */
+ | 'other-attempt'
+/** The `first` are over, or it is not the turn of `every`. */
+ | 'not-its-turn' | 'outside-window'
+/** The draw is not below its probability. */
+ | 'not-drawn'
+/** A rule before it does the same kind of thing. */
+ | 'taken'
+/** It has fired `max` times. */
+ | 'spent' | 'fires';
 /** Chaos of one configuration. It shares nothing with any other; its functions may be taken apart from it. */
 interface Chaos {
     /** Whether it injects anything now. */
@@ -1738,6 +1843,23 @@ interface Chaos {
     /** Sets the counts to zero and forgets which attempts were seen: the same requests meet the same faults again. */
     readonly reset: () => void;
     /**
+     * What was decided about the last `journalSize` requests, and what of it was done. {@link reset} and a new seed begin
+     * another one.
+     */
+    readonly journal: () => ChaosJournal;
+    /**
+     * Starts at zero under the seed of a journal, and does to each request what was recorded of it, whatever `match`,
+     * `probability` and the bounds of a rule say: nothing to one that was not recorded. The rules must be those of the
+     * journal, by name and fault. An {@link update}, a {@link reset} and another replay end it.
+     *
+     * @param journal what {@link journal} gave, or its text as JSON or NDJSON
+     * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`; Error with code
+     *   `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
+     */
+    readonly replay: (journal: ChaosJournalData | string) => ChaosReplay;
+    /** What would happen to this request if it came now, and why. Nothing is counted. Throws what `where` throws. */
+    readonly explain: (req: IncomingMessage) => ChaosExplanation;
+    /**
      * Names a kernel that may be killed: a {@link Kernel}, as {@link kernelOf} makes one, or an id and a kill. A killed
      * one must be registered again when it was restarted. Registering an id that is there replaces that kernel.
      *
@@ -1751,6 +1873,7 @@ interface Chaos {
     /** {@link disarm}s it for good. */
     readonly close: () => void;
 }
+
 /**
  * Chaos that is independent of {@link initChaos} and of every other instance; made for tests, and for an application
  * that needs two. It reads no environment but the guard of production: `NODE_ENV`, `CHAOS_ENGINEERING_OVERRIDE`.
@@ -1837,5 +1960,36 @@ type KernelOfOptions = Pick<Kernel, 'id' | 'group'> & KernelMode;
  */
 declare function kernelOf(kernel: Worker | ChildProcess, options: KernelOfOptions): Kernel;
 
-export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, layered, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, ChaosState, ChaosStatus, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DamagedRecord, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, ListedRecord, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, Resolution, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreOperations, StorePhase, StoreStats, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+/** What {@link chaosControl} takes. */
+interface ChaosControlOptions {
+    /**
+     * Who may use it: true, or a promise of that, lets the request pass; everything else refuses it, and what it throws
+     * goes to `next`. Default: who asks from this machine. In production it must be given.
+     */
+    readonly authorize?: ((req: IncomingMessage) => boolean | PromiseLike<boolean>) | undefined;
+}
+/**
+ * Shows and controls a chaos over HTTP: a middleware to mount at a path of its own, before the chaos itself, in Express
+ * 4 and 5 and Connect. On plain `node:http`, take the path of the mount off `req.url` first. `GET /status`,
+ * `GET /metrics` (JSON, or the text format of Prometheus for those who accept it), `GET /journal` (JSON, or NDJSON for
+ * those who accept it); `POST /arm`, `/disarm`, `/update`,
+ * `/reset`, with JSON, each answered with the new status. All else passes.
+ *
+ * Whoever may use it can make the server fail, so without `authorize` it serves this machine only: by the address of
+ * the socket, never by a header, and with a Host that names it. Pages of other origins are refused in any case.
+ *
+ * @throws TypeError with code `ERR_REPRISE_INVALID_OPTION` without `authorize` in production, or another code for what
+ *   is wrong otherwise
+ * @example
+ * app.use('/chaos', chaosControl(chaos, { authorize: (req) => isOperator(req) }));
+ * app.use(chaos.middleware());
+ */
+declare function chaosControl(chaos: Chaos, options?: ChaosControlOptions): ChaosMiddleware;
+
+/** Why the control of chaos did not do what it was asked. Stable, for programs. */
+type ChaosProblemCode = 'chaos-forbidden' | 'chaos-cross-origin' | 'chaos-method' | 'chaos-not-json' | 'chaos-body-too-large' | 'chaos-body-invalid' | 'chaos-refused' | 'chaos-in-production' | 'chaos-closed';
+/** The answer to such a request. */
+type ChaosProblem = ProblemDetails<ChaosProblemCode>;
+
+export { AttemptTimeoutError, BudgetShare, ChaosJournal, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosControl, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosControlOptions, ChaosDelay, ChaosExplanation, ChaosFault, ChaosGuardOptions, ChaosGuardStatus, ChaosJournalData, ChaosJournalEntry, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosProblem, ChaosProblemCode, ChaosRecorded, ChaosReplay, ChaosReplayReport, ChaosRule, ChaosRuleStatus, ChaosState, ChaosStatus, ChaosVerdict, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
