@@ -1,4 +1,6 @@
-// npm run bench [scenario …]: measures, prints tables, and writes docs/benchmarks.md with its charts.
+// npm run bench [scenario …]: measures, prints tables, and writes docs/benchmarks.md with its chart.
+//   -- --quick  a first look: few rounds, nothing written
+//   -- --page   writes the page anew from what was measured last
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { machine } from './machine.mjs';
@@ -7,6 +9,7 @@ import { scenarios } from './scenarios/index.mjs';
 
 const results = path.join(import.meta.dirname, 'results');
 const quick = process.argv.includes('--quick');
+const onlyPage = process.argv.includes('--page');
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
 const unknown = wanted.filter((id) => !scenarios.some((scenario) => scenario.id === id));
 if (unknown.length > 0) {
@@ -20,11 +23,11 @@ const progress = (text) => {
 };
 
 mkdirSync(results, { recursive: true });
-for (const scenario of scenarios) {
+for (const scenario of onlyPage ? [] : scenarios) {
   if (wanted.length > 0 && !wanted.includes(scenario.id)) continue;
   const heading = `(${scenario.id}) ${scenario.title}`;
   const result = await scenario.run({
-    rounds: quick ? 6 : 24,
+    rounds: quick ? 6 : 20,
     progress: (step) => progress(`${heading}: ${step}`),
   });
   progress('');
