@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestFacts } from '../../native/binding.js';
 import { show, withCode } from '../errors.js';
+import { sendProblem } from '../problem.js';
 import { isAtomicStore } from '../stores/contract.js';
 import { MemoryStore } from '../stores/memory.js';
 import { SimpleStoreAdapter } from '../stores/simple.js';
@@ -29,7 +30,7 @@ import {
   type StorePhase,
 } from './options.js';
 import { Parking, type Parked } from './parking.js';
-import { problem, sendProblem, type Problem } from './problem.js';
+import { problem, type Problem } from './problem.js';
 import { Renewals } from './renewals.js';
 import { Reporter, type IdempotencyMetrics } from './reporter.js';
 import { replay } from './replay.js';
