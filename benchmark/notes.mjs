@@ -5,7 +5,7 @@ Written by \`npm run bench\`. **Read the ratios**: this machine has two cores an
 measured (the load average stands below each scenario), and absolute times move with it.
 
 - One process holds a server for each middleware. Blocks of 150 requests go to them in turn, one request in flight; the
-  time is that inside the server, from its \`request\` event until \`res.end\` returns. The first 14 rounds warm up, 20
+  time is that inside the server, from its \`request\` event until \`res.end\` returns. The first 10 rounds warm up, 20
   are counted. *Added* is the median of the differences to the bare server's block of the same round, with its
   quartiles; *of bare* is the same as a ratio (B). M is what the hand-written Map middleware adds to the same work.
 - *requests/s* and *CPU* come from 32 connections of another process, in turn as well. They move more than the rest.
@@ -34,7 +34,8 @@ The time includes that of sixty-four clients in the same process, and of a machi
   j: `
 A zero delay waits for a timer, which Node rounds up to 1 ms, as cockatiel does. A macrotask (\`setImmediate\`) would do.`,
   k: `
-A quarter of a million, not a million: on this machine the larger run did not end within its two minutes. moka does its
+100,000 records, not a million: at a tenth of a core, which was this process's share, the larger run did not end in time.
+For the same reason the longest calls are those in which another process had the core, and say little of the store. moka does its
 maintenance inside of a call whenever 64 writes or reads have piled up, or 300 ms have passed without any
 (\`should_apply_writes\`, \`should_apply_reads\`), unless another thread has its lock: the housekeeping thread, which comes
 by every 10 ms, is ahead of it only below 6,400 writes a second. What would reach the target is to hand completed records
