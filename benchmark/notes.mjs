@@ -29,6 +29,9 @@ hand-written Map, which replaces one. What would reach the target is to guard in
   b: `
 A replay skips the handler and \`res.json\`, but sets each header of the answer anew, so that other middleware's headers
 stay. Writing the kept fields in one call of \`writeHead\` where no other middleware has set any would save most of it.`,
+  d: `
+What is said of (a) holds here too. Bytes that a parser's \`verify\` has kept are not read yet: both ways write the parsed
+body as JSON again, about 3 µs. Reading them would save that, and no more.`,
   e: `
 The time includes that of sixty-four clients in the same process, and of a machine with more work than cores.`,
   j: `
