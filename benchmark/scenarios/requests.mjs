@@ -48,7 +48,7 @@ const derived = () => ({
 const RIVALS = [handWritten, nodeIdempotency, powertools, expressIdempotency];
 
 /** The rows of one series of blocks, and of the load that follows. */
-async function series(subjects, handling, traffic, { rounds, progress, loadKeys }) {
+async function series(subjects, handling, traffic, { rounds, progress, withLoad = false, loadKeys }) {
   const servers = [];
   for (const subject of subjects) servers.push(await open(subject, handling));
   try {
@@ -59,7 +59,7 @@ async function series(subjects, handling, traffic, { rounds, progress, loadKeys 
       ...traffic,
     });
     const onBlock = (done, all) => progress(`load ${done} of ${all}`);
-    const loads = loadKeys === false ? [] : await load(servers, { body: REQUEST_BODY, keys: loadKeys, onBlock });
+    const loads = !withLoad ? [] : await load(servers, { body: REQUEST_BODY, keys: loadKeys, onBlock });
     return paired.map((row, at) => ({ ...row, ...loads[at] }));
   } finally {
     for (const server of servers) server.close();
@@ -115,8 +115,9 @@ const chartOf = (rows) => rows.slice(1).map(({ name, added }) => ({ name, value:
 export const newKeyScenario = {
   id: 'a',
   title: 'New key, 300 B',
-  async run({ rounds, progress }) {
-    const rows = await series([bare, noOp, reprise(), ...RIVALS], { answer: SMALL }, newKey('a'), { rounds, progress });
+  async run({ rounds, progress, withLoad }) {
+    const options = { rounds, progress, withLoad };
+    const rows = await series([bare, noOp, reprise(), ...RIVALS], { answer: SMALL }, newKey('a'), options);
     return {
       tables: [tableOf('A POST of 300 B, answered with 300 B, each with a key of its own', rows)],
       verdicts: [againstMap(rows, 0.5), aheadOfRivals(rows, 'new key')],
@@ -128,14 +129,13 @@ export const newKeyScenario = {
 export const replayScenario = {
   id: 'b',
   title: 'Replay',
-  async run({ rounds, progress }) {
+  async run({ rounds, progress, withLoad }) {
     const subjects = [bare, noOp, reprise(), ...RIVALS];
-    const options = { rounds, progress, loadKeys: KEYS };
+    const options = { rounds, progress, withLoad, loadKeys: KEYS };
     const rows = await series(subjects, { answer: SMALL }, sameKeys('b'), options);
     const slow = await series([bare, noOp, reprise()], { answer: SMALL, delayMs: 1 }, sameKeys('b-slow'), {
       rounds: Math.ceil(rounds / 3),
       progress,
-      loadKeys: false,
     });
     return {
       tables: [
@@ -157,7 +157,7 @@ export const largeScenario = {
   title: 'An answer of 10 KiB',
   async run({ rounds, progress }) {
     const subjects = [bare, noOp, reprise(), ...RIVALS.slice(0, 3)];
-    const options = { rounds, progress, loadKeys: false };
+    const options = { rounds, progress };
     const fresh = await series(subjects, { answer: LARGE }, newKey('c'), options);
     const again = await series(subjects, { answer: LARGE }, sameKeys('c'), options);
     return {
@@ -171,7 +171,7 @@ export const derivedScenario = {
   id: 'd',
   title: 'A key derived from the request',
   async run({ rounds, progress }) {
-    const options = { rounds, progress, loadKeys: false };
+    const options = { rounds, progress };
     // M is what the Map adds with a key: it cannot derive one.
     const keyed = await series([bare, noOp, handWritten], { answer: SMALL }, newKey('d'), options);
     const parsed = await series([bare, noOp, reprise()], { answer: SMALL }, derived(), options);
@@ -213,7 +213,7 @@ export const chaosScenario = {
       chaos('armed, path excluded', { failureProbability: 1, excludedPaths: ['/orders'] }),
       chaos('armed, drawn, never hit', { failureProbability: 1e-12, latencyProbability: 1e-12 }),
     ];
-    const options = { rounds, progress, loadKeys: false };
+    const options = { rounds, progress };
     const rows = await series(subjects, { answer: SMALL }, newKey('i'), options);
     const [, plain, disarmed, excluded] = rows;
     const beyondNoOp = disarmed.added.median - plain.added.median;
