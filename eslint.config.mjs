@@ -44,6 +44,7 @@ export default tseslint.config(
         fetch: 'readonly',
         clearInterval: 'readonly',
         performance: 'readonly',
+        setImmediate: 'readonly',
         setInterval: 'readonly',
         setTimeout: 'readonly',
         URL: 'readonly',

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_STORE_BUSY' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_DAMAGED' | 'ERR_REPRISE_STORE_FORMAT' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM' | 'ERR_REPRISE_STORE_READ_ONLY' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_SYSTEM' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNSYNCED' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_NO_CLIENT' | 'ERR_REPRISE_NO_LISTING' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_STORE_BUSY' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_DAMAGED' | 'ERR_REPRISE_STORE_FORMAT' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM' | 'ERR_REPRISE_STORE_READ_ONLY' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_SYSTEM' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNREACHABLE' | 'ERR_REPRISE_STORE_UNSYNCED' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -514,6 +514,79 @@ interface IdempotencyHandler {
  */
 declare function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>(options?: IdempotencyOptions<Req>): IdempotencyHandler;
 
+/**
+ * What an operator asks of a store beside the contract: `npx reprise` does. None of it is needed to answer requests,
+ * and a store of your own need not have it.
+ */
+interface StoreOperations {
+    /**
+     * Every record that a claim would find, in no particular order, read little by little: one that is made or ends
+     * meanwhile may be there or not. Free keys are left out. One that is damaged says so instead of its state.
+     */
+    list(): AsyncIterable<ListedRecord | DamagedRecord>;
+    /** Counts what is kept. */
+    stats(): Promise<StoreStats>;
+    /**
+     * Says what became of an indeterminate record, by someone who has found out: an answer to replay, that it ran but has
+     * none, or that it did not run and its key is free. Kept for `ttl` seconds from now. False where the record is not
+     * indeterminate: then nothing has changed.
+     */
+    resolve(key: string, as: Resolution, ttl: number): Promise<boolean>;
+}
+/** What becomes of an indeterminate record. Progress that was saved goes to the next claim of a free key. */
+type Resolution = KeptAnswer | 'not-replayable' | 'free';
+/** A record in a list. */
+interface ListedRecord {
+    /** Its name in the store: a digest, never the client's key. */
+    readonly key: string;
+    readonly state: KeptRecord['state'];
+    readonly fence: number;
+    /** Milliseconds left of the lease of a claim in progress, else until the record is forgotten. */
+    readonly leftMs: number;
+    /** Bytes of the answer and of saved progress. */
+    readonly bytes: number;
+}
+/** A record that no step of the contract can have made. */
+interface DamagedRecord {
+    readonly key: string;
+    readonly state: 'damaged';
+    /** What is wrong with it, as the end of a sentence that begins with the key. */
+    readonly problem: string;
+}
+/** How much a store keeps. */
+interface StoreStats {
+    readonly inProgress: number;
+    readonly completed: number;
+    readonly notReplayable: number;
+    readonly indeterminate: number;
+    /** Free keys of which the fence, and progress if there is any, is still remembered. */
+    readonly free: number;
+    readonly damaged: number;
+    /** Bytes of answers and of saved progress. */
+    readonly bytes: number;
+}
+
+/**
+ * Two stores as one, to move from the old one to the new one without losing a key.
+ *
+ * A key is claimed in both, in the old one first, and every write goes to both. So whatever the old store knows still
+ * holds: answers are replayed, claims that are in flight there are waited for, and progress is taken over. A process
+ * that still uses the old store alone sees the claims of this one, and so does one that already uses the new store
+ * alone: servers may be replaced one by one, and you may turn back at any time. After one retention (the longest `ttl`)
+ * all that is alive in the old store is in the new one too, and the old one can go.
+ *
+ * While both are in use, each request needs both, and costs both.
+ *
+ * @example
+ * ```ts
+ * const store = layered(new PostgresStore({ client: pool }), new RedisStore({ client: redis }));
+ * app.use(idempotencyMiddleware({ store }));
+ * ```
+ *
+ * @throws TypeError (`ERR_REPRISE_INVALID_ARGUMENT`) for what is no store, or a new one with only `get`, `set` and `delete`
+ */
+declare function layered(newStore: AtomicStore, oldStore: AtomicStore | IdempotencyStore): AtomicStore;
+
 /** Options of {@link FileStore}. */
 interface FileStoreOptions {
     /**
@@ -531,7 +604,7 @@ interface FileStoreOptions {
     maxBytes?: number;
     /** Completed records, and, apart from them, claims. Default 1,000,000. */
     maxEntries?: number;
-    /** Looks into an existing file while others may write to it: `inspect`, `stats`, `verify`, `backup`. Default false. */
+    /** Looks into an existing file while others may write to it: `inspect`, `list`, `stats`, `verify`, `backup`. Default false. */
     readOnly?: boolean;
 }
 /** What a {@link FileStore} keeps at the moment. */
@@ -563,7 +636,7 @@ interface FileStoreStats {
  * app.use(idempotencyMiddleware({ store }));
  * ```
  */
-declare class FileStore implements AtomicStore {
+declare class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
     #private;
     /**
      * Opens the file, the only step that waits for the disk.
@@ -582,6 +655,9 @@ declare class FileStore implements AtomicStore {
     inspect(key: string): Promise<KeptRecord | undefined>;
     forget(key: string): Promise<boolean>;
     waitFor(key: string): Promise<void>;
+    /** See {@link StoreOperations.list}. Read some hundred rows at a time, in the order of the file. */
+    list(): AsyncGenerator<ListedRecord, void, undefined>;
+    resolve(key: string, as: Resolution, ttl: number): Promise<boolean>;
     /** Counts what is kept. */
     stats(): Promise<FileStoreStats>;
     /**
@@ -667,7 +743,7 @@ type RetryConfigInit = {
  * `maxDelayMs` is below `initialDelayMs`
  */
 declare class RetryConfig {
-    /** Calls in total, the first one included: a whole number from 1 to 1 000 000. Default 3. */
+    /** Calls in total, the first one included: a whole number from 1 to 1 000 000, or Infinity. Default 3. */
     readonly maxAttempts: number;
     /** The wait before the second call, in milliseconds. 0 still yields one turn of the event loop. Default 1 000. */
     readonly initialDelayMs: number;
@@ -867,7 +943,7 @@ type ScheduleOptions = Pick<RetryOptions, keyof RetryConfigInit | 'jitter' | 'se
 declare function schedule(options?: ScheduleOptions): number[];
 /**
  * The longest that a run can take, in milliseconds: all waits, and all attempts where `attemptTimeoutMs` bounds them.
- * A `Retry-After` may make it longer, `totalTimeoutMs` shorter.
+ * A `Retry-After` may make it longer, `totalTimeoutMs` shorter. Infinity where there is no last attempt.
  *
  * @example
  * worstCaseMs({ maxAttempts: 5, initialDelayMs: 2_000, maxDelayMs: 60_000 }); // 30000
@@ -912,6 +988,8 @@ interface TaskOptions {
     readonly maxStateBytes?: number | undefined;
     /** Milliseconds between two writes of `ctx.heartbeat`. Default 5 000. */
     readonly heartbeatIntervalMs?: number | undefined;
+    /** Milliseconds that the store may take over one step; later it has failed. Default 5 000. */
+    readonly storeTimeoutMs?: number | undefined;
 }
 /** What {@link retryWithCheckpoint} takes with a store. */
 interface StoredCheckpointOptions extends RunOptions, TaskOptions {
@@ -1002,54 +1080,6 @@ interface CheckpointPassage {
      * store there is no record, and it is the number of the attempt.
      */
     readonly sequence: number;
-}
-
-/**
- * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
- *
- * @example
- * throw new NonRetryableError('the card is declined', { cause: error });
- */
-declare class NonRetryableError extends Error {
-    name: string;
-}
-/** One attempt took longer than `attemptTimeoutMs`. It is retried as any failure. */
-declare class AttemptTimeoutError extends Error implements RepriseError {
-    readonly name = "AttemptTimeoutError";
-    readonly code = "ERR_REPRISE_ATTEMPT_TIMEOUT";
-    constructor(timeoutMs: number);
-}
-/** All attempts and waits together took longer than `totalTimeoutMs`. `cause` is what failed last, if anything did. */
-declare class RetryTimeoutError extends Error implements RepriseError {
-    readonly name = "RetryTimeoutError";
-    readonly code = "ERR_REPRISE_RETRY_TIMEOUT";
-    constructor(timeoutMs: number, options: {
-        cause?: unknown;
-    });
-}
-/**
- * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an
- * earlier run has done. `cause` is what the loader threw last. Calling the task again is safe.
- */
-declare class CheckpointLoadError extends Error implements RepriseError {
-    readonly name = "CheckpointLoadError";
-    readonly code = "ERR_REPRISE_CHECKPOINT_LOAD";
-    /** The task whose checkpoint it is. */
-    readonly taskId: string;
-    constructor(taskId: string, cause: unknown);
-}
-/**
- * The task succeeded, but its result could not be saved. It is in `result`: save it by other means; calling the task
- * again would run it again. `cause` is what the saver threw last. No retry of reprise repeats a task over this error.
- */
-declare class CheckpointSaveError extends Error implements RepriseError {
-    readonly name = "CheckpointSaveError";
-    readonly code = "ERR_REPRISE_CHECKPOINT_SAVE";
-    /** The task that succeeded. */
-    readonly taskId: string;
-    /** What the task returned. Not enumerable, so that loggers do not print it. */
-    readonly result: unknown;
-    constructor(taskId: string, result: unknown, cause: unknown);
 }
 
 /** What a retried function may look at; a new one for every attempt. */
@@ -1159,10 +1189,58 @@ declare function drain(options?: {
 }): Promise<DrainReport>;
 
 /**
+ * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
+ *
+ * @example
+ * throw new NonRetryableError('the card is declined', { cause: error });
+ */
+declare class NonRetryableError extends Error {
+    name: string;
+}
+/** One attempt took longer than `attemptTimeoutMs`. It is retried as any failure. */
+declare class AttemptTimeoutError extends Error implements RepriseError {
+    readonly name = "AttemptTimeoutError";
+    readonly code = "ERR_REPRISE_ATTEMPT_TIMEOUT";
+    constructor(timeoutMs: number);
+}
+/** All attempts and waits together took longer than `totalTimeoutMs`. `cause` is what failed last, if anything did. */
+declare class RetryTimeoutError extends Error implements RepriseError {
+    readonly name = "RetryTimeoutError";
+    readonly code = "ERR_REPRISE_RETRY_TIMEOUT";
+    constructor(timeoutMs: number, options: {
+        cause?: unknown;
+    });
+}
+/**
+ * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an
+ * earlier run has done. `cause` is what the loader threw last. Calling the task again is safe.
+ */
+declare class CheckpointLoadError extends Error implements RepriseError {
+    readonly name = "CheckpointLoadError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_LOAD";
+    /** The task whose checkpoint it is. */
+    readonly taskId: string;
+    constructor(taskId: string, cause: unknown);
+}
+/**
+ * The task succeeded, but its result could not be saved. It is in `result`: save it by other means; calling the task
+ * again would run it again. `cause` is what the saver threw last. No retry of reprise repeats a task over this error.
+ */
+declare class CheckpointSaveError extends Error implements RepriseError {
+    readonly name = "CheckpointSaveError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_SAVE";
+    /** The task that succeeded. */
+    readonly taskId: string;
+    /** What the task returned. Not enumerable, so that loggers do not print it. */
+    readonly result: unknown;
+    constructor(taskId: string, result: unknown, cause: unknown);
+}
+
+/**
  * `fetch` that may be sent again. Any method but GET, HEAD, OPTIONS and TRACE gets an `Idempotency-Key`, made once
  * before the first attempt, unless the request has one: in a checkpointed task give it `ctx.derive(name)`, which is
- * the same after a crash. Retried are network errors, 408, 425, 429, 5xx, and a 409 that says when to come back
- * (`Retry-After`), as an answer still in progress does.
+ * the same after a crash. Retried are network errors, 408, 425, 429, 5xx, and a 409 or 413 that says when to
+ * come back (`Retry-After`), as one for a request still in progress does.
  *
  * What comes out is what `fetch` gives: the last response, whatever its status, or the last error; `getRetryInfo`
  * takes both. Each attempt tells its number in `X-Retry-Attempt`, what is left of `totalTimeoutMs` in
@@ -1969,7 +2047,8 @@ interface ChaosControlOptions {
 /**
  * Shows and controls a chaos over HTTP: a middleware to mount at a path of its own, before the chaos itself, in Express
  * 4 and 5 and Connect. On plain `node:http`, take the path of the mount off `req.url` first. `GET /status`,
- * `GET /metrics` (JSON, or the text format of Prometheus for those who accept it); `POST /arm`, `/disarm`, `/update`,
+ * `GET /metrics` (JSON, or the text format of Prometheus for those who accept it), `GET /journal` (JSON, or NDJSON for
+ * those who accept it); `POST /arm`, `/disarm`, `/update`,
  * `/reset`, with JSON, each answered with the new status. All else passes.
  *
  * Whoever may use it can make the server fail, so without `authorize` it serves this machine only: by the address of
@@ -1988,5 +2067,5 @@ type ChaosProblemCode = 'chaos-forbidden' | 'chaos-cross-origin' | 'chaos-method
 /** The answer to such a request. */
 type ChaosProblem = ProblemDetails<ChaosProblemCode>;
 
-export { AttemptTimeoutError, BudgetShare, ChaosJournal, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosControl, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosControlOptions, ChaosDelay, ChaosExplanation, ChaosFault, ChaosGuardOptions, ChaosGuardStatus, ChaosJournalData, ChaosJournalEntry, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosProblem, ChaosProblemCode, ChaosRecorded, ChaosReplay, ChaosReplayReport, ChaosRule, ChaosRuleStatus, ChaosState, ChaosStatus, ChaosVerdict, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+export { AttemptTimeoutError, BudgetShare, ChaosJournal, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosControl, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, layered, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosControlOptions, ChaosDelay, ChaosExplanation, ChaosFault, ChaosGuardOptions, ChaosGuardStatus, ChaosJournalData, ChaosJournalEntry, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosProblem, ChaosProblemCode, ChaosRecorded, ChaosReplay, ChaosReplayReport, ChaosRule, ChaosRuleStatus, ChaosState, ChaosStatus, ChaosVerdict, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DamagedRecord, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, ListedRecord, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, Resolution, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreOperations, StorePhase, StoreStats, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

@@ -31,6 +31,7 @@ export const {
   idempotencyMiddleware,
   initChaos,
   kernelOf,
+  layered,
   parseRetryAfter,
   registerKernel,
   requestRetryOptions,

@@ -16,6 +16,8 @@ export type {
   KeptAnswer,
   KeptRecord,
 } from './stores/contract.js';
+export type { DamagedRecord, ListedRecord, Resolution, StoreOperations, StoreStats } from './stores/operations.js';
+export { layered } from './stores/layered.js';
 export { FileStore, type FileStoreOptions, type FileStoreStats } from './stores/file/index.js';
 export { MemoryStore, type MemoryStoreOptions, type MemoryStoreStats } from './stores/memory.js';
 export type { IdempotencyStore, StoredAnswer, StoredResponse, StoredVerdict } from './stores/types.js';
@@ -53,7 +55,7 @@ export {
 export type { RetryEvent } from './retry/events.js';
 export { requestRetryOptions, retryFetch } from './retry/fetch.js';
 export { getRetryInfo, type RetryInfo, type StopReason } from './retry/info.js';
-export type { AttemptContext } from './retry/loop.js';
+export type { AttemptContext } from './retry/attempt.js';
 export {
   schedule,
   worstCaseMs,
