@@ -79,4 +79,6 @@ export type { ChaosOptions } from './chaos/options.js';
 export type { ChaosDelay } from './chaos/delay.js';
 export type { Ending } from './chaos/faults/connection.js';
 export type { ChaosFault } from './chaos/faults/fault.js';
+export type { StoreCall } from './chaos/faults/store.js';
 export type { ChaosMatch, ChaosRule } from './chaos/rules.js';
+export { chaosStore, type ChaosStoreMetrics } from './chaos/store.js';

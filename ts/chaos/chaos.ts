@@ -18,6 +18,7 @@ import type { ChaosOptions } from './options.js';
 import { pathMatcher, pathOf } from './paths.js';
 import { matcherOf, planRule } from './rules.js';
 import type { ChaosRule } from './rules.js';
+import { registerForStores } from './store.js';
 
 /** A middleware for Express 4 and 5, Connect and plain `node:http`. */
 export type ChaosMiddleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
@@ -227,6 +228,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     });
   };
 
+  let resets = 0;
   let announced = false;
   const arm = (forMs: number | undefined) => {
     life.arm(forMs);
@@ -236,7 +238,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
   };
   if (enabled && !forbidden) arm(configuration.maxDurationMs);
 
-  return {
+  const chaos: Chaos = {
     get armed() {
       return life.armed;
     },
@@ -276,6 +278,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     },
     reset() {
       engine.reset();
+      resets++;
       kills.reset();
     },
     registerKernel: kernels.register,
@@ -284,6 +287,15 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
       life.close();
     },
   };
+  registerForStores(chaos, {
+    active,
+    current() {
+      const { plan, rules } = configuration;
+      const elapsedMs = life.elapsedMs();
+      return life.armed && !life.isOverdue(elapsedMs) ? { plan, rules, elapsedMs, resets } : undefined;
+    },
+  });
+  return chaos;
 }
 
 /**

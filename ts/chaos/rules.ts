@@ -10,7 +10,7 @@ import {
   wholeNumberBetween,
 } from '../options.js';
 import type { OptionRules } from '../options.js';
-import { checkFault, planFault } from './faults/fault.js';
+import { checkFault, isStoreFault, planFault } from './faults/fault.js';
 import type { ChaosFault } from './faults/fault.js';
 import type { KernelKills } from './kernels/kills.js';
 import { pathMatcher } from './paths.js';
@@ -89,6 +89,15 @@ export function checkRules(owner: string, rules: readonly ChaosRule[], exclusive
     names.add(rule.name);
     if (rule.match) checkOptions(`${at}.match`, rule.match, MATCH);
     checkFault(`${at}.fault`, rule.fault);
+    if (isStoreFault(rule.fault) && rule.match) {
+      throw invalidOption(
+        TypeError,
+        at,
+        'match',
+        rule.match,
+        'nothing: a call of a store is no request; see fault.calls',
+      );
+    }
     if (rule.ramp) checkOptions(`${at}.ramp`, rule.ramp, { from: probability, overMs: ms });
     if (rule.window) {
       checkOptions(`${at}.window`, rule.window, { fromMs: ms, forMs: count, everyMs: count });
@@ -121,7 +130,11 @@ function checkSums(owner: string, rules: readonly ChaosRule[]): void {
 function canMeet(one: ChaosRule, other: ChaosRule): boolean {
   const overlap = <T>(a: readonly T[] | undefined, b: readonly T[] | undefined) =>
     a === undefined || b === undefined || a.some((item) => b.includes(item));
-  return overlap(one.attempts, other.attempts) && overlap(one.match?.methods, other.match?.methods);
+  if (!overlap(one.attempts, other.attempts)) return false;
+  if (isStoreFault(one.fault) || isStoreFault(other.fault)) {
+    return isStoreFault(one.fault) && isStoreFault(other.fault) && overlap(one.fault.calls, other.fault.calls);
+  }
+  return overlap(one.match?.methods, other.match?.methods);
 }
 
 /** What the engine is told of a rule. */
@@ -147,6 +160,7 @@ export function matcherOf(
     const onPath = match?.paths && pathMatcher(match.paths);
     const { methods, where } = match ?? {};
     return (req: IncomingMessage, path: string, kernels: Pick<KernelKills, 'hasCandidate'>) =>
+      !isStoreFault(fault) &&
       (fault.kind !== 'kernel-kill' || kernels.hasCandidate(fault.group)) &&
       (methods?.includes(req.method ?? '') ?? true) &&
       (onPath?.(path) ?? true) &&
