@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_CHAOS_STORE' | 'ERR_REPRISE_STORE_BUSY' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_DAMAGED' | 'ERR_REPRISE_STORE_FORMAT' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM' | 'ERR_REPRISE_STORE_READ_ONLY' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_SYSTEM' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNSYNCED' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -76,6 +76,11 @@ interface ClaimRequest {
     readonly leaseMs: number;
     /** Seconds that what becomes of it is kept, if its owner is never heard of again. */
     readonly ttl: number;
+    /**
+     * Milliseconds, from the claim on, for which the store may prolong the lease by itself while the owner's process
+     * lives and runs: until the owner tries to end the claim. A store that cannot leaves that to `renew`.
+     */
+    readonly holdMs?: number;
     /** Whether an indeterminate record counts as free. Default false. */
     readonly overIndeterminate?: boolean;
 }
@@ -503,6 +508,95 @@ interface IdempotencyHandler {
  * ```
  */
 declare function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>(options?: IdempotencyOptions<Req>): IdempotencyHandler;
+
+/** Options of {@link FileStore}. */
+interface FileStoreOptions {
+    /**
+     * The file, made if it is missing; its folder must exist. Beside it come `-wal` and `-shm`, and a folder `.locks`, all
+     * readable for the user of the process only. Every process that names this file shares its records.
+     */
+    path: string;
+    /**
+     * What is certain once a promise has resolved. `'os'`: it survives the death of every process; a power cut may take
+     * the last moments, never the file. `'fsync'`: it survives a power cut too, for one sync of the disk per group of
+     * writes. Default `'os'`.
+     */
+    durability?: 'os' | 'fsync';
+    /** Bytes of completed records, each counted with 512 of its own. Default 1 GiB. */
+    maxBytes?: number;
+    /** Completed records, and, apart from them, claims. Default 1,000,000. */
+    maxEntries?: number;
+    /** Looks into an existing file while others may write to it: `inspect`, `stats`, `verify`, `backup`. Default false. */
+    readOnly?: boolean;
+}
+/** What a {@link FileStore} keeps at the moment. */
+interface FileStoreStats {
+    /** Claims in progress and indeterminate records; these are never evicted. */
+    held: number;
+    /** Completed, not replayable and released records. */
+    settled: number;
+    /** Bytes of the settled ones, with their overhead. */
+    bytes: number;
+    /** Settled records that were dropped to make room, since the file was made. */
+    evicted: number;
+    /** Bytes of the file, with the space that will be used again. */
+    fileBytes: number;
+    /** Bytes of its journal, `-wal`. */
+    journalBytes: number;
+}
+/**
+ * Keeps records in a file, for all processes of one host that name it: cluster, PM2, worker threads, a cron script. It
+ * survives restarts and `kill -9`. A key whose owner was killed is free at once; the leases of one that lives are
+ * renewed by a thread of their own, also while its event loop is blocked.
+ *
+ * When it is full it drops the completed record that would expire first; a claim in progress is never dropped, and where
+ * claims fill it, new ones are refused.
+ *
+ * @example
+ * ```ts
+ * const store = new FileStore({ path: '/var/lib/shop/idempotency.db' });
+ * app.use(idempotencyMiddleware({ store }));
+ * ```
+ */
+declare class FileStore implements AtomicStore {
+    #private;
+    /**
+     * Opens the file, the only step that waits for the disk.
+     *
+     * @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where this process has the file open with other
+     * options; Error with `ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM`, `ERR_REPRISE_STORE_FORMAT`,
+     * `ERR_REPRISE_STORE_DAMAGED`, `ERR_REPRISE_STORE_SYSTEM` or `ERR_REPRISE_STORE_BUSY`
+     */
+    constructor(options: FileStoreOptions);
+    claim(request: ClaimRequest): Promise<ClaimOutcome>;
+    complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean>;
+    renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
+    release(claim: ClaimRef, ttl: number): Promise<boolean>;
+    mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
+    save(claim: ClaimRef, progress: Uint8Array): Promise<boolean>;
+    inspect(key: string): Promise<KeptRecord | undefined>;
+    forget(key: string): Promise<boolean>;
+    waitFor(key: string): Promise<void>;
+    /** Counts what is kept. */
+    stats(): Promise<FileStoreStats>;
+    /**
+     * Reads the whole file and says what is wrong with it, a line for each fault; none is good. Takes seconds for a file
+     * of gigabytes, and holds nobody up.
+     */
+    verify(): Promise<string[]>;
+    /**
+     * Writes a copy as of now to a file that does not exist yet, which a `FileStore` can open. Holds nobody up. Claims in
+     * progress are free in the copy.
+     */
+    backup(to: string): Promise<void>;
+    /** Gives the space of what was deleted back to the disk. Requests of all processes wait meanwhile: not at noon. */
+    compact(): Promise<void>;
+    /**
+     * Lets go of the file, once what was asked before is written. Claims that this process still holds keep their leases;
+     * nobody renews them. Later use rejects with `ERR_REPRISE_STORE_CLOSED`.
+     */
+    close(): Promise<void>;
+}
 
 /** What a task whose record is in a store gets as its last argument; a new one for every attempt. */
 declare class TaskContext<State = unknown> {
@@ -1316,6 +1410,11 @@ type ChaosDelay =
 /** How a connection ends: with a FIN, as if the server had closed it, or with a RST, as if it had died. */
 type Ending = 'hangup' | 'reset';
 
+/** The calls of a store that can be made to fail or be slow: all but `close`. */
+declare const STORE_CALLS: readonly ["get", "set", "delete", "claim", "complete", "renew", "release", "mark", "save", "inspect", "forget", "waitFor", "transaction"];
+/** One of them. */
+type StoreCall = (typeof STORE_CALLS)[number];
+
 /** Where a body is cut: behind so many of its bytes, or behind a share of them, from 0 to below 1. */
 type Cut = {
     readonly bytes: number;
@@ -1418,6 +1517,22 @@ type ChaosFault =
  | {
     readonly kind: 'sse-stall';
     readonly event?: number | undefined;
+}
+/**
+ * A call of a {@link chaosStore} rejects. `calls`: which, default all. `'after'`: it was made, and only its answer is
+ * lost. Default `'before'`: it was not made.
+ */
+ | {
+    readonly kind: 'store-error';
+    readonly calls?: readonly StoreCall[] | undefined;
+    readonly when?: 'before' | 'after' | undefined;
+}
+/** A call of a {@link chaosStore} is held before it is made (default), or its answer is, `'after'`. */
+ | {
+    readonly kind: 'store-latency';
+    readonly delay: ChaosDelay;
+    readonly calls?: readonly StoreCall[] | undefined;
+    readonly when?: 'before' | 'after' | undefined;
 }
 /** Kills one registered kernel, of this group if one is given; the request goes on. */
  | {
@@ -1665,5 +1780,34 @@ type KernelOfOptions = Pick<Kernel, 'id' | 'group'> & KernelMode;
  */
 declare function kernelOf(kernel: Worker | ChildProcess, options: KernelOfOptions): Kernel;
 
-export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, ChaosState, ChaosStatus, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+/** What has happened to the calls of one store. They are no requests: `metrics()` of the chaos does not count them. */
+interface ChaosStoreMetrics {
+    /** Calls that were decided about: none while chaos is off. */
+    readonly totalCalls: number;
+    /** Calls that were made to fail. */
+    readonly failuresInjected: number;
+    /** Calls that were held. */
+    readonly latenciesInjected: number;
+}
+/**
+ * The same store, whose calls fail or are slow as the rules `store-error` and `store-latency` of an instance of chaos
+ * say. A decision depends on the seed, the rule, the call, the key of the record, and how often that call was made for
+ * that key. Requests and stores do not disturb each other: what is decided about one changes nothing about the other.
+ *
+ * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`
+ * @example
+ * const chaos = createChaos({
+ *   rules: [{ name: 'lost write', fault: { kind: 'store-error', calls: ['complete'], when: 'after' }, probability: 0.1 }],
+ * });
+ * app.use(idempotencyMiddleware({ store: chaosStore(new MemoryStore(), chaos) }));
+ */
+declare function chaosStore(store: AtomicStore, chaos: Chaos): AtomicStore & {
+    chaosMetrics(): ChaosStoreMetrics;
+};
+/** The same for a store that knows only `get`, `set` and `delete`. */
+declare function chaosStore(store: IdempotencyStore, chaos: Chaos): IdempotencyStore & {
+    chaosMetrics(): ChaosStoreMetrics;
+};
+
+export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, chaosStore, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, ChaosState, ChaosStatus, ChaosStoreMetrics, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreCall, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

@@ -62,6 +62,11 @@ interface ClaimRequest {
     readonly leaseMs: number;
     /** Seconds that what becomes of it is kept, if its owner is never heard of again. */
     readonly ttl: number;
+    /**
+     * Milliseconds, from the claim on, for which the store may prolong the lease by itself while the owner's process
+     * lives and runs: until the owner tries to end the claim. A store that cannot leaves that to `renew`.
+     */
+    readonly holdMs?: number;
     /** Whether an indeterminate record counts as free. Default false. */
     readonly overIndeterminate?: boolean;
 }

@@ -82,6 +82,41 @@ export declare class ChaosKernelKills {
   atCheckpoint(taskId: string, point: string, sequence: number): number | null
 }
 
+/** A store in a file, as JavaScript holds it; empty once it is closed. */
+export declare class NativeFileStore {
+  /**
+   * Makes the claimant the owner of the key, or says why not. With `holdMs` the lease is renewed by the store for so
+   * long, until the claim is ended.
+   */
+  claim(request: NativeClaimRequest, holdMs?: number | undefined | null): Promise<NativeClaimOutcome | NativeFailure>
+  /** Ends a claim with an answer; false if the claim was lost. */
+  complete(claim: NativeClaimRef, head: string, body: Buffer, retentionMs: number): Promise<boolean | NativeFailure>
+  /** Ends a claim without one; false if the claim was lost. */
+  end(claim: NativeClaimRef, how: 'release' | 'not-replayable' | 'indeterminate', retentionMs: number): Promise<boolean | NativeFailure>
+  /** Prolongs a claim's lease; false if the claim was lost. */
+  renew(claim: NativeClaimRef, leaseMs: number): Promise<boolean | NativeFailure>
+  /** Marks the commit point; false if the claim was lost. */
+  commitPoint(claim: NativeClaimRef): Promise<boolean | NativeFailure>
+  /** Saves progress for the next claim; false if the claim was lost. */
+  save(claim: NativeClaimRef, progress: Buffer): Promise<boolean | NativeFailure>
+  /** Resolves when the claim of that key has ended, or when its lease as it is now has run out. */
+  waitFor(key: string): Promise<boolean | NativeFailure>
+  /** What is kept for a key, or null. */
+  inspect(key: string): Promise<NativeInspection | null | NativeFailure>
+  /** Frees a key; whether there was a record. */
+  forget(key: string): Promise<boolean | NativeFailure>
+  /** Counts what is kept. */
+  stats(): Promise<NativeFileStats | NativeFailure>
+  /** What is wrong with the file. */
+  verify(): Promise<string[] | NativeFailure>
+  /** Writes a copy to a file that does not exist. */
+  backup(to: string): Promise<boolean | NativeFailure>
+  /** Gives unused space back to the disk. */
+  compact(): Promise<boolean | NativeFailure>
+  /** Lets go of the file, once what was asked before is done. */
+  close(): Promise<boolean | NativeFailure>
+}
+
 /** The memory store, as JavaScript holds it. */
 export declare class NativeMemoryStore {
   /**
@@ -345,6 +380,42 @@ export interface NativeClaimRequest {
   overIndeterminate: boolean
 }
 
+/** What went wrong: a code, which `ts/stores/file` has an error for, and what is to be said of it. */
+export interface NativeFailure {
+  /** Which error. */
+  failure: 'BUSY' | 'CLOSED' | 'DAMAGED' | 'NETWORK' | 'FORMAT' | 'OPTIONS' | 'READ_ONLY' | 'UNSYNCED' | 'SYSTEM'
+  /** The sentence. */
+  message: string
+}
+
+/** How a file is opened. */
+export interface NativeFileOptions {
+  /** Whether writes survive a power cut. */
+  fsync: boolean
+  /** Whether the file is only looked into. */
+  readOnly: boolean
+  /** Bytes of settled records. */
+  maxBytes: number
+  /** Settled records, and, apart from them, held ones. */
+  maxEntries: number
+}
+
+/** What a file holds at the moment. */
+export interface NativeFileStats {
+  /** Claims in progress and indeterminate records. */
+  held: number
+  /** Completed, not replayable and released records. */
+  settled: number
+  /** Bytes of the settled ones. */
+  bytes: number
+  /** Settled records dropped to make room. */
+  evicted: number
+  /** Bytes of the file. */
+  fileBytes: number
+  /** Bytes of its journal. */
+  journalBytes: number
+}
+
 /** What is kept for a key. */
 export interface NativeInspection {
   /** `in-progress`, `completed`, `not-replayable` or `indeterminate`. */
@@ -370,6 +441,9 @@ export interface NativeStoreStats {
   /** Settled records dropped to make room. */
   evicted: number
 }
+
+/** Opens a file, or joins those who have it open in this process. */
+export declare function openFileStore(path: string, options: NativeFileOptions): NativeFileStore | NativeFailure
 
 /** What a `Retry-After` header asks for, in milliseconds from `nowMs`; null for what is none. */
 export declare function parseRetryAfter(value: string, nowMs: number): number | null

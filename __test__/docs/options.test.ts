@@ -1,7 +1,14 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { createChaos, idempotencyMiddleware, MemoryStore, RetryConfig } from '../../ts/index.js';
+import {
+  createChaos,
+  FileStore,
+  idempotencyMiddleware,
+  MemoryStore,
+  RetryConfig,
+  type FileStoreOptions,
+} from '../../ts/index.js';
 import { projectWith } from '../examples/programs.js';
 import { node, root, succeed } from '../package/harness.js';
 import { codeBlocks, section, tableRows } from './markdown.js';
@@ -25,6 +32,7 @@ describe('the options that are documented are those that there are', () => {
     ['README.md', '### `RetryConfig`', (options: object) => new RetryConfig(options)],
     ['docs/retry.md', '## The delay', (options: object) => new RetryConfig(options)],
     ['docs/idempotency.md', '## Stores', (options: object) => new MemoryStore(options)],
+    ['docs/stores.md', '## A file', (options: object) => new FileStore(options as FileStoreOptions)],
   ])('%s, %s', (file, heading, make) => {
     const documented = tableRows(section(file, heading)).map(([name]) => name);
     expect(documented.sort()).toEqual(known(make));

@@ -129,22 +129,7 @@ impl NativeMemoryStore {
     /// What is kept for a key, or null.
     #[napi(catch_unwind)]
     pub fn inspect(&self, key: String) -> Option<NativeInspection> {
-        let found = self.store.inspect(&digest(&key))?;
-        let (state, fence, left, answer) = match found {
-            Inspection::InProgress { fence, lease_left } => ("in-progress", fence, lease_left, None),
-            Inspection::Completed { fence, answer, expires_in } => {
-                ("completed", fence, expires_in, Some(answer))
-            }
-            Inspection::NotReplayable { fence, expires_in } => ("not-replayable", fence, expires_in, None),
-            Inspection::Indeterminate { fence, expires_in } => ("indeterminate", fence, expires_in, None),
-        };
-        Some(NativeInspection {
-            state,
-            fence: number(fence),
-            left_ms: left.as_secs_f64() * 1000.0,
-            head: answer.as_ref().map(|answer| answer.head().iter().copied().map(char::from).collect()),
-            body: answer.as_ref().map(|answer| answer.body().to_vec().into()),
-        })
+        self.store.inspect(&digest(&key)).map(inspection)
     }
 
     /// Frees a key; whether there was a record.
@@ -169,6 +154,22 @@ impl NativeMemoryStore {
     #[napi(catch_unwind)]
     pub fn advance_clock(&self, by_ms: f64) {
         self.store.clock().advance(millis(by_ms));
+    }
+}
+
+pub(super) fn inspection(found: Inspection) -> NativeInspection {
+    let (state, fence, left, answer) = match found {
+        Inspection::InProgress { fence, lease_left } => ("in-progress", fence, lease_left, None),
+        Inspection::Completed { fence, answer, expires_in } => ("completed", fence, expires_in, Some(answer)),
+        Inspection::NotReplayable { fence, expires_in } => ("not-replayable", fence, expires_in, None),
+        Inspection::Indeterminate { fence, expires_in } => ("indeterminate", fence, expires_in, None),
+    };
+    NativeInspection {
+        state,
+        fence: number(fence),
+        left_ms: left.as_secs_f64() * 1000.0,
+        head: answer.as_ref().map(|answer| answer.head().iter().copied().map(char::from).collect()),
+        body: answer.as_ref().map(|answer| answer.body().to_vec().into()),
     }
 }
 

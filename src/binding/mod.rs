@@ -6,6 +6,7 @@
 mod chaos;
 mod chaos_kernels;
 mod checkpoint;
+mod file_store;
 mod idempotency;
 mod retry;
 mod store_contract;

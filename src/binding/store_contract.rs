@@ -64,53 +64,7 @@ impl NativeMemoryStore {
     /// Makes the claimant the owner of the key, or says why not.
     #[napi(catch_unwind)]
     pub fn claim(&self, request: NativeClaimRequest) -> NativeClaimOutcome {
-        let key = digest(&request.key);
-        let claim = Claim {
-            request: Identified {
-                key,
-                fingerprint: digest(&request.fingerprint),
-                identity: digest(&request.identity),
-                // Known to whoever made the key; not part of the contract.
-                name: key,
-            },
-            owner: owner(&request.owner),
-            lease: millis(request.lease_ms),
-            retention: millis(request.retention_ms),
-            over_indeterminate: request.over_indeterminate,
-        };
-        let mut answer = NativeClaimOutcome {
-            outcome: "claimed",
-            fence: None,
-            progress: None,
-            head: None,
-            body: None,
-            lease_left_ms: None,
-            differs: None,
-        };
-        match self.store.claim(&claim) {
-            Outcome::Claimed { fence, progress } => {
-                answer.fence = Some(number(fence));
-                answer.progress = progress.map(|progress| progress.to_vec().into());
-            }
-            Outcome::Completed(kept) => {
-                answer.outcome = "completed";
-                answer.head = Some(kept.head().iter().copied().map(char::from).collect());
-                answer.body = Some(kept.body().to_vec().into());
-            }
-            Outcome::InProgress { lease_left } => {
-                answer.outcome = "in-progress";
-                answer.lease_left_ms = Some(lease_left.as_secs_f64() * 1000.0);
-            }
-            Outcome::Mismatch(differs) => {
-                answer.outcome = "mismatch";
-                answer.differs =
-                    Some(if differs == Differs::Fingerprint { "fingerprint" } else { "identity" });
-            }
-            Outcome::NotReplayable => answer.outcome = "not-replayable",
-            Outcome::Indeterminate => answer.outcome = "indeterminate",
-            Outcome::Full => answer.outcome = "full",
-        }
-        answer
+        self.store.claim(&request.into()).into()
     }
 
     /// Ends a claim with an answer; false if the claim was lost.
@@ -133,12 +87,7 @@ impl NativeMemoryStore {
         #[napi(ts_arg_type = "'release' | 'not-replayable' | 'indeterminate'")] how: String,
         retention_ms: f64,
     ) -> bool {
-        let settlement = match how.as_str() {
-            "not-replayable" => Settlement::NotReplayable,
-            "indeterminate" => Settlement::Indeterminate,
-            _ => Settlement::Release,
-        };
-        self.settle(&claim, settlement, retention_ms)
+        self.settle(&claim, settlement(&how), retention_ms)
     }
 
     /// Prolongs a claim's lease; false if the claim was lost.
@@ -180,7 +129,72 @@ impl NativeMemoryStore {
     }
 }
 
-fn owner(text: &str) -> Owner {
+impl From<NativeClaimRequest> for Claim {
+    fn from(request: NativeClaimRequest) -> Self {
+        let key = digest(&request.key);
+        Self {
+            request: Identified {
+                key,
+                fingerprint: digest(&request.fingerprint),
+                identity: digest(&request.identity),
+                // Known to whoever made the key; not part of the contract.
+                name: key,
+            },
+            owner: owner(&request.owner),
+            lease: millis(request.lease_ms),
+            retention: millis(request.retention_ms),
+            over_indeterminate: request.over_indeterminate,
+        }
+    }
+}
+
+impl From<Outcome> for NativeClaimOutcome {
+    fn from(outcome: Outcome) -> Self {
+        let mut answer = Self {
+            outcome: "claimed",
+            fence: None,
+            progress: None,
+            head: None,
+            body: None,
+            lease_left_ms: None,
+            differs: None,
+        };
+        match outcome {
+            Outcome::Claimed { fence, progress } => {
+                answer.fence = Some(number(fence));
+                answer.progress = progress.map(|progress| progress.to_vec().into());
+            }
+            Outcome::Completed(kept) => {
+                answer.outcome = "completed";
+                answer.head = Some(kept.head().iter().copied().map(char::from).collect());
+                answer.body = Some(kept.body().to_vec().into());
+            }
+            Outcome::InProgress { lease_left } => {
+                answer.outcome = "in-progress";
+                answer.lease_left_ms = Some(lease_left.as_secs_f64() * 1000.0);
+            }
+            Outcome::Mismatch(differs) => {
+                answer.outcome = "mismatch";
+                answer.differs =
+                    Some(if differs == Differs::Fingerprint { "fingerprint" } else { "identity" });
+            }
+            Outcome::NotReplayable => answer.outcome = "not-replayable",
+            Outcome::Indeterminate => answer.outcome = "indeterminate",
+            Outcome::Full => answer.outcome = "full",
+        }
+        answer
+    }
+}
+
+pub(super) fn settlement(how: &str) -> Settlement {
+    match how {
+        "not-replayable" => Settlement::NotReplayable,
+        "indeterminate" => Settlement::Indeterminate,
+        _ => Settlement::Release,
+    }
+}
+
+pub(super) fn owner(text: &str) -> Owner {
     let digest = DigestBuilder::new("owner").field(text.as_bytes()).finish();
     let mut half = [0; 16];
     half.copy_from_slice(&digest.0[..16]);

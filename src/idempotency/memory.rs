@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use super::digest::{BuildDigestHasher, Digest};
 use super::record::{Answer, Claim, Differs, Inspection, Outcome, Owner, Progress, Settlement, Written};
 use super::request::Identified;
+use super::waiting::Waiting;
 use crate::clock::{Clock, Millis};
 
 /// Bytes that a record costs beside its answer: digests, expiry and its place in the tables, rounded up.
@@ -100,21 +101,6 @@ enum End {
     NotReplayable,
     /// Nothing, but for the fence, since the next claim's must be higher, and the progress that was saved.
     Free(Option<Progress>),
-}
-
-/// A place in the queue of those who wait for a key.
-#[derive(Debug)]
-pub struct Waiting {
-    settled: tokio::sync::futures::OwnedNotified,
-    lease_left: Duration,
-}
-
-impl Waiting {
-    /// Ends when the key's claim is settled, or when its lease, as it was when the waiting began, has run out.
-    pub async fn done(self) {
-        // Either way the caller claims again and learns what happened.
-        let _ = tokio::time::timeout(self.lease_left, self.settled).await;
-    }
 }
 
 struct Retention;
@@ -298,10 +284,7 @@ impl MemoryStore {
         let lease_left = lease_until.checked_sub(now).filter(|left| *left > 0)?;
         let waiters = held.waiters.get_or_insert_default();
         // Made under the lock: whoever settles the claim from here on wakes it.
-        Some(Waiting {
-            settled: Arc::clone(waiters).notified_owned(),
-            lease_left: Duration::from_millis(lease_left),
-        })
+        Some(Waiting::new(waiters, Duration::from_millis(lease_left)))
     }
 
     /// What is kept for a key.

@@ -5,11 +5,13 @@
 
 pub mod canonical;
 mod digest;
+pub mod file;
 mod key;
 mod memory;
 mod record;
 mod registry;
 mod request;
+mod waiting;
 
 pub use digest::{Digest, DigestBuilder};
 pub use key::{InvalidKey, parse_key};
@@ -17,3 +19,4 @@ pub use memory::{Limits, MemoryStore, Stats};
 pub use record::{Answer, Claim, Differs, Inspection, Outcome, Owner, Progress, Settlement, Written};
 pub use registry::{OptionsDiffer, Registry};
 pub use request::{Body, Identified, Request, identify, name};
+pub use waiting::Waiting;

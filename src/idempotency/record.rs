@@ -102,6 +102,11 @@ impl Answer {
         &self.bytes[self.head_length..]
     }
 
+    /// The head, and the body behind it.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Bytes of head and body.
     #[must_use]
     pub fn size(&self) -> usize {

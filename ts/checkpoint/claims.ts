@@ -22,6 +22,9 @@ export interface TaskSettings extends RunSettings {
 
 type Call = (context: TaskContext) => unknown;
 
+/** A task holds its claim for as long as it runs. */
+const HOLD_MS = Number.MAX_SAFE_INTEGER;
+
 /** Nobody asks for a task but the program itself. */
 const NOBODY = '0'.repeat(64);
 
@@ -125,7 +128,8 @@ async function claim(settings: TaskSettings, { taskId, key, fingerprint }: Names
   const owner = randomUUID();
   let found;
   try {
-    found = await runWithRetry(quick, () => store.claim({ key, fingerprint, identity: NOBODY, owner, leaseMs, ttl }));
+    const request = { key, fingerprint, identity: NOBODY, owner, leaseMs, holdMs: HOLD_MS, ttl };
+    found = await runWithRetry(quick, () => store.claim(request));
   } catch (cause) {
     throw new CheckpointLoadError(taskId, cause);
   }

@@ -35,10 +35,10 @@ export class ContractDesk implements Desk {
   async begin(facts: RequestFacts, overIndeterminate: boolean): Promise<Begun> {
     const identified = this.#identify(facts);
     if (typeof identified === 'string') return { outcome: 'invalid-key', reason: identified };
-    const { leaseMs } = this.#settings;
+    const { leaseMs, maxHoldMs: holdMs } = this.#settings;
     const ttl = facts[2] === undefined ? this.#settings.derivedTtl : this.#settings.ttl;
     const owner = `${this.#process}/${++this.#claims}`;
-    const found = await this.#store.claim({ ...identified, owner, leaseMs, ttl, overIndeterminate });
+    const found = await this.#store.claim({ ...identified, owner, leaseMs, holdMs, ttl, overIndeterminate });
     if (found.outcome === 'completed') {
       const { head, body } = found.answer;
       const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);

@@ -50,6 +50,7 @@ export interface Desk {
 export interface DeskSettings {
   readonly maxKeyLength: number;
   readonly leaseMs: number;
+  readonly maxHoldMs: number;
   /** Seconds, as everywhere in the specification. */
   readonly ttl: number;
   readonly derivedTtl: number;

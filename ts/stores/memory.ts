@@ -4,6 +4,7 @@ import { withCode } from '../errors.js';
 import { native } from '../native.js';
 import { checkOptions, wholeNumberBetween, type OptionRules } from '../options.js';
 import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from './contract.js';
+import { keptRecordOf, outcomeOf } from './native-outcome.js';
 
 /** What a {@link MemoryStore} may keep. */
 export interface MemoryStoreOptions {
@@ -77,19 +78,7 @@ export class MemoryStore implements AtomicStore {
   claim(request: ClaimRequest): Promise<ClaimOutcome> {
     return this.#answer((store) => {
       const { ttl, overIndeterminate = false, ...names } = request;
-      const found = store.claim({ ...names, overIndeterminate, retentionMs: ttl * 1000 });
-      switch (found.outcome) {
-        case 'claimed':
-          return { outcome: 'claimed', fence: found.fence ?? 0, ...(found.progress && { progress: found.progress }) };
-        case 'completed':
-          return { outcome: 'completed', answer: { head: found.head ?? '', body: found.body ?? Buffer.alloc(0) } };
-        case 'in-progress':
-          return { outcome: 'in-progress', leaseLeftMs: found.leaseLeftMs ?? 0 };
-        case 'mismatch':
-          return { outcome: 'mismatch', differs: found.differs as 'fingerprint' | 'identity' };
-        default:
-          return { outcome: found.outcome as 'not-replayable' | 'indeterminate' | 'full' };
-      }
+      return outcomeOf(store.claim({ ...names, overIndeterminate, retentionMs: ttl * 1000 }));
     });
   }
 
@@ -116,15 +105,7 @@ export class MemoryStore implements AtomicStore {
   }
 
   inspect(key: string): Promise<KeptRecord | undefined> {
-    return this.#answer((store) => {
-      const found = store.inspect(key);
-      if (found === null) return undefined;
-      const { fence, leftMs, head, body } = found;
-      const state = found.state as KeptRecord['state'];
-      if (state === 'in-progress') return { state, fence, leaseLeftMs: leftMs };
-      if (state !== 'completed') return { state, fence, expiresInMs: leftMs };
-      return { state, fence, expiresInMs: leftMs, answer: { head: head ?? '', body: body ?? Buffer.alloc(0) } };
-    });
+    return this.#answer((store) => keptRecordOf(store.inspect(key)));
   }
 
   forget(key: string): Promise<boolean> {

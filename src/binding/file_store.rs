@@ -1,0 +1,267 @@
+//! Binding of [`crate::idempotency::file`]. Every call is answered by a promise, so that no disk holds JavaScript up.
+#![expect(clippy::needless_pass_by_value, reason = "napi hands over owned values")]
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use napi::bindgen_prelude::{BufferSlice, Latin1String, PromiseRaw, Result};
+use napi::{Either, Env};
+use napi_derive::napi;
+use parking_lot::Mutex;
+
+use super::idempotency::{NativeInspection, digest, inspection, millis, number, whole};
+use super::store_contract::{NativeClaimOutcome, NativeClaimRef, NativeClaimRequest, owner};
+use crate::idempotency::file::{
+    Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError, FileStores, Pending,
+};
+use crate::idempotency::{Answer, Limits, Settlement, Written};
+
+static FILES: LazyLock<FileStores> = LazyLock::new(FileStores::default);
+
+/// A store in a file, as JavaScript holds it; empty once it is closed.
+#[napi(js_name = "NativeFileStore")]
+pub struct NativeFileStore(Mutex<Option<FileStore>>);
+
+/// What went wrong: a code, which `ts/stores/file` has an error for, and what is to be said of it.
+#[napi(object, object_from_js = false)]
+pub struct NativeFailure {
+    /// Which error.
+    #[napi(
+        ts_type = "'BUSY' | 'CLOSED' | 'DAMAGED' | 'NETWORK' | 'FORMAT' | 'OPTIONS' | 'READ_ONLY' | 'UNSYNCED' | 'SYSTEM'"
+    )]
+    pub failure: &'static str,
+    /// The sentence.
+    pub message: String,
+}
+
+/// How a file is opened.
+#[napi(object, object_to_js = false)]
+pub struct NativeFileOptions {
+    /// Whether writes survive a power cut.
+    pub fsync: bool,
+    /// Whether the file is only looked into.
+    pub read_only: bool,
+    /// Bytes of settled records.
+    pub max_bytes: f64,
+    /// Settled records, and, apart from them, held ones.
+    pub max_entries: f64,
+}
+
+/// What a file holds at the moment.
+#[napi(object, object_from_js = false)]
+pub struct NativeFileStats {
+    /// Claims in progress and indeterminate records.
+    pub held: f64,
+    /// Completed, not replayable and released records.
+    pub settled: f64,
+    /// Bytes of the settled ones.
+    pub bytes: f64,
+    /// Settled records dropped to make room.
+    pub evicted: f64,
+    /// Bytes of the file.
+    pub file_bytes: f64,
+    /// Bytes of its journal.
+    pub journal_bytes: f64,
+}
+
+/// Opens a file, or joins those who have it open in this process.
+#[napi(catch_unwind)]
+pub fn open_file_store(path: String, options: NativeFileOptions) -> Either<NativeFileStore, NativeFailure> {
+    let options = FileOptions {
+        durability: if options.fsync { Durability::Fsync } else { Durability::Os },
+        access: if options.read_only { Access::ReadOnly } else { Access::ReadWrite },
+        limits: Limits { max_bytes: whole(options.max_bytes), max_entries: whole(options.max_entries) },
+    };
+    match FILES.open(Path::new(&path), options) {
+        Ok(store) => Either::A(NativeFileStore(Mutex::new(Some(store)))),
+        Err(error) => Either::B(failure(&error)),
+    }
+}
+
+type Promise<'env, T> = Result<PromiseRaw<'env, Either<T, NativeFailure>>>;
+
+#[napi]
+impl NativeFileStore {
+    /// Makes the claimant the owner of the key, or says why not. With `holdMs` the lease is renewed by the store for so
+    /// long, until the claim is ended.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeClaimOutcome | NativeFailure>")]
+    pub fn claim<'env>(
+        &self,
+        env: &'env Env,
+        request: NativeClaimRequest,
+        hold_ms: Option<f64>,
+    ) -> Promise<'env, NativeClaimOutcome> {
+        let claim = request.into();
+        self.ask(env, |store| store.claim(&claim, hold_ms.map(millis)), NativeClaimOutcome::from)
+    }
+
+    /// Ends a claim with an answer; false if the claim was lost.
+    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
+    pub fn complete<'env>(
+        &self,
+        env: &'env Env,
+        claim: NativeClaimRef,
+        head: Latin1String,
+        body: BufferSlice<'_>,
+        retention_ms: f64,
+    ) -> Promise<'env, bool> {
+        let settlement = Settlement::Complete(Answer::new(&head, &body));
+        self.ask(env, |store| store.settle(name(&claim), settlement, millis(retention_ms)), is_done)
+    }
+
+    /// Ends a claim without one; false if the claim was lost.
+    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
+    pub fn end<'env>(
+        &self,
+        env: &'env Env,
+        claim: NativeClaimRef,
+        #[napi(ts_arg_type = "'release' | 'not-replayable' | 'indeterminate'")] how: String,
+        retention_ms: f64,
+    ) -> Promise<'env, bool> {
+        let settlement = super::store_contract::settlement(&how);
+        self.ask(env, |store| store.settle(name(&claim), settlement, millis(retention_ms)), is_done)
+    }
+
+    /// Prolongs a claim's lease; false if the claim was lost.
+    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
+    pub fn renew<'env>(&self, env: &'env Env, claim: NativeClaimRef, lease_ms: f64) -> Promise<'env, bool> {
+        self.ask(env, |store| store.renew(name(&claim), millis(lease_ms)), is_done)
+    }
+
+    /// Marks the commit point; false if the claim was lost.
+    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
+    pub fn commit_point<'env>(&self, env: &'env Env, claim: NativeClaimRef) -> Promise<'env, bool> {
+        self.ask(env, |store| store.commit_point(name(&claim)), is_done)
+    }
+
+    /// Saves progress for the next claim; false if the claim was lost.
+    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
+    pub fn save<'env>(
+        &self,
+        env: &'env Env,
+        claim: NativeClaimRef,
+        progress: BufferSlice<'_>,
+    ) -> Promise<'env, bool> {
+        let progress = progress.as_ref().into();
+        self.ask(env, |store| store.save(name(&claim), progress), is_done)
+    }
+
+    /// Resolves when the claim of that key has ended, or when its lease as it is now has run out.
+    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
+    pub fn wait_for<'env>(&self, env: &'env Env, key: String) -> Promise<'env, bool> {
+        let waiting = self.with(|store| store.wait(digest(&key)));
+        spawn(env, async move {
+            let waiting = waiting?.await?;
+            let waits = waiting.is_some();
+            if let Some(waiting) = waiting {
+                waiting.done().await;
+            }
+            Ok(waits)
+        })
+    }
+
+    /// What is kept for a key, or null.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeInspection | null | NativeFailure>")]
+    pub fn inspect<'env>(&self, env: &'env Env, key: String) -> Promise<'env, Option<NativeInspection>> {
+        self.ask(env, |store| store.inspect(digest(&key)), |found| found.map(inspection))
+    }
+
+    /// Frees a key; whether there was a record.
+    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
+    pub fn forget<'env>(&self, env: &'env Env, key: String) -> Promise<'env, bool> {
+        self.ask(env, |store| store.forget(digest(&key)), |known| known)
+    }
+
+    /// Counts what is kept.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeFileStats | NativeFailure>")]
+    pub fn stats<'env>(&self, env: &'env Env) -> Promise<'env, NativeFileStats> {
+        self.ask(env, FileStore::stats, |stats| NativeFileStats {
+            held: number(stats.held),
+            settled: number(stats.settled),
+            bytes: number(stats.bytes),
+            evicted: number(stats.evicted),
+            file_bytes: number(stats.file_bytes),
+            journal_bytes: number(stats.journal_bytes),
+        })
+    }
+
+    /// What is wrong with the file.
+    #[napi(catch_unwind, ts_return_type = "Promise<string[] | NativeFailure>")]
+    pub fn verify<'env>(&self, env: &'env Env) -> Promise<'env, Vec<String>> {
+        self.ask(env, FileStore::verify, |faults| faults)
+    }
+
+    /// Writes a copy to a file that does not exist.
+    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
+    pub fn backup<'env>(&self, env: &'env Env, to: String) -> Promise<'env, bool> {
+        self.ask(env, |store| store.backup(Path::new(&to)), |()| true)
+    }
+
+    /// Gives unused space back to the disk.
+    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
+    pub fn compact<'env>(&self, env: &'env Env) -> Promise<'env, bool> {
+        self.ask(env, FileStore::compact, |()| true)
+    }
+
+    /// Lets go of the file, once what was asked before is done.
+    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
+    pub fn close<'env>(&self, env: &'env Env) -> Promise<'env, bool> {
+        let store = self.0.lock().take();
+        spawn(env, async move {
+            if let Some(store) = store {
+                store.close().await;
+            }
+            Ok(true)
+        })
+    }
+
+    fn ask<'env, T: Send + 'static, R: napi::bindgen_prelude::ToNapiValue + Send + 'static>(
+        &self,
+        env: &'env Env,
+        step: impl FnOnce(&FileStore) -> Pending<T>,
+        convert: impl FnOnce(T) -> R + Send + 'static,
+    ) -> Promise<'env, R> {
+        let pending = self.with(step);
+        spawn(env, async move { Ok(convert(pending?.await?)) })
+    }
+
+    fn with<T>(&self, step: impl FnOnce(&FileStore) -> T) -> std::result::Result<T, FileStoreError> {
+        self.0.lock().as_ref().map(step).ok_or(FileStoreError::Closed)
+    }
+}
+
+fn spawn<T: napi::bindgen_prelude::ToNapiValue + Send + 'static>(
+    env: &Env,
+    answer: impl Future<Output = std::result::Result<T, FileStoreError>> + Send + 'static,
+) -> Promise<'_, T> {
+    env.spawn_future(async move {
+        Ok(match answer.await {
+            Ok(value) => Either::A(value),
+            Err(error) => Either::B(failure(&error)),
+        })
+    })
+}
+
+fn name(claim: &NativeClaimRef) -> ClaimName {
+    ClaimName { key: digest(&claim.key), owner: owner(&claim.owner), fence: whole(claim.fence) }
+}
+
+fn is_done(written: Written) -> bool {
+    written == Written::Done
+}
+
+fn failure(error: &FileStoreError) -> NativeFailure {
+    let failure = match error {
+        FileStoreError::Busy(_) => "BUSY",
+        FileStoreError::Closed => "CLOSED",
+        FileStoreError::Damaged { .. } => "DAMAGED",
+        FileStoreError::NetworkFileSystem { .. } => "NETWORK",
+        FileStoreError::Foreign { .. } => "FORMAT",
+        FileStoreError::OptionsDiffer(_) => "OPTIONS",
+        FileStoreError::ReadOnly => "READ_ONLY",
+        FileStoreError::Unsynced { .. } => "UNSYNCED",
+        FileStoreError::System { .. } => "SYSTEM",
+    };
+    NativeFailure { failure, message: error.to_string() }
+}

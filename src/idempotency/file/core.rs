@@ -1,0 +1,152 @@
+//! What the threads of an open store share.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::bell::Bell;
+use super::error::FileStoreError;
+use super::holds::{Holds, Session};
+use super::journal::{self, Pages};
+use super::keeper;
+use super::ledger::Ended;
+use super::owners::Process;
+use super::place::Place;
+use super::queue::Queue;
+use super::waiters::Waiters;
+use super::writer::Writer;
+use super::{Access, FileOptions};
+
+/// How long the opening of a file may take. A journal that a crash has left behind is read meanwhile.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An open store of this process.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub place: Place,
+    pub options: FileOptions,
+    /// Who this process is at the store; none where it only reads.
+    pub process: Option<Process>,
+    pub queue: Queue,
+    pub holds: Holds,
+    pub waiters: Waiters,
+    pub pages: Arc<Pages>,
+    bell: Option<Arc<Bell>>,
+    /// The thread that works on the journal, which has a connection of its own.
+    journal: Mutex<Option<JoinHandle<()>>>,
+    sessions: AtomicU64,
+    is_over: watch::Sender<bool>,
+}
+
+impl Core {
+    /// Opens the store on its threads.
+    pub fn open(place: &Place, options: FileOptions) -> Result<Arc<Self>, FileStoreError> {
+        let (tell, opened) = mpsc::sync_channel(1);
+        let at = place.clone();
+        let start = move || match Self::start(at, options) {
+            Ok((core, writer)) => {
+                if tell.send(Ok(Arc::clone(&core))).is_ok() {
+                    writer.run(&core);
+                }
+                core.is_over.send_replace(true);
+            }
+            Err(error) => {
+                // Who opens it may have lost patience.
+                let _ = tell.send(Err(error));
+            }
+        };
+        spawn("reprise-file", place, start)?;
+        let core = opened.recv_timeout(PATIENCE).map_err(|_| FileStoreError::Busy(place.file.clone()))??;
+        core.spawn_helpers().inspect_err(|_| core.close())?;
+        Ok(core)
+    }
+
+    /// A store that only reads needs none.
+    fn spawn_helpers(self: &Arc<Self>) -> Result<(), FileStoreError> {
+        let Some(bell) = self.bell.clone() else { return Ok(()) };
+        let (keeper, journal) = (Arc::clone(self), Arc::clone(self));
+        spawn("reprise-keeper", &self.place, move || keeper::run(&keeper, &bell))?;
+        let journal = spawn("reprise-journal", &self.place, move || journal::run(&journal))?;
+        *self.journal.lock() = Some(journal);
+        Ok(())
+    }
+
+    fn start(place: Place, options: FileOptions) -> Result<(Arc<Self>, Writer), FileStoreError> {
+        let mut writer = Writer::open(&place, options.access)?;
+        let pages = Arc::<Pages>::default();
+        writer
+            .count_pages(Arc::clone(&pages))
+            .map_err(|error| FileStoreError::sqlite(&place.file, &error))?;
+        let bell = match options.access {
+            Access::ReadWrite => Some(Arc::new(Bell::new(&place)?)),
+            Access::ReadOnly => None,
+        };
+        let core = Arc::new(Self {
+            process: writer.process(),
+            place,
+            options,
+            queue: Queue::default(),
+            holds: Holds::default(),
+            waiters: Waiters::default(),
+            pages,
+            bell,
+            journal: Mutex::default(),
+            sessions: AtomicU64::new(0),
+            is_over: watch::Sender::new(false),
+        });
+        Ok((core, writer))
+    }
+
+    pub fn new_session(&self) -> Session {
+        Session(self.sessions.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The process that claims; one that only reads claims nothing.
+    pub fn process_id(&self) -> Process {
+        self.process.unwrap_or(Process(0))
+    }
+
+    /// Tells those who wait for them that claims have ended.
+    pub fn tell_of(&self, ended: &[Ended]) {
+        for claim in ended {
+            self.waiters.wake(&claim.key);
+        }
+        if let Some(bell) = self.bell.as_ref().filter(|_| ended.iter().any(|claim| claim.waited)) {
+            bell.ring();
+        }
+    }
+
+    /// Ends the threads, once what is queued is done.
+    pub fn close(&self) {
+        self.queue.close();
+        self.pages.close();
+        // Who waits learns by its next step that the store is closed.
+        self.waiters.wake_those_of(|_| true);
+    }
+
+    /// Blocks until no other thread works on the file.
+    pub fn be_alone(&self) {
+        let journal = self.journal.lock().take();
+        // That it panicked, if it did, has been said where panics are said.
+        let _ = journal.map(JoinHandle::join);
+    }
+
+    /// Ends when the file is closed.
+    pub fn over(&self) -> watch::Receiver<bool> {
+        self.is_over.subscribe()
+    }
+}
+
+fn spawn(
+    name: &str,
+    place: &Place,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, FileStoreError> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
+    spawned.map_err(|error| FileStoreError::system(&place.file, &error))
+}

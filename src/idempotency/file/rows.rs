@@ -1,0 +1,366 @@
+//! The rows of the database, and the statements that read and write them.
+#![forbid(unsafe_code)]
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Result, Row as SqlRow, params};
+
+use super::owners::Process;
+use super::time::Ms;
+use crate::idempotency::{Answer, Digest, Identified, Owner, Progress};
+
+/// How many keys whose digests begin alike may be kept at once. Of two that meet by chance there is one in some
+/// billions of years; of five that somebody made to meet, the fifth is refused.
+const NEIGHBOURS: i64 = 4;
+
+/// Bits of an ending's number that count those which expire in the same millisecond.
+const COUNTER_BITS: u32 = 20;
+
+/// A row of `records`.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub id: i64,
+    pub request: Identified,
+    pub state: State,
+    pub fence: u64,
+    pub owner: Owner,
+    pub process: Process,
+    /// When a claim's lease ends, by the uptime; behind it the record is what `standing` says.
+    pub lease_until: Ms,
+    /// Whether the owner has passed its commit point.
+    pub committed: bool,
+    /// Whether someone in another process waits for its end.
+    pub waited: bool,
+    pub has_progress: bool,
+    pub retention: Ms,
+    /// By the date.
+    pub expires_at: Ms,
+    pub ending: Option<i64>,
+    /// What it counts for, once it is settled.
+    pub bytes: i64,
+}
+
+/// What a row says; what it means now depends on the time, and on whether its owner lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Free,
+    Claimed,
+    Completed,
+    NotReplayable,
+    Indeterminate,
+}
+
+/// What there is for a key.
+pub(super) enum Found {
+    Row(Box<Row>),
+    /// Nothing, and the number that its row would have.
+    Vacancy(i64),
+    /// Nothing, and no number is left.
+    NoVacancy,
+}
+
+/// Sums over all rows, kept so that nobody has to count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub held: i64,
+    pub settled: i64,
+    pub bytes: i64,
+    pub evicted: i64,
+}
+
+/// The tables, within a transaction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows<'a>(pub &'a Connection);
+
+impl Rows<'_> {
+    pub fn find(self, key: &Digest) -> Result<Found> {
+        let first = first_number(key);
+        let mut statement =
+            self.0.prepare_cached("SELECT * FROM records WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+        let mut rows = statement.query([first, first + NEIGHBOURS - 1])?;
+        let mut vacancy = first;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, Digest>("key")? == *key {
+                return Ok(Found::Row(Box::new(Row::read(row)?)));
+            }
+            if row.get::<_, i64>("id")? == vacancy {
+                vacancy += 1;
+            }
+        }
+        Ok(if vacancy < first + NEIGHBOURS { Found::Vacancy(vacancy) } else { Found::NoVacancy })
+    }
+
+    pub fn get(self, id: i64) -> Result<Option<Row>> {
+        self.0.prepare_cached("SELECT * FROM records WHERE id = ?1")?.query_row([id], Row::read).optional()
+    }
+
+    pub fn put(self, row: &Row) -> Result<()> {
+        self.0
+            .prepare_cached(
+                "INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                 ON CONFLICT (id) DO UPDATE SET fingerprint = ?3, identity = ?4, state = ?5, fence = ?6, owner = ?7,
+                 process = ?8, lease_until = ?9, committed = ?10, waited = ?11, has_progress = ?12, retention = ?13,
+                 expires_at = ?14, ending = ?15, bytes = ?16",
+            )?
+            .execute(params![
+                row.id,
+                row.request.key,
+                row.request.fingerprint,
+                row.request.identity,
+                row.state,
+                row.fence.cast_signed(),
+                row.owner,
+                row.process.0,
+                row.lease_until,
+                row.committed,
+                row.waited,
+                row.has_progress,
+                row.retention,
+                row.expires_at,
+                row.ending,
+                row.bytes,
+            ])?;
+        Ok(())
+    }
+
+    /// Deletes a row with all that hangs on it.
+    pub fn delete(self, row: &Row) -> Result<()> {
+        if let Some(ending) = row.ending {
+            self.delete_ending(ending)?;
+        }
+        if row.has_progress {
+            self.delete_progress(row.id)?;
+        }
+        self.0.prepare_cached("DELETE FROM records WHERE id = ?1")?.execute([row.id])?;
+        Ok(())
+    }
+
+    /// Writes an ending; its number.
+    pub fn add_ending(self, row: &Row, answer: Option<&Answer>) -> Result<i64> {
+        let first = first_ending(row.expires_at);
+        let (head, content) =
+            answer.map_or((0, [].as_slice()), |answer| (answer.head().len(), answer.bytes()));
+        self.0
+            .prepare_cached(
+                "INSERT INTO endings SELECT coalesce(max(id) + 1, ?1), ?3, ?4, ?5 FROM endings
+                 WHERE id BETWEEN ?1 AND ?2 RETURNING id",
+            )?
+            .query_row(
+                params![
+                    first,
+                    first_ending(row.expires_at.saturating_add(1)) - 1,
+                    row.id,
+                    i64::try_from(head).unwrap_or(i64::MAX),
+                    content,
+                ],
+                |row| row.get(0),
+            )
+    }
+
+    pub fn answer(self, ending: i64) -> Result<Answer> {
+        self.0.prepare_cached("SELECT head_length, content FROM endings WHERE id = ?1")?.query_row(
+            [ending],
+            |row| {
+                let head: u32 = row.get(0)?;
+                let content = row.get_ref(1)?.as_blob()?;
+                let (head, body) = content
+                    .split_at_checked(head as usize)
+                    .ok_or_else(|| FromSqlError::Other("the head is longer than the whole".into()))?;
+                Ok(Answer::new(head, body))
+            },
+        )
+    }
+
+    pub fn delete_ending(self, ending: i64) -> Result<()> {
+        self.0.prepare_cached("DELETE FROM endings WHERE id = ?1")?.execute([ending])?;
+        Ok(())
+    }
+
+    pub fn progress(self, record: i64) -> Result<Option<Progress>> {
+        self.0
+            .prepare_cached("SELECT content FROM progress WHERE record = ?1")?
+            .query_row([record], |row| Ok(Progress::from(row.get_ref(0)?.as_blob()?)))
+            .optional()
+    }
+
+    pub fn put_progress(self, record: i64, progress: &[u8]) -> Result<()> {
+        self.0.prepare_cached("REPLACE INTO progress VALUES (?1, ?2)")?.execute(params![record, progress])?;
+        Ok(())
+    }
+
+    pub fn delete_progress(self, record: i64) -> Result<()> {
+        self.0.prepare_cached("DELETE FROM progress WHERE record = ?1")?.execute([record])?;
+        Ok(())
+    }
+
+    /// Records whose retention is over by that date, the longest over first.
+    pub fn expired(self, date: Ms, most: i64) -> Result<Vec<Row>> {
+        self.list(
+            "SELECT r.* FROM endings e JOIN records r ON r.id = e.record WHERE e.id < ?1 ORDER BY e.id LIMIT ?2",
+            [first_ending(date.saturating_add(1)), most],
+        )
+    }
+
+    /// The settled record that expires first. An indeterminate one counts as held.
+    pub fn first_to_go(self) -> Result<Option<Row>> {
+        self.0
+            .prepare_cached(
+                "SELECT r.* FROM endings e JOIN records r ON r.id = e.record WHERE r.state <> 4 ORDER BY e.id LIMIT 1",
+            )?
+            .query_row([], Row::read)
+            .optional()
+    }
+
+    /// The processes that have claimed something.
+    pub fn claimants(self) -> Result<Vec<Process>> {
+        let mut statement =
+            self.0.prepare_cached("SELECT min(process) FROM records WHERE state = 1 AND process > ?1")?;
+        let mut found = Vec::new();
+        let mut last = -1;
+        while let Some(next) = statement.query_row([last], |row| row.get::<_, Option<i64>>(0))? {
+            found.push(Process(next));
+            last = next;
+        }
+        Ok(found)
+    }
+
+    /// Claims of a process whose leases ended before then.
+    pub fn lapsed(self, process: Process, uptime: Ms, most: i64) -> Result<Vec<Row>> {
+        self.list(
+            "SELECT * FROM records WHERE state = 1 AND process = ?1 AND lease_until < ?2 LIMIT ?3",
+            [process.0, uptime, most],
+        )
+    }
+
+    /// Whether a process holds a claim whose lease goes on after then.
+    pub fn has_claims(self, process: Process, uptime: Ms) -> Result<bool> {
+        self.0
+            .prepare_cached(
+                "SELECT 1 FROM records WHERE state = 1 AND process = ?1 AND lease_until > ?2 LIMIT 1",
+            )?
+            .exists([process.0, uptime])
+    }
+
+    pub fn totals(self) -> Result<Totals> {
+        self.0.prepare_cached("SELECT held, settled, bytes, evicted FROM totals")?.query_row([], |row| {
+            Ok(Totals { held: row.get(0)?, settled: row.get(1)?, bytes: row.get(2)?, evicted: row.get(3)? })
+        })
+    }
+
+    pub fn put_totals(self, totals: Totals) -> Result<()> {
+        self.0
+            .prepare_cached("UPDATE totals SET held = ?1, settled = ?2, bytes = ?3, evicted = ?4")?
+            .execute([totals.held, totals.settled, totals.bytes, totals.evicted])?;
+        Ok(())
+    }
+
+    fn list<const N: usize>(self, sql: &str, values: [i64; N]) -> Result<Vec<Row>> {
+        self.0.prepare_cached(sql)?.query_map(rusqlite::params_from_iter(values), Row::read)?.collect()
+    }
+}
+
+impl Row {
+    /// The row of a key that has none.
+    pub fn new(id: i64, request: Identified) -> Self {
+        Self {
+            id,
+            request,
+            state: State::Free,
+            fence: 0,
+            owner: Owner(0),
+            process: Process(0),
+            lease_until: 0,
+            committed: false,
+            waited: false,
+            has_progress: false,
+            retention: 0,
+            expires_at: 0,
+            ending: None,
+            bytes: 0,
+        }
+    }
+
+    fn read(row: &SqlRow<'_>) -> Result<Self> {
+        let key = row.get("key")?;
+        Ok(Self {
+            id: row.get("id")?,
+            // The name is known to whoever made the key; a file does not keep it.
+            request: Identified {
+                key,
+                fingerprint: row.get("fingerprint")?,
+                identity: row.get("identity")?,
+                name: key,
+            },
+            state: row.get("state")?,
+            fence: row.get::<_, i64>("fence")?.cast_unsigned(),
+            owner: row.get("owner")?,
+            process: Process(row.get("process")?),
+            lease_until: row.get("lease_until")?,
+            committed: row.get("committed")?,
+            waited: row.get("waited")?,
+            has_progress: row.get("has_progress")?,
+            retention: row.get("retention")?,
+            expires_at: row.get("expires_at")?,
+            ending: row.get("ending")?,
+            bytes: row.get("bytes")?,
+        })
+    }
+}
+
+/// Where the numbers begin that a key's row may have. Far enough from the largest number for all of them.
+fn first_number(key: &Digest) -> i64 {
+    (key.bucket() >> 2).cast_signed()
+}
+
+/// Where the numbers begin of endings that expire at that date. Those that expire after the year 2248 expire then.
+fn first_ending(date: Ms) -> i64 {
+    date.clamp(0, i64::MAX >> (COUNTER_BITS + 1)) << COUNTER_BITS
+}
+
+impl ToSql for Digest {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(&self.0)))
+    }
+}
+
+impl FromSql for Digest {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(Self(<[u8; 32]>::column_result(value)?))
+    }
+}
+
+impl ToSql for Owner {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(Value::Blob(self.0.to_le_bytes().to_vec())))
+    }
+}
+
+impl FromSql for Owner {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(Self(u128::from_le_bytes(<[u8; 16]>::column_result(value)?)))
+    }
+}
+
+impl ToSql for State {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(match self {
+            Self::Free => 0,
+            Self::Claimed => 1,
+            Self::Completed => 2,
+            Self::NotReplayable => 3,
+            Self::Indeterminate => 4,
+        }))
+    }
+}
+
+impl FromSql for State {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Free),
+            1 => Ok(Self::Claimed),
+            2 => Ok(Self::Completed),
+            3 => Ok(Self::NotReplayable),
+            4 => Ok(Self::Indeterminate),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The database: its tables, its settings, and how to tell it from another one.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::error::FileStoreError;
+use super::place::Place;
+
+/// `rprs`, where a database says which program it belongs to.
+const APPLICATION: i32 = 0x7270_7273;
+
+/// The format of the tables. Processes that share a file must agree on it.
+const FORMAT: i32 = 1;
+
+/// How long `SQLite` asks again for a lock that a program outside of the queue holds.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The journal is cut to this size when it begins anew.
+const JOURNAL_BYTES: u32 = 8 << 20;
+
+/// - `records`: one small row per key, found by 62 bits of the key's digest; `id` is one of the few numbers that begin
+///   there. `state` is 0 free, 1 claimed, 2 completed, 3 not replayable, 4 indeterminate.
+/// - `endings`: what became of a claim, with the answer if there is one. Its `id` is the time when it expires, in
+///   milliseconds since 1970, times 2^20, plus a counter: so it is written in order, and swept in order.
+/// - `progress`: what owners have saved, which most never do.
+/// - `claims` finds what is in progress, by process.
+const TABLES: &str = "
+CREATE TABLE records (
+  id INTEGER PRIMARY KEY,
+  key BLOB NOT NULL,
+  fingerprint BLOB NOT NULL,
+  identity BLOB NOT NULL,
+  state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 4),
+  fence INTEGER NOT NULL,
+  owner BLOB NOT NULL,
+  process INTEGER NOT NULL,
+  lease_until INTEGER NOT NULL,
+  committed INTEGER NOT NULL,
+  waited INTEGER NOT NULL,
+  has_progress INTEGER NOT NULL,
+  retention INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  ending INTEGER,
+  bytes INTEGER NOT NULL
+) STRICT;
+CREATE INDEX claims ON records (process, lease_until) WHERE state = 1;
+CREATE TABLE endings (
+  id INTEGER PRIMARY KEY,
+  record INTEGER NOT NULL,
+  head_length INTEGER NOT NULL,
+  content BLOB NOT NULL
+) STRICT;
+CREATE TABLE progress (record INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT;
+CREATE TABLE totals (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  held INTEGER NOT NULL,
+  settled INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  evicted INTEGER NOT NULL
+) STRICT;
+INSERT INTO totals VALUES (1, 0, 0, 0, 0);
+";
+
+/// Opens the file to write, and makes the tables in an empty one. The caller has the turn.
+pub(super) fn open(place: &Place) -> Result<Connection, FileStoreError> {
+    let fail = |error| FileStoreError::sqlite(&place.file, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(&place.file, flags).map_err(fail)?;
+    settle(&connection).map_err(fail)?;
+    let is_new = contents(&connection, place)? == Contents::None;
+    // Not before it is known whose file it is.
+    let write = |connection: &mut Connection| {
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", "normal")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
+        if is_new {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch(TABLES)?;
+            transaction.pragma_update(None, "application_id", APPLICATION)?;
+            transaction.pragma_update(None, "user_version", FORMAT)?;
+            transaction.commit()?;
+        }
+        Ok(())
+    };
+    write(&mut connection).map_err(fail)?;
+    Ok(connection)
+}
+
+/// Opens the file to read, while others may write.
+pub(super) fn open_to_read(place: &Place) -> Result<Connection, FileStoreError> {
+    let fail = |error| FileStoreError::sqlite(&place.file, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&place.file, flags).map_err(fail)?;
+    settle(&connection).map_err(fail)?;
+    match contents(&connection, place)? {
+        Contents::Ours => Ok(connection),
+        Contents::None => Err(foreign(place, "nothing".to_owned())),
+    }
+}
+
+fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Contents {
+    None,
+    Ours,
+}
+
+fn contents(connection: &Connection, place: &Place) -> Result<Contents, FileStoreError> {
+    let number = |sql: &str| -> Result<i32, FileStoreError> {
+        connection
+            .query_row(sql, [], |row| row.get(0))
+            .map_err(|error| FileStoreError::sqlite(&place.file, &error))
+    };
+    let application = number("PRAGMA application_id")?;
+    let format = number("PRAGMA user_version")?;
+    match (application, format) {
+        (APPLICATION, FORMAT) => Ok(Contents::Ours),
+        (APPLICATION, _) => Err(foreign(place, format!("records in format {format}"))),
+        (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Contents::None),
+        _ => Err(foreign(place, "the database of another program".to_owned())),
+    }
+}
+
+fn foreign(place: &Place, found: String) -> FileStoreError {
+    FileStoreError::Foreign { path: place.file.clone(), found, known: FORMAT }
+}

@@ -1,0 +1,1 @@
+export { FileStore, type FileStoreOptions, type FileStoreStats } from './store.js';

@@ -1,0 +1,184 @@
+import type { NativeFailure, NativeFileStore } from '../../../native/binding.js';
+import { native } from '../../native.js';
+import {
+  aBoolean,
+  checkOption,
+  checkOptions,
+  invalidOption,
+  oneOf,
+  wholeNumberBetween,
+  type OptionRule,
+  type OptionRules,
+} from '../../options.js';
+import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from '../contract.js';
+import { keptRecordOf, outcomeOf } from '../native-outcome.js';
+import { errorOf, isFailure } from './failure.js';
+
+/** Options of {@link FileStore}. */
+export interface FileStoreOptions {
+  /**
+   * The file, made if it is missing; its folder must exist. Beside it come `-wal` and `-shm`, and a folder `.locks`, all
+   * readable for the user of the process only. Every process that names this file shares its records.
+   */
+  path: string;
+  /**
+   * What is certain once a promise has resolved. `'os'`: it survives the death of every process; a power cut may take
+   * the last moments, never the file. `'fsync'`: it survives a power cut too, for one sync of the disk per group of
+   * writes. Default `'os'`.
+   */
+  durability?: 'os' | 'fsync';
+  /** Bytes of completed records, each counted with 512 of its own. Default 1 GiB. */
+  maxBytes?: number;
+  /** Completed records, and, apart from them, claims. Default 1,000,000. */
+  maxEntries?: number;
+  /** Looks into an existing file while others may write to it: `inspect`, `stats`, `verify`, `backup`. Default false. */
+  readOnly?: boolean;
+}
+
+/** What a {@link FileStore} keeps at the moment. */
+export interface FileStoreStats {
+  /** Claims in progress and indeterminate records; these are never evicted. */
+  held: number;
+  /** Completed, not replayable and released records. */
+  settled: number;
+  /** Bytes of the settled ones, with their overhead. */
+  bytes: number;
+  /** Settled records that were dropped to make room, since the file was made. */
+  evicted: number;
+  /** Bytes of the file, with the space that will be used again. */
+  fileBytes: number;
+  /** Bytes of its journal, `-wal`. */
+  journalBytes: number;
+}
+
+const PATH: OptionRule = {
+  allowed: 'the path of a file',
+  type: (value) => typeof value === 'string',
+  range: (value: string) => value !== '' && !value.includes('\0'),
+};
+
+const RULES: OptionRules<FileStoreOptions> = {
+  path: PATH,
+  durability: oneOf('os', 'fsync'),
+  maxBytes: wholeNumberBetween(1024, Number.MAX_SAFE_INTEGER, 'bytes'),
+  maxEntries: wholeNumberBetween(1, Number.MAX_SAFE_INTEGER),
+  readOnly: aBoolean,
+};
+
+/**
+ * Keeps records in a file, for all processes of one host that name it: cluster, PM2, worker threads, a cron script. It
+ * survives restarts and `kill -9`. A key whose owner was killed is free at once; the leases of one that lives are
+ * renewed by a thread of their own, also while its event loop is blocked.
+ *
+ * When it is full it drops the completed record that would expire first; a claim in progress is never dropped, and where
+ * claims fill it, new ones are refused.
+ *
+ * @example
+ * ```ts
+ * const store = new FileStore({ path: '/var/lib/shop/idempotency.db' });
+ * app.use(idempotencyMiddleware({ store }));
+ * ```
+ */
+export class FileStore implements AtomicStore {
+  readonly #native: NativeFileStore;
+
+  /**
+   * Opens the file, the only step that waits for the disk.
+   *
+   * @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where this process has the file open with other
+   * options; Error with `ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM`, `ERR_REPRISE_STORE_FORMAT`,
+   * `ERR_REPRISE_STORE_DAMAGED`, `ERR_REPRISE_STORE_SYSTEM` or `ERR_REPRISE_STORE_BUSY`
+   */
+  constructor(options: FileStoreOptions) {
+    checkOptions('FileStore', options, RULES);
+    const { path, durability = 'os', readOnly = false } = options;
+    const { maxBytes = 1024 * 1024 * 1024, maxEntries = 1_000_000 } = options;
+    if ((path as unknown) === undefined) throw invalidOption(TypeError, 'FileStore', 'path', path, PATH.allowed);
+    const opened = native.openFileStore(path, { fsync: durability === 'fsync', readOnly, maxBytes, maxEntries });
+    if (isFailure(opened)) throw errorOf(opened);
+    this.#native = opened;
+  }
+
+  async claim(request: ClaimRequest): Promise<ClaimOutcome> {
+    const { ttl, overIndeterminate = false, holdMs, ...names } = request;
+    const asked = { ...names, overIndeterminate, retentionMs: ttl * 1000 };
+    return outcomeOf(await answered(this.#native.claim(asked, holdMs)));
+  }
+
+  complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean> {
+    return answered(this.#native.complete(claim, head, asBuffer(body), ttl * 1000));
+  }
+
+  renew(claim: ClaimRef, leaseMs: number): Promise<boolean> {
+    return answered(this.#native.renew(claim, leaseMs));
+  }
+
+  release(claim: ClaimRef, ttl: number): Promise<boolean> {
+    return answered(this.#native.end(claim, 'release', ttl * 1000));
+  }
+
+  mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
+    return answered(mark === 'committed' ? this.#native.commitPoint(claim) : this.#native.end(claim, mark, ttl * 1000));
+  }
+
+  save(claim: ClaimRef, progress: Uint8Array): Promise<boolean> {
+    return answered(this.#native.save(claim, asBuffer(progress)));
+  }
+
+  async inspect(key: string): Promise<KeptRecord | undefined> {
+    return keptRecordOf(await answered(this.#native.inspect(key)));
+  }
+
+  forget(key: string): Promise<boolean> {
+    return answered(this.#native.forget(key));
+  }
+
+  async waitFor(key: string): Promise<void> {
+    await answered(this.#native.waitFor(key));
+  }
+
+  /** Counts what is kept. */
+  stats(): Promise<FileStoreStats> {
+    return answered(this.#native.stats());
+  }
+
+  /**
+   * Reads the whole file and says what is wrong with it, a line for each fault; none is good. Takes seconds for a file
+   * of gigabytes, and holds nobody up.
+   */
+  verify(): Promise<string[]> {
+    return answered(this.#native.verify());
+  }
+
+  /**
+   * Writes a copy as of now to a file that does not exist yet, which a `FileStore` can open. Holds nobody up. Claims in
+   * progress are free in the copy.
+   */
+  async backup(to: string): Promise<void> {
+    checkOption('FileStore.backup', 'to', to, PATH);
+    await answered(this.#native.backup(to));
+  }
+
+  /** Gives the space of what was deleted back to the disk. Requests of all processes wait meanwhile: not at noon. */
+  async compact(): Promise<void> {
+    await answered(this.#native.compact());
+  }
+
+  /**
+   * Lets go of the file, once what was asked before is written. Claims that this process still holds keep their leases;
+   * nobody renews them. Later use rejects with `ERR_REPRISE_STORE_CLOSED`.
+   */
+  async close(): Promise<void> {
+    await answered(this.#native.close());
+  }
+}
+
+async function answered<T>(answer: Promise<T | NativeFailure>): Promise<T> {
+  const found = await answer;
+  if (isFailure(found)) throw errorOf(found);
+  return found;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

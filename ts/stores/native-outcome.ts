@@ -1,0 +1,28 @@
+import type { NativeClaimOutcome, NativeInspection } from '../../native/binding.js';
+import type { ClaimOutcome, KeptRecord } from './contract.js';
+
+/** What a native store answers to a claim, as the contract says it. */
+export function outcomeOf(found: NativeClaimOutcome): ClaimOutcome {
+  switch (found.outcome) {
+    case 'claimed':
+      return { outcome: 'claimed', fence: found.fence ?? 0, ...(found.progress && { progress: found.progress }) };
+    case 'completed':
+      return { outcome: 'completed', answer: { head: found.head ?? '', body: found.body ?? Buffer.alloc(0) } };
+    case 'in-progress':
+      return { outcome: 'in-progress', leaseLeftMs: found.leaseLeftMs ?? 0 };
+    case 'mismatch':
+      return { outcome: 'mismatch', differs: found.differs as 'fingerprint' | 'identity' };
+    default:
+      return { outcome: found.outcome as 'not-replayable' | 'indeterminate' | 'full' };
+  }
+}
+
+/** What a native store keeps for a key, as the contract says it. */
+export function keptRecordOf(found: NativeInspection | null): KeptRecord | undefined {
+  if (found === null) return undefined;
+  const { fence, leftMs, head, body } = found;
+  const state = found.state as KeptRecord['state'];
+  if (state === 'in-progress') return { state, fence, leaseLeftMs: leftMs };
+  if (state !== 'completed') return { state, fence, expiresInMs: leftMs };
+  return { state, fence, expiresInMs: leftMs, answer: { head: head ?? '', body: body ?? Buffer.alloc(0) } };
+}
