@@ -44,6 +44,7 @@ export default tseslint.config(
         fetch: 'readonly',
         clearInterval: 'readonly',
         clearTimeout: 'readonly',
+        performance: 'readonly',
         setInterval: 'readonly',
         setTimeout: 'readonly',
         TextDecoder: 'readonly',

@@ -257,6 +257,8 @@ interface IdempotencyContext {
     /**
      * A key for a request of your own to another service, the same for every run of this key:
      * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
+     *
+     * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`, where the name is no string
      */
     derive(name: string): string;
 }
@@ -332,10 +334,8 @@ interface IdempotencyStore {
     delete(key: string): unknown;
 }
 
-/** Why a request was refused. Stable, for programs. */
-type ProblemCode = 'invalid-key' | 'missing-key' | 'key-reused' | 'in-progress' | 'not-replayable' | 'indeterminate' | 'store-unavailable';
 /** The answer to a refused request: problem details by RFC 9457. */
-interface Problem {
+interface ProblemDetails<Code extends string> {
     /** A URI that names the kind of problem: `urn:reprise:problem:` and the code. */
     readonly type: string;
     readonly title: string;
@@ -343,10 +343,15 @@ interface Problem {
     readonly detail: string;
     /** Names this occurrence, for logs. */
     readonly instance: string;
-    readonly code: ProblemCode;
+    readonly code: Code;
     /** Seconds for the `Retry-After` header, where waiting helps. */
     readonly retryAfter?: number;
 }
+
+/** Why a request was refused. Stable, for programs. */
+type ProblemCode = 'invalid-key' | 'missing-key' | 'key-reused' | 'in-progress' | 'not-replayable' | 'indeterminate' | 'store-unavailable';
+/** The answer to a refused request: problem details by RFC 9457. */
+type Problem = ProblemDetails<ProblemCode>;
 
 /** The part of a pino logger that is used here. `console` will not do: its arguments come in another order. */
 interface Logger {
@@ -425,8 +430,8 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     logger?: Logger;
     /** Warnings not to be given; see docs/errors. */
     silence?: readonly WarningCode[];
-    /** Answers a refused request in your own way. */
-    onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
+    /** Answers a refused request in your own way. What it throws, or rejects with, goes to `next`. */
+    onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => unknown;
 }
 
 /** Counts since a middleware was made, and what it has at the moment. */
@@ -1809,5 +1814,35 @@ declare function chaosStore(store: IdempotencyStore, chaos: Chaos): IdempotencyS
     chaosMetrics(): ChaosStoreMetrics;
 };
 
-export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosMiddleware, chaosStore, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosRule, ChaosState, ChaosStatus, ChaosStoreMetrics, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreCall, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+/** What {@link chaosControl} takes. */
+interface ChaosControlOptions {
+    /**
+     * Who may use it: true, or a promise of that, lets the request pass; everything else refuses it, and what it throws
+     * goes to `next`. Default: who asks from this machine. In production it must be given.
+     */
+    readonly authorize?: ((req: IncomingMessage) => boolean | PromiseLike<boolean>) | undefined;
+}
+/**
+ * Shows and controls a chaos over HTTP: a middleware to mount at a path of its own, before the chaos itself, in Express
+ * 4 and 5 and Connect. On plain `node:http`, take the path of the mount off `req.url` first. `GET /status`,
+ * `GET /metrics` (JSON, or the text format of Prometheus for those who accept it); `POST /arm`, `/disarm`, `/update`,
+ * `/reset`, with JSON, each answered with the new status. All else passes.
+ *
+ * Whoever may use it can make the server fail, so without `authorize` it serves this machine only: by the address of
+ * the socket, never by a header, and with a Host that names it. Pages of other origins are refused in any case.
+ *
+ * @throws TypeError with code `ERR_REPRISE_INVALID_OPTION` without `authorize` in production, or another code for what
+ *   is wrong otherwise
+ * @example
+ * app.use('/chaos', chaosControl(chaos, { authorize: (req) => isOperator(req) }));
+ * app.use(chaos.middleware());
+ */
+declare function chaosControl(chaos: Chaos, options?: ChaosControlOptions): ChaosMiddleware;
+
+/** Why the control of chaos did not do what it was asked. Stable, for programs. */
+type ChaosProblemCode = 'chaos-forbidden' | 'chaos-cross-origin' | 'chaos-method' | 'chaos-not-json' | 'chaos-body-too-large' | 'chaos-body-invalid' | 'chaos-refused' | 'chaos-in-production' | 'chaos-closed';
+/** The answer to such a request. */
+type ChaosProblem = ProblemDetails<ChaosProblemCode>;
+
+export { AttemptTimeoutError, BudgetShare, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosControl, chaosMiddleware, chaosStore, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosControlOptions, ChaosDelay, ChaosFault, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosProblem, ChaosProblemCode, ChaosRule, ChaosState, ChaosStatus, ChaosStoreMetrics, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreCall, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

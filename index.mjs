@@ -21,6 +21,7 @@ export const {
   RetryTimeoutError,
   StaleAttemptError,
   TaskInProgressError,
+  chaosControl,
   chaosMiddleware,
   chaosStore,
   computeDelay,

@@ -1,4 +1,6 @@
 /* auto-generated from ts/ by `npm run build:ts`; do not edit */
+import { IncomingMessage, ServerResponse } from 'node:http';
+
 /**
  * The full store contract: what a store does that several processes may share. `docs/stores.md` says it in words, and
  * `storeContract` in `reprise/testing` checks a store against it.
@@ -392,5 +394,430 @@ declare function verifyResumable<World>(task: ResumableTask<World>, options?: {
     seed?: number | undefined;
 }): Promise<ResumableReport>;
 
-export { SIMPLE_STORE_LIMITS, storeContract, verifyResumable };
-export type { MakeStore, ResumableReport, ResumableTask, StoreContractCaseName, StoreContractOptions, TestFramework };
+/**
+ * Where a crash hurts most: `before-work`, a call of the task or of a step begins; `before-save`, work is done and
+ * nothing of it is saved; `during-save`, the write is under way and nobody knows how it will end.
+ */
+type CheckpointBoundary = 'before-work' | 'before-save' | 'during-save';
+
+/**
+ * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
+ * promise resolved: let it resolve when the kernel is gone. Not counted if it threw, rejected, or gave `false` (as
+ * `ChildProcess.kill` does when there was no process); `'paused'` says that the kernel was stopped for a while and
+ * goes on.
+ *
+ * @param released aborts when chaos is disarmed or closed: whatever is held up must go on
+ */
+type KillKernel = (released: AbortSignal) => unknown;
+/** Something that chaos may kill; {@link kernelOf} makes one of a worker thread or a child process. */
+interface Kernel {
+    /** Which; among several, the victim is chosen by the seed over the sorted ids. */
+    readonly id: string;
+    /** Those that stand in for each other; kills may be for one group, and spare its last one. Default: the nameless. */
+    readonly group?: string | undefined;
+    readonly kill: KillKernel;
+    /** Whether it could be killed now. Default: as long as it is registered. */
+    readonly isAlive?: (() => boolean) | undefined;
+}
+/** Names a kernel that may be killed; returns what takes exactly this registration back. */
+interface RegisterKernel {
+    (kernel: Kernel): () => void;
+    (id: string, kill: KillKernel): () => void;
+}
+
+/** Kills of kernels that no request asks for, and what bounds every kill. */
+interface KernelKillOptions {
+    /**
+     * Kernels die by themselves, so many milliseconds apart on average, at times without memory (exponential gaps). The
+     * sequence of gaps and victims is that of the seed. Default: none do.
+     */
+    readonly meanTimeBetweenMs?: number | undefined;
+    /**
+     * Kernels die while a checkpointed task is at one of these boundaries (default: all), at this share of them. Needs
+     * `retryWithCheckpoint` or `resumable` in this thread. Default: none do.
+     */
+    readonly atCheckpoints?: {
+        readonly probability: number;
+        readonly boundaries?: readonly CheckpointBoundary[] | undefined;
+    } | undefined;
+    /** Those two kill only kernels of this group. Default: of any. */
+    readonly group?: string | undefined;
+    /** No kernel is killed sooner than this after another, whatever asks for it: not later either, but not. Default 0. */
+    readonly minGapMs?: number | undefined;
+    /** At most so many are killed or paused, whatever asks for it. Default: no bound. */
+    readonly maxKills?: number | undefined;
+    /** The only live kernel of its group is never killed, whatever asks for it. Default false. */
+    readonly neverLast?: boolean | undefined;
+}
+/** The kernels as they stand, and what was done to them besides the kills that {@link ChaosMetrics} counts. */
+interface KernelReport {
+    /** Kills that were begun, also those that failed or are under way. */
+    readonly killsAttempted: number;
+    /** Kernels that were paused and go on. */
+    readonly kernelsPaused: number;
+    /** The ids of those that could be killed now, sorted. */
+    readonly live: readonly string[];
+}
+
+/** Whether an instance injects, since when, and until when or why not. */
+type ChaosState = 
+/** It injects; `until` is when it disarms itself, `null` if never. */
+{
+    readonly state: 'armed';
+    readonly since: Date;
+    readonly until: Date | null;
+}
+/** It passes every request through. A halt is that of a guard rail; only `arm()` ends it. `closed` is for good. */
+ | {
+    readonly state: 'disarmed' | 'halted' | 'closed';
+    readonly since: Date;
+    readonly reason: string;
+};
+
+/** How long a delay is, in milliseconds. What a law would put above `maxMs` (default 60 000) is that. */
+type ChaosDelay = 
+/** Whole milliseconds from `minMs` to `maxMs`, each as likely; the same twice for a fixed delay. */
+{
+    readonly law: 'uniform';
+    readonly minMs: number;
+    readonly maxMs: number;
+} | {
+    readonly law: 'normal';
+    readonly meanMs: number;
+    readonly deviationMs: number;
+    readonly maxMs?: number;
+}
+/** `sigma`: the standard deviation of the logarithm. */
+ | {
+    readonly law: 'lognormal';
+    readonly medianMs: number;
+    readonly sigma: number;
+    readonly maxMs?: number;
+} | {
+    readonly law: 'pareto';
+    readonly minMs: number;
+    readonly alpha: number;
+    readonly maxMs?: number;
+}
+/** Pairs of a share and the delay that it stays at or below, from share 0 to share 1, with lines between them. */
+ | {
+    readonly law: 'percentiles';
+    readonly points: readonly (readonly [share: number, ms: number])[];
+};
+
+/** How a connection ends: with a FIN, as if the server had closed it, or with a RST, as if it had died. */
+type Ending = 'hangup' | 'reset';
+
+/** The calls of a store that can be made to fail or be slow: all but `close`. */
+declare const STORE_CALLS: readonly ["get", "set", "delete", "claim", "complete", "renew", "release", "mark", "save", "inspect", "forget", "waitFor", "transaction"];
+/** One of them. */
+type StoreCall = (typeof STORE_CALLS)[number];
+
+/** Where a body is cut: behind so many of its bytes, or behind a share of them, from 0 to below 1. */
+type Cut = {
+    readonly bytes: number;
+} | {
+    readonly share: number;
+};
+
+/** What about the framing of an answer is wrong. */
+type Malformation = 'status-line' | 'content-length' | 'chunk-size';
+
+/** Where in a stream of events it is cut. */
+type EventCut = 'after-event' | 'mid-event' | 'mid-character';
+
+/**
+ * What one rule does to a request, to its answer, or to the bytes of its answer. `docs/chaos.md` has them all in one
+ * table: what the client sees, whether the handler runs, and what counts.
+ */
+type ChaosFault = 
+/** Answers with an error, instead of the handler or in place of its answer. */
+{
+    readonly kind: 'error';
+    /** A list, or weights by status. Default: 500, 503, 504 and 429 evenly. */
+    readonly statuses?: readonly number[] | Readonly<Record<number, number>> | undefined;
+    /** `'after'`: the handler runs, and what it answers is withheld. Default `'before'`: it does not run. */
+    readonly when?: 'before' | 'after' | undefined;
+    /** A text, or what is sent as JSON. Default: a JSON object that says what this is. */
+    readonly body?: string | object | undefined;
+    /** Besides the default ones, and instead of those of the same name. */
+    readonly headers?: Readonly<Record<string, string>> | undefined;
+    /** `Retry-After`: whole seconds, or a date so many seconds from then. Default: 1 on a 429 or 503, else none. */
+    readonly retryAfter?: number | {
+        readonly dateInSeconds: number;
+    } | undefined;
+}
+/** Holds the request before the handler runs, or `'after'`: its answer, from its first byte on. Default `'before'`. */
+ | {
+    readonly kind: 'latency';
+    readonly delay: ChaosDelay;
+    readonly when?: 'before' | 'after' | undefined;
+}
+/** Never answers; the handler does not run. Released, by closing the connection, when chaos is turned off. */
+ | {
+    readonly kind: 'hang';
+}
+/** Closes the connection (FIN) without an answer; the handler does not run. */
+ | {
+    readonly kind: 'hangup';
+}
+/** Resets the connection (RST) without an answer; the handler does not run. */
+ | {
+    readonly kind: 'reset';
+}
+/** The handler runs, and nothing of its answer reaches the client. `ending`: default `'reset'`. */
+ | {
+    readonly kind: 'lost-response';
+    readonly ending?: Ending | undefined;
+}
+/** The answer breaks off in its body. `at`: default, a share drawn by the seed. `ending`: default `'hangup'`. */
+ | {
+    readonly kind: 'truncate';
+    readonly at?: Cut | undefined;
+    readonly ending?: Ending | undefined;
+}
+/** The answer stops in its body, and the connection stays open. `at`: default, a share drawn by the seed. */
+ | {
+    readonly kind: 'stall';
+    readonly at?: Cut | undefined;
+}
+/** The head of the answer comes at once, the rest `bytes` (default 1) at a time, every `everyMs` (default 100). */
+ | {
+    readonly kind: 'drip';
+    readonly bytes?: number | undefined;
+    readonly everyMs?: number | undefined;
+}
+/** The answer comes whole, in pieces that the seed draws. No client may notice. */
+ | {
+    readonly kind: 'slice';
+}
+/** Bits of the body, as many as `bits` (default 1), are flipped where the seed draws it; the length stays. */
+ | {
+    readonly kind: 'corrupt';
+    readonly bits?: number | undefined;
+}
+/** The framing of the answer is wrong. `what`: default, drawn by the seed. */
+ | {
+    readonly kind: 'malformed';
+    readonly what?: Malformation | undefined;
+}
+/**
+ * A stream of server-sent events ends behind an event, in the middle of one (default), or in the middle of a
+ * character of one. `event`: which, from 1; default, drawn by the seed from 1 to 8. `ending`: default `'hangup'`.
+ */
+ | {
+    readonly kind: 'sse-cut';
+    readonly where?: EventCut | undefined;
+    readonly event?: number | undefined;
+    readonly ending?: Ending | undefined;
+}
+/** Nothing comes of a stream of server-sent events behind an event, and it stays open. `event` as in `sse-cut`. */
+ | {
+    readonly kind: 'sse-stall';
+    readonly event?: number | undefined;
+}
+/**
+ * A call of a {@link chaosStore} rejects. `calls`: which, default all. `'after'`: it was made, and only its answer is
+ * lost. Default `'before'`: it was not made.
+ */
+ | {
+    readonly kind: 'store-error';
+    readonly calls?: readonly StoreCall[] | undefined;
+    readonly when?: 'before' | 'after' | undefined;
+}
+/** A call of a {@link chaosStore} is held before it is made (default), or its answer is, `'after'`. */
+ | {
+    readonly kind: 'store-latency';
+    readonly delay: ChaosDelay;
+    readonly calls?: readonly StoreCall[] | undefined;
+    readonly when?: 'before' | 'after' | undefined;
+}
+/** Kills one registered kernel, of this group if one is given; the request goes on. */
+ | {
+    readonly kind: 'kernel-kill';
+    readonly group?: string | undefined;
+};
+
+/** Which requests a rule is for; all conditions that are given must hold. */
+interface ChaosMatch {
+    /** Paths, each with everything below it, as in `excludedPaths`. */
+    readonly paths?: readonly string[] | undefined;
+    /** Methods, in upper case. */
+    readonly methods?: readonly string[] | undefined;
+    /** Any other condition. What it throws goes to `next`. */
+    readonly where?: ((req: IncomingMessage) => boolean) | undefined;
+}
+/** A fault, how often, and for which requests. */
+interface ChaosRule {
+    /** Names the rule in every draw: another name has other victims. Each name once. */
+    readonly name: string;
+    readonly fault: ChaosFault;
+    readonly match?: ChaosMatch | undefined;
+    /** From 0 to 1. Default 1. */
+    readonly probability?: number | undefined;
+    /** Only these attempts of a request key, the first being 1. */
+    readonly attempts?: readonly number[] | undefined;
+    /** Only the first so many requests that match, in the order in which they come. */
+    readonly first?: number | undefined;
+    /** Only each so-manieth request that matches, in the order in which they come. */
+    readonly every?: number | undefined;
+    /** At most so many times. */
+    readonly max?: number | undefined;
+    /** The probability goes in a straight line from `from` to `probability`, over so long since chaos was armed. */
+    readonly ramp?: {
+        readonly from: number;
+        readonly overMs: number;
+    } | undefined;
+    /** Only from `fromMs` after arming for `forMs`, again every `everyMs` if given. */
+    readonly window?: {
+        readonly fromMs?: number;
+        readonly forMs: number;
+        readonly everyMs?: number;
+    } | undefined;
+}
+
+/** What {@link initChaos} and {@link createChaos} take. Everything is optional. */
+interface ChaosOptions {
+    /** Whether anything is injected at all. Default true; an off always wins, in code or in `CHAOS_ENABLED`. */
+    readonly enabled?: boolean | undefined;
+    /** Share of requests that are answered with 500, 503, 504 or 429 instead of running the handler, 0 to 1. Default 0. */
+    readonly failureProbability?: number | undefined;
+    /** Share of requests that are held before the handler runs, 0 to 1. Default 0. */
+    readonly latencyProbability?: number | undefined;
+    /** How long they are held: whole milliseconds, uniform, both ends included. Default [100, 5000]. */
+    readonly latencyRange?: readonly [min: number, max: number] | undefined;
+    /** Share of requests at which one registered kernel is killed, 0 to 1. Default 0. */
+    readonly kernelKillProbability?: number | undefined;
+    /** Kernel kills by time and at checkpoints, and what bounds every kill. Default: no such kills, no bounds. */
+    readonly kernelKills?: KernelKillOptions | undefined;
+    /**
+     * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
+     * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
+     */
+    readonly excludedPaths?: readonly string[] | undefined;
+    /** The same seed makes the same decisions; 42 and '42' are one seed. Default: a random one, written to stderr. */
+    readonly seed?: number | string | undefined;
+    /**
+     * Up to 32 rules instead of the probabilities above, which are the rules `failure`, `latency` and `kernel-kill`.
+     * They are not given together.
+     */
+    readonly rules?: readonly ChaosRule[] | undefined;
+    /**
+     * How the rules that match one request share it. `'exclusive'`: one draw picks at most one; each has exactly its
+     * probability, and those that can meet may add up to 1. `'independent'`: each is drawn by itself. Default
+     * `'exclusive'` for `rules`, `'independent'` for the probabilities above.
+     */
+    readonly selection?: 'exclusive' | 'independent' | undefined;
+    /**
+     * The longest time that it may be armed at a stretch, in milliseconds, up to 2,147,483,647 (24.8 days): then it
+     * disarms itself. Default: no end; in production it is needed, and 15 minutes for {@link initChaos}.
+     */
+    readonly maxDurationMs?: number | undefined;
+}
+
+/** A middleware for Express 4 and 5, Connect and plain `node:http`. */
+type ChaosMiddleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
+/** What has happened so far. A fault counts when it was done, not when it was decided. */
+interface ChaosMetrics {
+    /** Requests that were decided about: not those on excluded paths, not OPTIONS, none while chaos is off. */
+    readonly totalRequests: number;
+    /** Requests that were made to fail: answered with an injected error, left hanging, or cut off. */
+    readonly failuresInjected: number;
+    /** Requests that were held. */
+    readonly latenciesInjected: number;
+    /** Kernels that were killed. */
+    readonly kernelsKilled: number;
+    /** `failuresInjected / totalRequests`; 0 while there was no request. */
+    readonly failureRate: number;
+    /** `latenciesInjected / totalRequests`; 0 while there was no request. */
+    readonly latencyRate: number;
+}
+/** Where an instance stands; a document that can be shown as JSON. */
+type ChaosStatus = ChaosState & {
+    /** Faults that hold something now: a request, an answer, a connection. 0 whenever it is not armed. */
+    readonly activeFaults: number;
+    /** The seed that it decides by. */
+    readonly seed: string;
+};
+/** Chaos of one configuration. It shares nothing with any other; its functions may be taken apart from it. */
+interface Chaos {
+    /** Whether it injects anything now. */
+    readonly armed: boolean;
+    /** The seed that it decides by; given again, it makes the same decisions. */
+    readonly seed: string;
+    /** The middleware that injects. However often it is mounted, a request is decided about once. */
+    readonly middleware: () => ChaosMiddleware;
+    /** The counts as they stand; still there after {@link close}. */
+    readonly metrics: () => ChaosMetrics;
+    /** Whether it is armed, since when, until when or why not, and what it holds. */
+    readonly status: () => ChaosStatus;
+    /**
+     * Starts to inject, whatever it was before: ramps and windows begin now, a halt is over. What was counted stays.
+     *
+     * @param forMs disarms itself after so many milliseconds; default `maxDurationMs`. One is needed in production
+     * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`; Error with code
+     *   `ERR_REPRISE_CHAOS_IN_PRODUCTION` without the override there, `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
+     */
+    readonly arm: (forMs?: number) => void;
+    /**
+     * Ends to inject: every delayed request goes on at once, to its handler; the connections of hanging ones are closed;
+     * the middleware passes through. Nothing happens if it is not armed. SIGTERM does it, too.
+     *
+     * @param reason what the status says then
+     */
+    readonly disarm: (reason?: string) => void;
+    /**
+     * Decides by other options from now on. What is left out stays as it is; `rules` take the place of the
+     * probabilities and the other way round. What is held goes on as it was decided. Counts and attempts stay, and so do
+     * `first`, `every` and `max` of a rule that keeps its name; a new seed has attempts of its own. A shorter
+     * `maxDurationMs` ends the present run earlier, a longer one holds from the next {@link arm} on.
+     *
+     * @throws as {@link createChaos} does, and nothing is changed; Error with code `ERR_REPRISE_CHAOS_IN_PRODUCTION`
+     *   where it is armed and no longer allowed: it disarms; `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
+     */
+    readonly update: (change: ChaosOptions) => void;
+    /** Sets the counts to zero and forgets which attempts were seen: the same requests meet the same faults again. */
+    readonly reset: () => void;
+    /**
+     * Names a kernel that may be killed: a {@link Kernel}, as {@link kernelOf} makes one, or an id and a kill. A killed
+     * one must be registered again when it was restarted. Registering an id that is there replaces that kernel.
+     *
+     * @returns takes the registration back
+     * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`, `ERR_REPRISE_INVALID_OPTION` or
+     *   `ERR_REPRISE_UNKNOWN_OPTION`
+     */
+    readonly registerKernel: RegisterKernel;
+    /** The kernels that could be killed now, and what else happened to them. */
+    readonly kernels: () => KernelReport;
+    /** {@link disarm}s it for good. */
+    readonly close: () => void;
+}
+
+/** Which requests fail, and with which statuses; `{}` is every request. */
+type FailingRequests = Omit<ChaosRule, 'name' | 'fault'> & {
+    /** A list, or weights by status; default 500, 503, 504 and 429 evenly. */
+    readonly statuses?: readonly number[] | Readonly<Record<number, number>> | undefined;
+};
+/** What {@link withChaos} takes: options of {@link createChaos}, and a short form of the fault that tests need most. */
+interface WithChaosOptions extends ChaosOptions {
+    /** These are answered with an error instead of running the handler: a rule named `fail`, before all other rules. */
+    readonly fail?: FailingRequests | undefined;
+}
+/**
+ * Runs a test under chaos of its own, and turns that off whatever the test does. It shares nothing with any other
+ * chaos, so tests may run at once. The seed is a fixed one unless given: the same test meets the same faults.
+ *
+ * @returns what `fn` returns
+ * @throws what `fn` throws; TypeError or RangeError with a code, for wrong options; Error with code
+ *   `ERR_REPRISE_CHAOS_IN_PRODUCTION` where chaos is not allowed, so that no test passes for want of it
+ * @example
+ * await withChaos({ fail: { attempts: [1, 2] } }, async (chaos) => {
+ *   app.use(chaos.middleware());
+ *   expect(await client.pay()).toEqual({ paid: true }); // at its third attempt
+ *   expect(chaos.metrics().failuresInjected).toBe(2);
+ * });
+ */
+declare function withChaos<T>(options: WithChaosOptions, fn: (chaos: Chaos) => T | PromiseLike<T>): Promise<Awaited<T>>;
+
+export { SIMPLE_STORE_LIMITS, storeContract, verifyResumable, withChaos };
+export type { FailingRequests, MakeStore, ResumableReport, ResumableTask, StoreContractCaseName, StoreContractOptions, TestFramework, WithChaosOptions };

@@ -5,4 +5,5 @@ export const {
   SIMPLE_STORE_LIMITS,
   storeContract,
   verifyResumable,
+  withChaos,
 } = implementation;

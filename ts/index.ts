@@ -83,3 +83,5 @@ export type { ChaosFault } from './chaos/faults/fault.js';
 export type { StoreCall } from './chaos/faults/store.js';
 export type { ChaosMatch, ChaosRule } from './chaos/rules.js';
 export { chaosStore, type ChaosStoreMetrics } from './chaos/store.js';
+export { chaosControl, type ChaosControlOptions } from './chaos/control/control.js';
+export type { ChaosProblem, ChaosProblemCode } from './chaos/control/problem.js';

@@ -32,7 +32,8 @@ const MESSAGES: Record<WarningCode, string> = {
   WRN_REPRISE_NO_SCOPE:
     'idempotencyMiddleware() has no scope(req): a key belongs to the Authorization or Cookie header that it first ' +
     'came with, and is refused after a new login. Say whose key it is: scope: (req) => req.user?.id.',
-  WRN_REPRISE_SHOULD_STORE_FAILED: 'shouldStore(answer, req) threw; the default rule decides.',
+  WRN_REPRISE_SHOULD_STORE_FAILED:
+    'shouldStore(answer, req) threw, or returned neither true nor false; the default rule decides.',
   WRN_REPRISE_STORE_EVICTS:
     'The Redis behind a RedisStore drops keys when its memory is full (maxmemory-policy), claims in progress too: a ' +
     'retry may then run again. Give it the policy noeviction, or a Redis of its own.',

@@ -109,6 +109,7 @@ describe('node:http, with the handler as what comes next', () => {
 
 describe('HTTP/2, by the compatibility API', () => {
   interface Server {
+    readonly url: string;
     readonly session: http2.ClientHttp2Session;
   }
 
@@ -118,13 +119,14 @@ describe('HTTP/2, by the compatibility API', () => {
     const sessions = new Set<http2.ServerHttp2Session>();
     server.on('session', (session) => sessions.add(session));
     await once(server.listen(0, '127.0.0.1'), 'listening');
-    const session = http2.connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const session = http2.connect(url);
     onTestFinished(() => {
       session.destroy();
       for (const open of sessions) open.destroy();
       server.close();
     });
-    return { session };
+    return { url, session };
   }
 
   interface Answer {
@@ -136,7 +138,7 @@ describe('HTTP/2, by the compatibility API', () => {
     readonly complete: boolean;
   }
 
-  function begin({ session }: Server, key = 'k'): http2.ClientHttp2Stream {
+  function begin({ session }: Pick<Server, 'session'>, key = 'k'): http2.ClientHttp2Stream {
     const headers = { ':method': 'POST', ':path': '/', 'idempotency-key': key };
     return session.request(headers, { endStream: true }).on('error', () => undefined);
   }
@@ -235,6 +237,29 @@ describe('HTTP/2, by the compatibility API', () => {
     stream.close(http2.constants.NGHTTP2_CANCEL);
     const again = await ask(guarded, 'k');
     expect([again.body, again.head['x-idempotency-replay'], runs()]).toEqual(['first second', 'true', 1]);
+  });
+
+  it.each<[string, (session: http2.ClientHttp2Session) => unknown]>([
+    ['ends its session', (session) => { session.close(); }],
+    ['breaks its session off', (session) => { session.destroy(); }],
+    ['resets its connection', (session) => session.socket.resetAndDestroy()],
+  ])('§4.4 a client that %s changes nothing', async (_name, leave) => {
+    const running = gate();
+    const gone = gate();
+    const handler: Middleware = async (_req, res) => {
+      res.on('close', gone.open);
+      running.open();
+      await gone.opened;
+      res.end('all');
+    };
+    const { guarded, runs } = await serveBoth(handler, { onConcurrent: 'wait' });
+    const session = http2.connect(guarded.url).on('error', () => undefined);
+    const stream = begin({ session });
+    await running.opened;
+    leave(session);
+    stream.close(http2.constants.NGHTTP2_CANCEL);
+    const again = await ask(guarded, 'k');
+    expect([again.body, again.head['x-idempotency-replay'], runs()]).toEqual(['all', 'true', 1]);
   });
 
   it.each<[string, Middleware]>([

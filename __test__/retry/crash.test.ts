@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 
 const fixture = join(__dirname, 'fixtures/five-steps.cjs');
 let directory = '';
@@ -18,6 +18,7 @@ afterEach(() => {
 /** Runs the task in a process of its own and kills it with SIGKILL once it says that it has reached `point`. */
 async function killAt(point: string): Promise<void> {
   const child = spawn(process.execPath, [fixture, directory, point], { stdio: ['ignore', 'pipe', 'inherit'] });
+  onTestFinished(() => void child.kill('SIGKILL'));
   const exit = once(child, 'exit') as Promise<[number | null, string | null]>;
   const [line] = (await Promise.race([once(child.stdout, 'data'), exit])) as [unknown];
   expect(String(line)).toBe('reached\n');

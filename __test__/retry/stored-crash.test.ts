@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 
 const fixture = join(__dirname, 'fixtures/stored-task.cjs');
 let directory = '';
@@ -20,6 +20,8 @@ const written = (name: string) => readFileSync(join(directory, name), 'utf8');
 /** Starts the task in a process of its own; resolves once it says that it has reached `point`. */
 async function startedTo(point: string, ...more: string[]): Promise<ChildProcess> {
   const child = spawn(process.execPath, [fixture, directory, point, ...more], { stdio: ['ignore', 'pipe', 'inherit'] });
+  // One that is left over would keep this file's process from ending, by the stderr that they share.
+  onTestFinished(() => void child.kill('SIGKILL'));
   const [line] = (await once(child.stdout, 'data')) as [unknown];
   expect(String(line)).toBe('reached\n');
   return child;

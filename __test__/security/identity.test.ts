@@ -20,6 +20,7 @@ describe.each(cases)('§3 who asks, $name, a store of $of', ({ express, store })
     ['another cookie', { Cookie: 'session=a' }, { Cookie: 'session=b' }],
     ['no cookie', { Cookie: 'session=a' }, {}],
     ['a cookie for a token', { Authorization: 'session=a' }, { Cookie: 'session=b' }],
+    ['a cookie of the same text', { Authorization: 'session=a' }, { Cookie: 'session=a' }],
     ['a token beside the cookie', { Cookie: 'session=a' }, { Cookie: 'session=a', Authorization: 'Bearer a' }],
   ])('§3 without a scope, %s is never shown the answer, and never runs it again', async (_what, first, other) => {
     const orders = await shop(store(), { express, handler: secret });

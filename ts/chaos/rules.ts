@@ -51,7 +51,8 @@ const ms = wholeNumberBetween(0, 2_147_483_647, 'milliseconds');
 const count = wholeNumberBetween(1, 4_294_967_295);
 const probability = numberBetween(0, 1);
 
-const RULE: OptionRules<ChaosRule> = {
+/** What each field of a rule may be. */
+export const RULE: OptionRules<ChaosRule> = {
   name: {
     allowed: 'a text that is not empty',
     type: (value) => typeof value === 'string',

@@ -5,7 +5,7 @@ import { REMOVED, type Answer } from './answer.js';
 import { isBrokenHere, onBrokenStream, outlive } from './departure.js';
 import type { HeldClaim, Settlement, Written } from './desk.js';
 import { isSendable, readHead, snapshot, type HeadArguments, type SeenHead, type Snapshot } from './headers.js';
-import { exposeHeaders } from './problem.js';
+import { exposeHeaders } from '../problem.js';
 import { seal } from './seal.js';
 import type { Answered } from './transaction.js';
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { invalidArgument } from '../options.js';
 import type { Capture } from './capture.js';
 import type { Identified } from './desk.js';
 import { transact } from './transaction.js';
@@ -49,6 +50,8 @@ export interface IdempotencyContext {
   /**
    * A key for a request of your own to another service, the same for every run of this key:
    * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
+   *
+   * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`, where the name is no string
    */
   derive(name: string): string;
 }
@@ -101,6 +104,8 @@ export class ClaimContext implements IdempotencyContext {
   }
 
   derive(name: string): string {
+    // Two names that are none would give one key.
+    if (typeof name !== 'string') throw invalidArgument(TypeError, 'derive', 'name', name, 'a string');
     return createHash('sha256').update(`${this.#identify().key}/${name}`).digest('hex');
   }
 

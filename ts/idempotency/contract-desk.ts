@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { RequestFacts } from '../../native/binding.js';
 import { withCode } from '../errors.js';
 import type { AtomicStore, ClaimRef, KeptAnswer } from '../stores/contract.js';
-import { decodeHead, encodeHead } from '../stores/head.js';
+import { decodeHead, encodeHead, isHead } from '../stores/head.js';
 import { bytesOf, type Answer } from './answer.js';
 import {
   createIdentifier,
@@ -39,6 +39,9 @@ export class ContractDesk implements Desk {
     const ttl = facts[2] === undefined ? this.#settings.derivedTtl : this.#settings.ttl;
     const owner = `${this.#process}/${++this.#claims}`;
     const found = await this.#store.claim({ ...identified, owner, leaseMs, holdMs, ttl, overIndeterminate });
+    if (!isOutcome(found)) {
+      throw withCode(new TypeError('The store answered a claim with no outcome of one'), 'ERR_REPRISE_STORE_RECORD');
+    }
     if (found.outcome === 'completed') {
       const { head, body } = found.answer;
       const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
@@ -51,7 +54,8 @@ export class ContractDesk implements Desk {
 
   get waitFor(): Desk['waitFor'] {
     const store = this.#store;
-    return store.waitFor && ((recordKey) => store.waitFor?.(recordKey) ?? Promise.resolve());
+    // Asynchronous, as the steps of a claim are.
+    return store.waitFor && (async (recordKey) => store.waitFor?.(recordKey));
   }
 }
 
@@ -109,6 +113,27 @@ class ContractClaim implements HeldClaim {
 
   save(progress: Uint8Array): Promise<boolean> {
     return this.#store.save(this.#ref, progress);
+  }
+}
+
+/** Whether an answer is one: a store may be the user's own, and a record may have been written by another program. */
+function isOutcome(found: Partial<Record<string, unknown>> | null | undefined): boolean {
+  switch (found?.['outcome']) {
+    case 'claimed':
+      return Number.isSafeInteger(found['fence']);
+    case 'completed': {
+      const { head, body } = (found['answer'] ?? {}) as Partial<KeptAnswer>;
+      return isHead(head) && body instanceof Uint8Array;
+    }
+    case 'in-progress':
+      return Number.isFinite(found['leaseLeftMs']);
+    case 'mismatch':
+    case 'not-replayable':
+    case 'indeterminate':
+    case 'full':
+      return true;
+    default:
+      return false;
   }
 }
 

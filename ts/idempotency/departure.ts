@@ -23,20 +23,24 @@ export function isBrokenHere(req: IncomingMessage): boolean {
 
 /**
  * Calls back when the handler breaks its stream of HTTP/2. A stream that the client has reset is `closed` before Node
- * destroys it, and that of a session which is gone has none that lives.
+ * destroys it; where the client's connection is gone, Node closes and destroys the streams that were on it.
  */
 export function onBrokenStream(req: IncomingMessage, onBroken: () => void): void {
   const { stream } = req as unknown as { stream: ServerHttp2Stream };
   const close = stream.close.bind(stream);
   const destroy = stream.destroy.bind(stream);
   stream.close = (...args) => {
-    onBroken();
+    if (isConnected(stream)) onBroken();
     close(...args);
   };
   stream.destroy = (error) => {
-    if (!stream.closed && stream.session?.destroyed === false) onBroken();
+    if (!stream.closed && isConnected(stream)) onBroken();
     return destroy(error);
   };
+}
+
+function isConnected({ session }: ServerHttp2Stream): boolean {
+  return session?.destroyed === false && !session.socket.destroyed;
 }
 
 /**

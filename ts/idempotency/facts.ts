@@ -45,10 +45,20 @@ export function factsOf(req: ServerRequest, keyHeader: string, scope: string | u
     sentTwice ? NO_KEY : key,
     contentType,
     scope,
-    scope === undefined ? (headers.authorization ?? headers.cookie) : undefined,
+    scope === undefined ? credentialsOf(req) : undefined,
     bodyKind,
     body,
   ];
+}
+
+/** Who asks. A line break, which no header may have, keeps a cookie apart from an `Authorization` of the same text. */
+function credentialsOf({ headers: { authorization, cookie } }: ServerRequest): string | undefined {
+  return authorization ?? (cookie === undefined ? undefined : `cookie\n${cookie}`);
+}
+
+/** A key as it is without the quotes that a client may have put around it. */
+export function unquote(key: string): string {
+  return key.startsWith('"') ? key.slice(1, -1).replace(/\\(.)/g, '$1') : key;
 }
 
 /** Whether there is a body that nobody has read, so that nothing is known of it. */

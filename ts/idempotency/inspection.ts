@@ -1,7 +1,9 @@
 import { withCode } from '../errors.js';
+import { invalidArgument } from '../options.js';
 import type { KeptRecord } from '../stores/contract.js';
 import { decodeHead } from '../stores/head.js';
 import type { MemoryStore } from '../stores/memory.js';
+import { unquote } from './facts.js';
 
 /** What is kept for a key. */
 export interface RecordInfo {
@@ -43,7 +45,8 @@ export type NameRecord = (key: string, scope: string | undefined, endpoint: Endp
 /** Looks into the memory of this process. */
 export function memoryRegistrar(store: MemoryStore, nameRecord: NameRecord): Registrar {
   return {
-    find: (key, scope, endpoint) => (endpoint ? [nameRecord(key, scope, endpoint)] : store.open().find(key, scope)),
+    find: (key, scope, endpoint) =>
+      endpoint ? [nameRecord(key, scope, endpoint)] : store.open().find(unquote(key), scope),
     inspect: (recordKey) => store.inspect(recordKey),
     forget: (recordKey) => store.forget(recordKey),
   };
@@ -59,6 +62,19 @@ function show(recordKey: string, kept: KeptRecord): RecordInfo {
   return { ...common, statusCode, timestamp, bodyBytes: kept.answer.body.byteLength };
 }
 
+/** @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT` for what names no key */
+export function checkLookup(owner: string, key: unknown, scope: unknown, endpoint: unknown): void {
+  if (typeof key !== 'string') throw invalidArgument(TypeError, owner, 'key', key, 'a string');
+  if (scope !== undefined && typeof scope !== 'string') {
+    throw invalidArgument(TypeError, owner, 'scope', scope, 'a string, or undefined');
+  }
+  if (endpoint === undefined) return;
+  const { method, path } = (endpoint ?? {}) as Partial<Endpoint>;
+  if (typeof method !== 'string' || typeof path !== 'string' || !/^[^?]+$/.test(path)) {
+    throw invalidArgument(TypeError, owner, 'endpoint', endpoint, '{ method, path }, the path without its query');
+  }
+}
+
 /** The one record of a key. @throws Error with code `ERR_REPRISE_AMBIGUOUS_KEY` where several endpoints used it */
 export async function inspectOne(
   registrar: Registrar,
@@ -66,6 +82,7 @@ export async function inspectOne(
   scope: string | undefined,
   endpoint: Endpoint | undefined,
 ): Promise<RecordInfo | undefined> {
+  checkLookup('inspect', key, scope, endpoint);
   const found = await registrar.find(key, scope, endpoint);
   if (found.length > 1) {
     throw withCode(

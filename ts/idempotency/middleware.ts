@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestFacts } from '../../native/binding.js';
 import { show, withCode } from '../errors.js';
+import { sendProblem } from '../problem.js';
 import { isAtomicStore } from '../stores/contract.js';
 import { MemoryStore } from '../stores/memory.js';
 import { SimpleStoreAdapter } from '../stores/simple.js';
@@ -18,8 +19,8 @@ import {
   type Identified,
   type Settlement,
 } from './desk.js';
-import { factsOf, isBodyKnown, isUnread, type ServerRequest } from './facts.js';
-import { inspectOne, type Endpoint, type RecordInfo } from './inspection.js';
+import { factsOf, isBodyKnown, isUnread, unquote, type ServerRequest } from './facts.js';
+import { checkLookup, inspectOne, type Endpoint, type RecordInfo } from './inspection.js';
 import {
   isWorthStoring,
   parseOptions,
@@ -29,7 +30,7 @@ import {
   type StorePhase,
 } from './options.js';
 import { Parking, type Parked } from './parking.js';
-import { problem, sendProblem, type Problem } from './problem.js';
+import { problem, type Problem } from './problem.js';
 import { Renewals } from './renewals.js';
 import { Reporter, type IdempotencyMetrics } from './reporter.js';
 import { replay } from './replay.js';
@@ -156,7 +157,10 @@ class Middleware implements CaptureHost {
     }
     let facts: RequestFacts;
     try {
-      if (skip?.(req)) {
+      const skipped = skip?.(req) as unknown;
+      // A promise is true whatever it resolves to: nothing would be guarded any more.
+      if (skipped instanceof Promise) throw wrongResult('skip(req)', skipped, 'true or false');
+      if (skipped) {
         next();
         return;
       }
@@ -174,12 +178,13 @@ class Middleware implements CaptureHost {
 
   isWorthStoring(answer: AnswerSummary, req: IncomingMessage): boolean {
     try {
-      return this.#settings.shouldStore(answer, req);
+      const verdict = this.#settings.shouldStore(answer, req) as unknown;
+      if (typeof verdict === 'boolean') return verdict;
     } catch {
       // The answer is on its way: an error would have nowhere to go but into the handler's own `end`.
-      this.#warnings.warn('WRN_REPRISE_SHOULD_STORE_FAILED');
-      return isWorthStoring(answer);
     }
+    this.#warnings.warn('WRN_REPRISE_SHOULD_STORE_FAILED');
+    return isWorthStoring(answer);
   }
 
   settle(capture: Capture, how: Answer | Settlement): boolean | Promise<boolean> {
@@ -203,6 +208,7 @@ class Middleware implements CaptureHost {
   }
 
   async forget(key: string, scope?: string, endpoint?: Endpoint): Promise<boolean> {
+    checkLookup('forget', key, scope, endpoint);
     const { registrar } = this.#desk;
     const found = await registrar.find(key, scope, endpoint);
     const forgotten = await Promise.all(found.map(async (recordKey) => registrar.forget(recordKey)));
@@ -235,12 +241,7 @@ class Middleware implements CaptureHost {
     // NaN is a tenant's number gone wrong, and all lone surrogates are one in UTF-8: whom they name would share keys.
     if (typeof scope === 'number' && Number.isFinite(scope)) return String(scope);
     if (typeof scope === 'string' && !/\p{Surrogate}/u.test(scope)) return scope;
-    throw withCode(
-      new TypeError(
-        `idempotencyMiddleware: scope(req) returned ${show(scope)}; allowed: a well-formed string, or undefined`,
-      ),
-      'ERR_REPRISE_INVALID_ARGUMENT',
-    );
+    throw wrongResult('scope(req)', scope, 'a well-formed string, or undefined');
   }
 
   /** Whether a request without a key is to be handled; where not, it has been passed on or answered. */
@@ -393,7 +394,8 @@ class Middleware implements CaptureHost {
         resume: () => {
           this.#begin(visit, false);
         },
-        giveUp: () => {
+        giveUp: (error) => {
+          if (error !== undefined) this.#reportStoreError(error, visit.req, visit.facts, 'claim');
           this.#refuseInProgress(visit, (visit.leaseUntil ?? 0) - performance.now());
         },
       };
@@ -437,8 +439,7 @@ class Middleware implements CaptureHost {
   }
 
   #tellStoreError(error: unknown, req: ServerRequest, facts: RequestFacts, phase: StorePhase): 'fail' | 'pass' {
-    this.#counts.storeErrors++;
-    this.#reporter.report('store-error', req, () => this.#recordKey(facts), { error, phase });
+    this.#reportStoreError(error, req, facts, phase);
     const { onStoreError } = this.#settings;
     if (typeof onStoreError === 'string') return onStoreError;
     try {
@@ -446,6 +447,11 @@ class Middleware implements CaptureHost {
     } catch {
       return 'fail';
     }
+  }
+
+  #reportStoreError(error: unknown, req: ServerRequest, facts: RequestFacts, phase: StorePhase): void {
+    this.#counts.storeErrors++;
+    this.#reporter.report('store-error', req, () => this.#recordKey(facts), { error, phase });
   }
 
   #refuse(visit: Visit, problem: Problem): void {
@@ -456,7 +462,9 @@ class Middleware implements CaptureHost {
       return;
     }
     try {
-      onProblem(problem, req, res, next);
+      const returned = onProblem(problem, req, res, next);
+      // It may be asynchronous, as any handler.
+      if (returned instanceof Promise) returned.catch(next);
     } catch (error) {
       next(error);
     }
@@ -513,6 +521,14 @@ interface Visit {
   leaseUntil?: number;
 }
 
+/** A function of the user's gave what cannot be used. */
+function wrongResult(call: string, result: unknown, allowed: string): Error {
+  return withCode(
+    new TypeError(`idempotencyMiddleware: ${call} returned ${show(result)}; allowed: ${allowed}`),
+    'ERR_REPRISE_INVALID_ARGUMENT',
+  );
+}
+
 function closedError(): Error {
   return withCode(new Error('This idempotency middleware is closed'), 'ERR_REPRISE_STORE_CLOSED');
 }
@@ -528,6 +544,5 @@ function release(claim: HeldClaim): void {
 
 /** The key as the client sent it, without the quotes that it may have put around it. */
 function clientKey(facts: RequestFacts): string | undefined {
-  const key = facts[2]?.trim();
-  return key?.startsWith('"') ? key.slice(1, -1).replace(/\\(.)/g, '$1') : key;
+  return facts[2] === undefined ? undefined : unquote(facts[2].trim());
 }

@@ -86,8 +86,8 @@ export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
   logger?: Logger;
   /** Warnings not to be given; see docs/errors. */
   silence?: readonly WarningCode[];
-  /** Answers a refused request in your own way. */
-  onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void;
+  /** Answers a refused request in your own way. What it throws, or rejects with, goes to `next`. */
+  onProblem?: (problem: Problem, req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => unknown;
 }
 
 const SECONDS_IN_TEN_YEARS = 315_360_000;

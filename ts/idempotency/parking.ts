@@ -2,8 +2,8 @@
 export interface Parked {
   /** Asks for the key again. */
   resume(): void;
-  /** Has waited long enough. */
-  giveUp(): void;
+  /** Has waited long enough, or in vain: the store failed to wait. */
+  giveUp(error?: unknown): void;
 }
 
 /**
@@ -43,12 +43,24 @@ export class Parking {
     }
     const fresh = new Set([parked]);
     this.#groups.set(recordKey, fresh);
-    const wake = () => {
+    const wake = (act: (waiting: Parked) => void) => {
       this.#groups.delete(recordKey);
-      for (const waiting of fresh) if (this.has(waiting)) waiting.resume();
+      for (const waiting of fresh) if (this.has(waiting)) act(waiting);
     };
-    // A store that fails to wait is asked for the key again, and says then what is wrong with it.
-    this.#waitFor(recordKey).then(wake, wake);
+    this.#waitFor(recordKey).then(
+      () => {
+        wake((waiting) => {
+          waiting.resume();
+        });
+      },
+      (error: unknown) => {
+        // Asked for the key again, they would wait and fail again, without end.
+        wake((waiting) => {
+          this.leave(waiting);
+          waiting.giveUp(error);
+        });
+      },
+    );
   }
 
   /** The request waits no more: it got its answer, or its client is gone. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import zlib from 'node:zlib';
 import { bytesOf, REMOVED, type Answer } from './answer.js';
-import { exposeHeaders } from './problem.js';
+import { exposeHeaders } from '../problem.js';
 
 /**
  * Answers with what was answered before. Through Node's own `writeHead` and `end`, never Express's `send`, which

@@ -18,6 +18,11 @@ export function encodeHead({ statusCode, statusMessage, headers, timestamp }: He
   return headers.length === 0 ? start : `${start}\n${headers.join('\n')}`;
 }
 
+/** Whether something is what {@link encodeHead} wrote, as far as its start can tell. */
+export function isHead(head: unknown): head is string {
+  return typeof head === 'string' && /^[2-9]\d\d\n/.test(head);
+}
+
 /** Reads what {@link encodeHead} wrote. */
 export function decodeHead(head: string): Head {
   const [statusCode, statusMessage = '', timestamp = '', ...headers] = head.split('\n');

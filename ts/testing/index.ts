@@ -7,3 +7,4 @@ export {
 } from './contract.js';
 export type { StoreContractCaseName } from './contract-cases.js';
 export { verifyResumable, type ResumableReport, type ResumableTask } from './verify-resumable.js';
+export { withChaos, type FailingRequests, type WithChaosOptions } from './with-chaos.js';

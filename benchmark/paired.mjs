@@ -1,0 +1,63 @@
+// Subjects measured against the bare server in interleaved blocks: A B C A B C …, in one process, one request in
+// flight. What is quoted is the median of the differences between the blocks of one round, so that what disturbs the
+// machine for seconds disturbs all of them alike.
+import { createServer } from 'node:http';
+import { Client } from './client.mjs';
+import { lastMicros, timed } from './stopwatch.mjs';
+import { median, summary } from './statistics.mjs';
+import { application } from './subjects.mjs';
+
+const REQUESTS_IN_A_BLOCK = 150;
+
+/** A subject behind a listening server. */
+export async function open(subject, handling) {
+  const { app, state } = application(subject, handling);
+  const server = createServer(timed(app));
+  // A subject may have to wait for longer than that for its turn.
+  server.keepAliveTimeout = 0;
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const client = await Client.open(server.address().port);
+  const close = () => {
+    client.close();
+    server.close();
+    state.stop();
+  };
+  return { subject, port: server.address().port, client, state, close };
+}
+
+/**
+ * @param servers what `open` gave; the first is the bare one
+ * @param request `(round, i)` gives the text of a request; `seed(round)` those that are sent before a block, unmeasured
+ * @param expected `{ body, executions(sent) }`, against which every answer and the handler's runs are checked
+ */
+export async function measure(servers, { rounds, request, seed = () => [], expectedBody, expectedRuns, onRound }) {
+  const blocks = servers.map(() => []);
+  const wrong = servers.map(() => 0);
+  // Two rounds to warm up: code is compiled while it is first used.
+  for (let round = -2; round < rounds; round++) {
+    for (let turn = 0; turn < servers.length; turn++) {
+      // Another one begins each round.
+      const at = (turn + Math.max(round, 0)) % servers.length;
+      const { client } = servers[at];
+      for (const text of seed(round)) await client.send(text);
+      const samples = new Float64Array(REQUESTS_IN_A_BLOCK);
+      for (let i = 0; i < samples.length; i++) {
+        const { body } = await client.send(request(round, i));
+        samples[i] = lastMicros();
+        if (body !== expectedBody) wrong[at]++;
+      }
+      if (round >= 0) blocks[at].push(median(samples));
+    }
+    onRound(round + 3, rounds + 2);
+  }
+  const sent = (rounds + 2) * REQUESTS_IN_A_BLOCK;
+  const seeded = (rounds + 2) * seed(0).length;
+  return servers.map(({ subject, state }, at) => ({
+    name: subject.name,
+    time: summary(blocks[at]),
+    added: summary(blocks[at].map((micros, round) => micros - blocks[0][round])),
+    share: summary(blocks[at].map((micros, round) => micros / blocks[0][round])),
+    wrongBodies: wrong[at],
+    surplusRuns: state.executions - expectedRuns({ sent, seeded, isGuarded: at > 1 }),
+  }));
+}

@@ -1,0 +1,3 @@
+import { derivedScenario, largeScenario, newKeyScenario, replayScenario } from './requests.mjs';
+
+export const scenarios = [newKeyScenario, replayScenario, largeScenario, derivedScenario];
