@@ -188,15 +188,31 @@ fn what_a_closed_store_still_holds_keeps_its_lease() {
 }
 
 #[test]
+fn what_is_to_be_kept_for_ever_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, OPTIONS);
+    let ever = Duration::MAX;
+    for key in ["a", "b", "c"] {
+        let claim = Claim { lease: ever, retention: ever, ..claim_of(key, 1) };
+        store.claim(&claim, Some(ever)).wait().unwrap();
+        assert!(matches!(self::claim(&store, key, 2), Outcome::InProgress { .. }));
+        let end = Settlement::Complete(Answer::new(b"", b"answer"));
+        assert_eq!(store.settle(name(key, 1, 1), end, ever).wait().unwrap(), Written::Done);
+        assert!(matches!(self::claim(&store, key, 2), Outcome::Completed(_)));
+    }
+    assert_whole(&store);
+}
+
+#[test]
 fn a_lease_is_renewed_for_as_long_as_the_claim_is_to_be_held() {
     let folder = tempfile::tempdir().unwrap();
     let (store, peer) = (open(&folder, OPTIONS), open(&folder, OPTIONS));
-    let lease = Duration::from_millis(500);
+    let lease = Duration::from_secs(2);
     let short = |key| Claim { lease, ..claim_of(key, 1) };
     store.claim(&short("held"), Some(DAY)).wait().unwrap();
-    store.claim(&short("held for a while"), Some(Duration::from_millis(600))).wait().unwrap();
+    store.claim(&short("held for a while"), Some(Duration::from_secs(1))).wait().unwrap();
     store.claim(&short("not held"), None).wait().unwrap();
-    sleep(Duration::from_secs(2));
+    sleep(Duration::from_secs(5));
     assert!(matches!(claim(&peer, "held", 2), Outcome::InProgress { .. }));
     assert_eq!(fence(&claim(&peer, "held for a while", 2)), 2);
     assert_eq!(fence(&claim(&peer, "not held", 2)), 2);

@@ -225,7 +225,10 @@ it('real workers and processes: counted when they have exited, a pause by itself
   expect(chaos.metrics().kernelsKilled).toBe(1);
 });
 
-it('isAlive that throws counts as dead, harms no request, and warns once', async () => {
+it.each<[string, () => unknown, string]>([
+  ['throws', () => { throw new Error('no idea'); }, 'no idea'], // prettier-ignore
+  ['gives a promise', () => Promise.resolve(true), 'it gave an object; allowed: true or false'],
+])('isAlive that %s counts as dead, harms no request, and warns once', async (_, isAlive, why) => {
   const emit = vi.spyOn(process, 'emitWarning').mockReturnValue();
   onTestFinished(() => {
     emit.mockRestore();
@@ -233,15 +236,12 @@ it('isAlive that throws counts as dead, harms no request, and warns once', async
   const chaos = chaosFor({ kernelKillProbability: 1 });
   const request = await killing(chaos);
   const kill = vi.fn();
-  const isAlive = () => {
-    throw new Error('no idea');
-  };
-  chaos.registerKernel({ id: 'kernel-1', kill, isAlive });
+  chaos.registerKernel({ id: 'kernel-1', kill, isAlive: isAlive as () => boolean });
   for (let n = 0; n < 2; n++) expect((await request()).status).toBe(200);
   expect(kill).not.toHaveBeenCalled();
   expect(emit.mock.calls).toEqual([
     [
-      'isAlive of kernel "kernel-1" failed: no idea. It counts as dead. Further failures are not reported',
+      `isAlive of kernel "kernel-1" failed: ${why}. It counts as dead. Further failures are not reported`,
       { type: 'RepriseWarning', code: 'WRN_REPRISE_CHAOS_KERNEL_KILL_FAILED' },
     ],
   ]);

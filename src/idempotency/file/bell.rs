@@ -1,8 +1,8 @@
 //! How a process tells the others that a claim has ended which one of them waits for: it writes to a file, the bell,
 //! that they watch.
 //!
-//! On Linux the kernel tells of the write (inotify). Elsewhere whoever waits looks for itself, some twenty times a
-//! second.
+//! On Linux the kernel tells of the write (inotify). Elsewhere, and where too many files are watched already, whoever
+//! waits looks for itself, some twenty times a second.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
@@ -14,6 +14,9 @@ use parking_lot::Mutex;
 use super::error::FileStoreError;
 use super::place::Place;
 
+/// How often one looks who does not hear.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// A store's bell: to ring, and to listen to.
 #[derive(Debug)]
 pub(super) struct Bell {
@@ -24,7 +27,7 @@ pub(super) struct Bell {
 impl Bell {
     pub fn new(place: &Place) -> Result<Self, FileStoreError> {
         let file = Mutex::new(place.lock_file("bell")?);
-        Ok(Self { file, ear: Ear::new(place)? })
+        Ok(Self { file, ear: Ear::new(place) })
     }
 
     /// Tells all processes that listen.
@@ -40,53 +43,55 @@ impl Bell {
     }
 }
 
-#[cfg(target_os = "linux")]
 #[derive(Debug)]
-struct Ear(rustix::fd::OwnedFd);
+enum Ear {
+    #[cfg(target_os = "linux")]
+    Kernel(rustix::fd::OwnedFd),
+    Deaf,
+}
 
-#[cfg(target_os = "linux")]
 impl Ear {
-    fn new(place: &Place) -> Result<Self, FileStoreError> {
+    #[cfg(target_os = "linux")]
+    fn new(place: &Place) -> Self {
         use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-        let path = place.locks.join("bell");
         let listen = || {
             let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-            add_watch(&inotify, &path, WatchFlags::MODIFY)?;
+            add_watch(&inotify, place.locks.join("bell"), WatchFlags::MODIFY)?;
             Ok::<_, rustix::io::Errno>(inotify)
         };
-        listen().map(Self).map_err(|error| FileStoreError::system(&path, &error.into()))
+        // A user may watch some hundred files only.
+        listen().map_or(Self::Deaf, Self::Kernel)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn new(_: &Place) -> Self {
+        Self::Deaf
     }
 
     fn listen(&self, time: Duration) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let timeout = Timespec::try_from(time).ok();
-        let mut sources = [PollFd::new(&self.0, PollFlags::IN)];
-        if poll(&mut sources, timeout.as_ref()).unwrap_or(0) == 0 {
-            return false;
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Kernel(inotify) => listen_to(inotify, time),
+            Self::Deaf => {
+                std::thread::sleep(time.min(LOOK));
+                true
+            }
         }
-        // What they say is always the same.
-        let mut events = [0_u8; 4096];
-        while rustix::io::read(&self.0, &mut events).is_ok_and(|read| read > 0) {}
-        true
     }
 }
 
-#[cfg(not(target_os = "linux"))]
-#[derive(Debug)]
-struct Ear;
-
-#[cfg(not(target_os = "linux"))]
-impl Ear {
-    #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
-    fn new(_: &Place) -> Result<Self, FileStoreError> {
-        Ok(Self)
+#[cfg(target_os = "linux")]
+fn listen_to(inotify: &rustix::fd::OwnedFd, time: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let timeout = Timespec::try_from(time).ok();
+    let mut sources = [PollFd::new(inotify, PollFlags::IN)];
+    if poll(&mut sources, timeout.as_ref()).unwrap_or(0) == 0 {
+        return false;
     }
-
-    #[expect(clippy::unused_self, reason = "on Linux there is something to listen to")]
-    fn listen(&self, time: Duration) -> bool {
-        std::thread::sleep(time.min(Duration::from_millis(50)));
-        true
-    }
+    // What they say is always the same.
+    let mut events = [0_u8; 4096];
+    while rustix::io::read(inotify, &mut events).is_ok_and(|read| read > 0) {}
+    true
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -104,5 +109,7 @@ mod tests {
         one.ring();
         assert!(other.listen(Duration::from_secs(10)));
         assert!(!other.listen(Duration::from_millis(1)));
+        // Who does not hear looks.
+        assert!(Ear::Deaf.listen(Duration::from_millis(1)));
     }
 }

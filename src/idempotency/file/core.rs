@@ -36,6 +36,7 @@ pub(super) struct Core {
     pub holds: Holds,
     pub waiters: Waiters,
     pub pages: Arc<Pages>,
+    pub syncs: AtomicU64,
     bell: Option<Arc<Bell>>,
     /// The thread that works on the journal, which has a connection of its own.
     journal: Mutex<Option<JoinHandle<()>>>,
@@ -94,6 +95,7 @@ impl Core {
             holds: Holds::default(),
             waiters: Waiters::default(),
             pages,
+            syncs: AtomicU64::new(0),
             bell,
             journal: Mutex::default(),
             sessions: AtomicU64::new(0),

@@ -30,6 +30,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use error::FileStoreError;
@@ -91,6 +92,8 @@ pub struct FileStats {
     pub file_bytes: u64,
     /// Bytes of its journal.
     pub journal_bytes: u64,
+    /// How often this process has synced the journal: once for each group of writes, with [`Durability::Fsync`].
+    pub syncs: u64,
 }
 
 /// A store in a file, open. See the module.
@@ -229,6 +232,7 @@ impl FileStore {
                     evicted: unsigned(totals.evicted),
                     file_bytes,
                     journal_bytes,
+                    syncs: core.syncs.load(Ordering::Relaxed),
                 })
             },
         )

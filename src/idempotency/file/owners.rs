@@ -25,7 +25,7 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Begins one. The caller has the turn: nobody may tidy up between the making of the file and its lock.
+    /// Begins one.
     pub fn begin(place: &Place) -> Result<Self, FileStoreError> {
         loop {
             let process = Process(rand::random::<i64>() & i64::MAX);
@@ -33,7 +33,10 @@ impl Life {
             match private_file().create_new(true).open(&path) {
                 Ok(file) => {
                     file.lock().map_err(|error| FileStoreError::system(&path, &error))?;
-                    return Ok(Self { process, file });
+                    // Who tidied up before it was locked has taken it for a dead one's.
+                    if path.exists() {
+                        return Ok(Self { process, file });
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(FileStoreError::system(&path, &error)),
@@ -73,13 +76,19 @@ impl<'a> Owners<'a> {
     }
 }
 
-/// Removes what dead processes have left. The caller has the turn.
+/// Removes what dead processes have left.
 pub(super) fn tidy_up(place: &Place) {
     let Ok(entries) = fs::read_dir(&place.locks) else { return };
     for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
-        if name.starts_with(PREFIX) && !is_locked(place, &name) {
-            // A file that cannot be removed now is in nobody's way.
-            let _ = fs::remove_file(place.locks.join(name));
+        if !name.starts_with(PREFIX) {
+            continue;
+        }
+        let path = place.locks.join(name);
+        // Locked until it is gone, so that nobody begins a life with it. One that cannot be removed is in nobody's way.
+        if let Ok(file) = File::open(&path)
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(path);
         }
     }
 }

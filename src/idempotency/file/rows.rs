@@ -147,7 +147,7 @@ impl Rows<'_> {
             .query_row(
                 params![
                     first,
-                    first_ending(row.expires_at.saturating_add(1)) - 1,
+                    first | ((1 << COUNTER_BITS) - 1),
                     row.id,
                     i64::try_from(head).unwrap_or(i64::MAX),
                     content,
@@ -306,14 +306,20 @@ impl Row {
     }
 }
 
-/// Where the numbers begin that a key's row may have. Far enough from the largest number for all of them.
+/// Where the numbers begin that a key's row may have: a hash, since a store's user may have keys that are no digests.
+/// Part of the format. Far enough from the largest number for all of them.
 fn first_number(key: &Digest) -> i64 {
-    (key.bucket() >> 2).cast_signed()
+    let mut hash = 0_u64;
+    for word in key.0.as_chunks().0 {
+        hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        hash ^= hash >> 32;
+    }
+    (hash >> 2).cast_signed()
 }
 
-/// Where the numbers begin of endings that expire at that date. Those that expire after the year 2248 expire then.
+/// Where the numbers begin of endings that expire at that date. Those that expire after the year 2248 are swept then.
 fn first_ending(date: Ms) -> i64 {
-    date.clamp(0, i64::MAX >> (COUNTER_BITS + 1)) << COUNTER_BITS
+    date.clamp(0, i64::MAX >> COUNTER_BITS) << COUNTER_BITS
 }
 
 impl ToSql for Digest {

@@ -63,7 +63,7 @@ CREATE TABLE totals (
 INSERT INTO totals VALUES (1, 0, 0, 0, 0);
 ";
 
-/// Opens the file to write, and makes the tables in an empty one. The caller has the turn.
+/// Opens the file to write, and makes the tables in an empty one.
 pub(super) fn open(place: &Place) -> Result<Connection, FileStoreError> {
     let fail = |error| FileStoreError::sqlite(&place.file, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -78,9 +78,12 @@ pub(super) fn open(place: &Place) -> Result<Connection, FileStoreError> {
         connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
         if is_new {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute_batch(TABLES)?;
-            transaction.pragma_update(None, "application_id", APPLICATION)?;
-            transaction.pragma_update(None, "user_version", FORMAT)?;
+            // Another process may have made them by now.
+            if transaction.query_row("PRAGMA application_id", [], |row| row.get(0)) == Ok(0) {
+                transaction.execute_batch(TABLES)?;
+                transaction.pragma_update(None, "application_id", APPLICATION)?;
+                transaction.pragma_update(None, "user_version", FORMAT)?;
+            }
             transaction.commit()?;
         }
         Ok(())

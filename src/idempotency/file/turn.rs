@@ -4,21 +4,49 @@
 //! starve for seconds. So they queue before they ask it. The lock is taken through a gate: who waits for its turn
 //! stands in the gate, and who has just had a turn finds the gate taken and comes after the one who stands there.
 //!
-//! The kernel lets go of the locks of a process that dies. Nothing depends on this queue but fairness: what keeps the
-//! file whole are the locks of `SQLite` itself.
+//! The kernel lets go of the locks of a process that dies, but not of one that is stopped, and a lock cannot be waited
+//! for with a limit. So a thread of its own waits for it, the usher, and who has asked it goes without a turn when that
+//! takes too long. Nothing but fairness depends on this queue: what keeps the file whole are the locks of `SQLite`
+//! itself.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 use super::error::FileStoreError;
 use super::place::Place;
 
+/// How long a turn is waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// One thread's place in the queue of a store.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Turn(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     gate: File,
     turn: File,
+    errand: Mutex<Errand>,
+    changed: Condvar,
+}
+
+/// What the usher is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errand {
+    /// There is no usher yet.
+    Unknown,
+    None,
+    Wanted,
+    Taken,
+    /// Who asked goes without. The usher still stands there.
+    Abandoned,
+    Over,
 }
 
 /// The turn; it ends when this is dropped.
@@ -27,15 +55,46 @@ pub(super) struct Taken<'a>(&'a File);
 
 impl Turn {
     pub fn new(place: &Place) -> Result<Self, FileStoreError> {
-        Ok(Self { gate: place.lock_file("gate")?, turn: place.lock_file("turn")? })
+        Ok(Self(Arc::new(Shared {
+            gate: place.lock_file("gate")?,
+            turn: place.lock_file("turn")?,
+            errand: Mutex::new(Errand::Unknown),
+            changed: Condvar::new(),
+        })))
     }
 
-    /// Waits for its turn.
-    pub fn take(&self) -> io::Result<Taken<'_>> {
-        lock(&self.gate)?;
-        let taken = lock(&self.turn);
-        self.gate.unlock()?;
-        taken.map(|()| Taken(&self.turn))
+    /// Waits for its turn; `None` if that takes too long, because one who is before it is held up.
+    pub fn take(&self) -> Option<Taken<'_>> {
+        let shared = &*self.0;
+        let mut errand = shared.errand.lock();
+        match *errand {
+            Errand::Abandoned => return None,
+            _ if shared.try_take() => return Some(Taken(&shared.turn)),
+            Errand::Unknown => {
+                let shared = Arc::clone(&self.0);
+                let usher = move || shared.wait_for_turns();
+                thread::Builder::new().name("reprise-usher".to_owned()).spawn(usher).ok()?;
+            }
+            _ => {}
+        }
+        *errand = Errand::Wanted;
+        shared.changed.notify_all();
+        let end = Instant::now() + PATIENCE;
+        while *errand == Errand::Wanted {
+            if shared.changed.wait_until(&mut errand, end).timed_out() && *errand == Errand::Wanted {
+                *errand = Errand::Abandoned;
+                return None;
+            }
+        }
+        *errand = Errand::None;
+        Some(Taken(&shared.turn))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *self.0.errand.lock() = Errand::Over;
+        self.0.changed.notify_all();
     }
 }
 
@@ -43,6 +102,48 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         // Of a file that is open and locked; were it to fail, the kernel ends the turn with the process.
         let _ = self.0.unlock();
+    }
+}
+
+impl Shared {
+    /// Takes the turn if nobody is before us.
+    fn try_take(&self) -> bool {
+        if self.gate.try_lock().is_err() {
+            return false;
+        }
+        let is_taken = self.turn.try_lock().is_ok();
+        let _ = self.gate.unlock();
+        is_taken
+    }
+
+    /// What the usher does.
+    fn wait_for_turns(&self) {
+        loop {
+            let mut errand = self.errand.lock();
+            while !matches!(*errand, Errand::Wanted | Errand::Over) {
+                self.changed.wait(&mut errand);
+            }
+            if *errand == Errand::Over {
+                return;
+            }
+            drop(errand);
+            // Without a lock to be had there is no queue: all go on as if it were their turn.
+            let _ = lock(&self.gate).and_then(|()| lock(&self.turn));
+            let _ = self.gate.unlock();
+            let mut errand = self.errand.lock();
+            match *errand {
+                Errand::Wanted => {
+                    *errand = Errand::Taken;
+                    self.changed.notify_all();
+                }
+                other => {
+                    let _ = self.turn.unlock();
+                    if other == Errand::Abandoned {
+                        *errand = Errand::None;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -59,32 +160,51 @@ fn lock(file: &File) -> io::Result<()> {
 mod tests {
     use std::fs::TryLockError;
 
-    use parking_lot::Mutex;
-
     use super::*;
 
-    #[test]
-    fn who_has_just_had_a_turn_comes_after_who_waits_for_one() {
+    fn place() -> (tempfile::TempDir, Place) {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::find(&folder.path().join("store")).unwrap();
         place.prepare().unwrap();
+        (folder, place)
+    }
+
+    #[test]
+    fn who_has_just_had_a_turn_comes_after_who_waits_for_one() {
+        let (_folder, place) = place();
         let (greedy, patient) = (Turn::new(&place).unwrap(), Turn::new(&place).unwrap());
         let gate = place.lock_file("gate").unwrap();
         let turns = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let taken = greedy.take().unwrap();
             scope.spawn(|| {
-                let _taken = patient.take().unwrap();
+                let _taken = patient.take();
                 turns.lock().push("patient");
             });
             while !matches!(gate.try_lock(), Err(TryLockError::WouldBlock)) {
                 gate.unlock().unwrap();
-                std::thread::yield_now();
+                thread::yield_now();
             }
             drop(taken);
-            let _taken = greedy.take().unwrap();
+            let _taken = greedy.take();
             turns.lock().push("greedy");
         });
         assert_eq!(*turns.lock(), ["patient", "greedy"]);
+    }
+
+    #[test]
+    fn one_who_is_stopped_in_the_gate_holds_nobody_up() {
+        let (_folder, place) = place();
+        let stopped = place.lock_file("gate").unwrap();
+        stopped.lock().unwrap();
+        let turn = Turn::new(&place).unwrap();
+        assert!(turn.take().is_none());
+        let again = Instant::now();
+        assert!(turn.take().is_none());
+        assert!(again.elapsed() < PATIENCE, "the usher is still there");
+        stopped.unlock().unwrap();
+        while turn.take().is_none() {
+            thread::yield_now();
+        }
     }
 }

@@ -112,7 +112,7 @@ pub(super) fn compact(core: &Arc<Core>) -> Pending<()> {
     on_its_own(core, |core| {
         let turn = Turn::new(&core.place)?;
         let connection = schema::open(&core.place)?;
-        let taken = turn.take().map_err(|error| FileStoreError::system(&core.place.file, &error))?;
+        let taken = turn.take();
         let compact = connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
         drop(taken);
         compact.map_err(|error| FileStoreError::sqlite(&core.place.file, &error))

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -46,8 +47,7 @@ impl Writer {
         }
         place.prepare()?;
         let turn = Turn::new(place)?;
-        let fail = |error| FileStoreError::system(&place.file, &error);
-        let taken = turn.take().map_err(fail)?;
+        let taken = turn.take();
         let connection = schema::open(place)?;
         tidy_up(place);
         let life = Life::begin(place)?;
@@ -79,10 +79,7 @@ impl Writer {
     fn commit_group(&mut self, core: &Core) {
         let place = &core.place;
         // Not before it is our turn: the longer that takes, the more goes into the group.
-        let taken = match self.means.as_ref().map(|means| means.turn.take()).transpose() {
-            Ok(taken) => taken,
-            Err(error) => return fail_all(core.queue.take(), &FileStoreError::system(&place.file, &error)),
-        };
+        let taken = self.means.as_ref().map(|means| means.turn.take());
         let mut steps = core.queue.take();
         if let Some(error) = &self.broken {
             return fail_all(steps, error);
@@ -96,24 +93,23 @@ impl Writer {
             Ok(ended) => ended,
             Err(error) => return fail_all(steps, &error),
         };
-        let (early, late): (Vec<_>, Vec<_>) = if core.options.durability == Durability::Os {
-            (steps, Vec::new())
-        } else {
-            steps.into_iter().partition(|step| step.told() == Told::Committed)
-        };
+        drop(taken);
+        let is_synced = core.options.durability == Durability::Fsync && self.means.is_some();
+        let (early, late): (Vec<_>, Vec<_>) =
+            steps.into_iter().partition(|step| !is_synced || step.told() == Told::Committed);
         for step in early {
             step.answer(Ok(()));
         }
         if !late.is_empty() {
-            // The turn goes on meanwhile: what another process reads and replays has been synced.
+            // Others may commit meanwhile, and replay what this group has written: then they sync the journal, too.
             let synced = sync(&mut self.journal, place);
+            core.syncs.fetch_add(1, Ordering::Relaxed);
             // A second sync may succeed without having written what the first one could not.
             self.broken = synced.clone().err();
             for step in late {
                 step.answer(synced.clone());
             }
         }
-        drop(taken);
         core.tell_of(&ended);
     }
 

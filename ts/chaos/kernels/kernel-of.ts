@@ -1,6 +1,6 @@
-import { ChildProcess } from 'node:child_process';
-import { Worker } from 'node:worker_threads';
-import { checkShape, invalidArgument, invalidOption, oneOf, wholeNumberBetween } from '../../options.js';
+import type { ChildProcess } from 'node:child_process';
+import type { Worker } from 'node:worker_threads';
+import { checkShape, hasMethods, invalidArgument, invalidOption, oneOf, wholeNumberBetween } from '../../options.js';
 import { kernelName } from './registry.js';
 import type { Kernel, KillKernel } from './registry.js';
 
@@ -36,16 +36,25 @@ const MODES = { kill: named, term: { ...named, graceMs: ms }, pause: { ...named,
  *   `ERR_REPRISE_UNKNOWN_OPTION`; also for a mode that this kernel, or this platform, cannot be hit in
  */
 export function kernelOf(kernel: Worker | ChildProcess, options: KernelOfOptions): Kernel {
-  const isWorker = kernel instanceof Worker;
-  if (!isWorker && !((kernel as unknown) instanceof ChildProcess)) {
+  const kind = kindOf(kernel);
+  if (kind === undefined) {
     throw invalidArgument(TypeError, 'kernelOf', 'kernel', kernel, 'a Worker (worker_threads) or a ChildProcess');
   }
   checkShape('kernelOf', { mode: 'kill', ...options }, 'mode', MODES, ['group', 'graceMs', 'forMs']);
-  checkMode(isWorker ? 'worker' : 'process', options.mode ?? 'kill');
+  checkMode(kind, options.mode ?? 'kill');
   const { id, group } = options;
-  return isWorker
-    ? { id, group, isAlive: () => isRunning(kernel), kill: () => isRunning(kernel) && kernel.terminate() }
-    : { id, group, isAlive: () => hasProcess(kernel), kill: killOf(kernel, options) };
+  if (kind === 'worker') {
+    const worker = kernel as Worker;
+    return { id, group, isAlive: () => isRunning(worker), kill: () => isRunning(worker) && worker.terminate() };
+  }
+  const child = kernel as ChildProcess;
+  return { id, group, isAlive: () => hasProcess(child), kill: killOf(child, options) };
+}
+
+/** By what it has, not by its class: that would load `node:child_process` into every program. */
+function kindOf(kernel: object): 'worker' | 'process' | undefined {
+  if (hasMethods(kernel, 'once', 'terminate') && 'threadId' in kernel) return 'worker';
+  return hasMethods(kernel, 'once', 'kill') && 'exitCode' in kernel && 'signalCode' in kernel ? 'process' : undefined;
 }
 
 /** Refuses what cannot be done, here and to this kind of kernel. */

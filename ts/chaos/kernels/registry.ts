@@ -124,7 +124,10 @@ export class Kernels {
 
   #isAlive(kernel: Kernel): boolean {
     try {
-      return kernel.isAlive?.() ?? true;
+      const alive: unknown = kernel.isAlive === undefined || kernel.isAlive();
+      // A promise, above all: it would make a kernel immortal.
+      if (typeof alive !== 'boolean') throw new TypeError(`it gave ${show(alive)}; allowed: true or false`);
+      return alive;
     } catch (error) {
       this.#warn(`isAlive of kernel ${show(kernel.id)} failed`, 'It counts as dead', error);
       return false;
