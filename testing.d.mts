@@ -394,86 +394,6 @@ declare function verifyResumable<World>(task: ResumableTask<World>, options?: {
     seed?: number | undefined;
 }): Promise<ResumableReport>;
 
-/**
- * Where a crash hurts most: `before-work`, a call of the task or of a step begins; `before-save`, work is done and
- * nothing of it is saved; `during-save`, the write is under way and nobody knows how it will end.
- */
-type CheckpointBoundary = 'before-work' | 'before-save' | 'during-save';
-
-/**
- * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
- * promise resolved: let it resolve when the kernel is gone. Not counted if it threw, rejected, or gave `false` (as
- * `ChildProcess.kill` does when there was no process); `'paused'` says that the kernel was stopped for a while and
- * goes on.
- *
- * @param released aborts when chaos is disarmed or closed: whatever is held up must go on
- */
-type KillKernel = (released: AbortSignal) => unknown;
-/** Something that chaos may kill; {@link kernelOf} makes one of a worker thread or a child process. */
-interface Kernel {
-    /** Which; among several, the victim is chosen by the seed over the sorted ids. */
-    readonly id: string;
-    /** Those that stand in for each other; kills may be for one group, and spare its last one. Default: the nameless. */
-    readonly group?: string | undefined;
-    readonly kill: KillKernel;
-    /** Whether it could be killed now. Default: as long as it is registered. */
-    readonly isAlive?: (() => boolean) | undefined;
-}
-/** Names a kernel that may be killed; returns what takes exactly this registration back. */
-interface RegisterKernel {
-    (kernel: Kernel): () => void;
-    (id: string, kill: KillKernel): () => void;
-}
-
-/** Kills of kernels that no request asks for, and what bounds every kill. */
-interface KernelKillOptions {
-    /**
-     * Kernels die by themselves, so many milliseconds apart on average, at times without memory (exponential gaps). The
-     * sequence of gaps and victims is that of the seed. Default: none do.
-     */
-    readonly meanTimeBetweenMs?: number | undefined;
-    /**
-     * Kernels die while a checkpointed task is at one of these boundaries (default: all), at this share of them. Needs
-     * `retryWithCheckpoint` or `resumable` in this thread. Default: none do.
-     */
-    readonly atCheckpoints?: {
-        readonly probability: number;
-        readonly boundaries?: readonly CheckpointBoundary[] | undefined;
-    } | undefined;
-    /** Those two kill only kernels of this group. Default: of any. */
-    readonly group?: string | undefined;
-    /** No kernel is killed sooner than this after another, whatever asks for it: not later either, but not. Default 0. */
-    readonly minGapMs?: number | undefined;
-    /** At most so many are killed or paused, whatever asks for it. Default: no bound. */
-    readonly maxKills?: number | undefined;
-    /** The only live kernel of its group is never killed, whatever asks for it. Default false. */
-    readonly neverLast?: boolean | undefined;
-}
-/** The kernels as they stand, and what was done to them besides the kills that {@link ChaosMetrics} counts. */
-interface KernelReport {
-    /** Kills that were begun, also those that failed or are under way. */
-    readonly killsAttempted: number;
-    /** Kernels that were paused and go on. */
-    readonly kernelsPaused: number;
-    /** The ids of those that could be killed now, sorted. */
-    readonly live: readonly string[];
-}
-
-/** Whether an instance injects, since when, and until when or why not. */
-type ChaosState = 
-/** It injects; `until` is when it disarms itself, `null` if never. */
-{
-    readonly state: 'armed';
-    readonly since: Date;
-    readonly until: Date | null;
-}
-/** It passes every request through. A halt is that of a guard rail; only `arm()` ends it. `closed` is for good. */
- | {
-    readonly state: 'disarmed' | 'halted' | 'closed';
-    readonly since: Date;
-    readonly reason: string;
-};
-
 /** How long a delay is, in milliseconds. What a law would put above `maxMs` (default 60 000) is that. */
 type ChaosDelay = 
 /** Whole milliseconds from `minMs` to `maxMs`, each as likely; the same twice for a fixed delay. */
@@ -638,15 +558,190 @@ type ChaosFault =
     readonly group?: string | undefined;
 };
 
+/** Watches the requests that no fault was injected into, and halts chaos when they suffer. */
+interface ChaosGuardOptions {
+    /** The share of requests that is never faulted, so that there always are some to judge by; above 0. Default 0.1. */
+    readonly controlShare?: number | undefined;
+    /** How long a window is, in milliseconds. Default 10,000. */
+    readonly windowMs?: number | undefined;
+    /** In so many windows after each arming nothing is injected: they say what is usual. Default 3. */
+    readonly baselineWindows?: number | undefined;
+    /** A window with fewer requests without a fault says nothing. Default 20. */
+    readonly minRequests?: number | undefined;
+    /** How far the share of failed requests, or of slow ones, may be above the usual, 0 to 1. Default 0.05. */
+    readonly maxRise?: number | undefined;
+    /** A request is slow that takes so many times the 95th percentile of the baseline. Default 2. */
+    readonly slowFactor?: number | undefined;
+    /** How far the 99th percentile of the delay of the event loop may be above the usual, in ms. Default 200. */
+    readonly maxLoopDelayMs?: number | undefined;
+    /** Halts when so many (`windows`) of the last `of` windows were harmful. Default 3 of 5. */
+    readonly trip?: {
+        readonly windows: number;
+        readonly of: number;
+    } | undefined;
+}
+/** What a guard rail has seen so far. */
+interface ChaosGuardStatus {
+    /** `'learning'`: nothing is injected, until it is known what is usual. */
+    readonly phase: 'off' | 'learning' | 'watching';
+    /** How many of the last windows were harmful. */
+    readonly harmfulWindows: number;
+}
+
+/** One fault that was decided for a request. One of `status`, `ms`, `victim` and `cut` is what was drawn for it. */
+interface ChaosRecorded {
+    /** The name of its rule. */
+    readonly rule: string;
+    /** The status of an error. */
+    readonly status?: number;
+    /** The length of a delay, in milliseconds. */
+    readonly ms?: number;
+    /** Which kernel was killed, as a share of the way through the sorted ones. */
+    readonly victim?: number;
+    /** Where an answer was cut or damaged, as a share of it. */
+    readonly cut?: number;
+    /** Whether it took effect; a client may have left before. */
+    readonly done: boolean;
+}
+/** One request that was decided about. */
+interface ChaosJournalEntry {
+    /** Which decision of its instance it is, from 0. */
+    readonly number: number;
+    /** When, in milliseconds since it was armed. */
+    readonly elapsedMs: number;
+    /**
+     * Its request key as a digest under the seed, 32 hexadecimal digits: no key of a client is in a journal. Who has the
+     * journal can tell whether a key that they guess is in it.
+     */
+    readonly request: string;
+    /** Which attempt of its key, from 1. */
+    readonly attempt: number;
+    /** What was decided; empty for a request that was let pass. */
+    readonly faults: readonly ChaosRecorded[];
+}
+/** What a journal is as JSON. */
+interface ChaosJournalData {
+    readonly version: 1;
+    /** Under which all of it was decided. */
+    readonly seed: string;
+    /** How many earlier entries it kept no longer. */
+    readonly dropped: number;
+    readonly entries: readonly ChaosJournalEntry[];
+}
+/** What was decided about the last requests, and what of it was done; as it was when it was taken. */
+declare class ChaosJournal implements ChaosJournalData {
+    readonly version = 1;
+    readonly seed: string;
+    readonly dropped: number;
+    readonly entries: readonly ChaosJournalEntry[];
+    constructor({ seed, dropped, entries }: Omit<ChaosJournalData, 'version'>);
+    /** For `JSON.stringify`; `chaos.replay` takes it, too. */
+    toJSON(): ChaosJournalData;
+    /**
+     * As NDJSON, line by line: first what all entries share, then each. `chaos.replay` takes the lines joined.
+     *
+     * @example
+     * Readable.from(chaos.journal().lines()).pipe(response);
+     * await writeFile('run.ndjson', chaos.journal().lines());
+     */
+    lines(): Generator<string, void, undefined>;
+}
+
+/**
+ * Where a crash hurts most: `before-work`, a call of the task or of a step begins; `before-save`, work is done and
+ * nothing of it is saved; `during-save`, the write is under way and nobody knows how it will end.
+ */
+type CheckpointBoundary = 'before-work' | 'before-save' | 'during-save';
+
+/**
+ * Ends one kernel: a worker, a child process, anything that can be lost. Counted as a kill once it returned, or its
+ * promise resolved: let it resolve when the kernel is gone. Not counted if it threw, rejected, or gave `false` (as
+ * `ChildProcess.kill` does when there was no process); `'paused'` says that the kernel was stopped for a while and
+ * goes on.
+ *
+ * @param released aborts when chaos is disarmed or closed: whatever is held up must go on
+ */
+type KillKernel = (released: AbortSignal) => unknown;
+/** Something that chaos may kill; {@link kernelOf} makes one of a worker thread or a child process. */
+interface Kernel {
+    /** Which; among several, the victim is chosen by the seed over the sorted ids. */
+    readonly id: string;
+    /** Those that stand in for each other; kills may be for one group, and spare its last one. Default: the nameless. */
+    readonly group?: string | undefined;
+    readonly kill: KillKernel;
+    /** Whether it could be killed now. Default: as long as it is registered. */
+    readonly isAlive?: (() => boolean) | undefined;
+}
+/** Names a kernel that may be killed; returns what takes exactly this registration back. */
+interface RegisterKernel {
+    (kernel: Kernel): () => void;
+    (id: string, kill: KillKernel): () => void;
+}
+
+/** Kills of kernels that no request asks for, and what bounds every kill. */
+interface KernelKillOptions {
+    /**
+     * Kernels die by themselves, so many milliseconds apart on average, at times without memory (exponential gaps). The
+     * sequence of gaps and victims is that of the seed. Default: none do.
+     */
+    readonly meanTimeBetweenMs?: number | undefined;
+    /**
+     * Kernels die while a checkpointed task is at one of these boundaries (default: all), at this share of them. Needs
+     * `retryWithCheckpoint` or `resumable` in this thread. Default: none do.
+     */
+    readonly atCheckpoints?: {
+        readonly probability: number;
+        readonly boundaries?: readonly CheckpointBoundary[] | undefined;
+    } | undefined;
+    /** Those two kill only kernels of this group. Default: of any. */
+    readonly group?: string | undefined;
+    /** No kernel is killed sooner than this after another, whatever asks for it: not later either, but not. Default 0. */
+    readonly minGapMs?: number | undefined;
+    /** At most so many are killed or paused, whatever asks for it. Default: no bound. */
+    readonly maxKills?: number | undefined;
+    /** The only live kernel of its group is never killed, whatever asks for it. Default false. */
+    readonly neverLast?: boolean | undefined;
+}
+/** The kernels as they stand, and what was done to them besides the kills that {@link ChaosMetrics} counts. */
+interface KernelReport {
+    /** Kills that were begun, also those that failed or are under way. */
+    readonly killsAttempted: number;
+    /** Kernels that were paused and go on. */
+    readonly kernelsPaused: number;
+    /** The ids of those that could be killed now, sorted. */
+    readonly live: readonly string[];
+}
+
+/** Whether an instance injects, since when, and until when or why not. */
+type ChaosState = 
+/** It injects; `until` is when it disarms itself, `null` if never. */
+{
+    readonly state: 'armed';
+    readonly since: Date;
+    readonly until: Date | null;
+}
+/** It passes every request through. A halt is that of a guard rail; only `arm()` ends it. `closed` is for good. */
+ | {
+    readonly state: 'disarmed' | 'halted' | 'closed';
+    readonly since: Date;
+    readonly reason: string;
+};
+
 /** Which requests a rule is for; all conditions that are given must hold. */
 interface ChaosMatch {
-    /** Paths, each with everything below it, as in `excludedPaths`. */
-    readonly paths?: readonly string[] | undefined;
+    /** Paths, each with everything below it, or patterns for the whole path, as in `excludedPaths`. */
+    readonly paths?: readonly (string | RegExp)[] | undefined;
     /** Methods, in upper case. */
     readonly methods?: readonly string[] | undefined;
+    /**
+     * Headers that must be there, with this value or one that this pattern finds something in. Values of one name are
+     * joined by `', '`.
+     */
+    readonly headers?: Readonly<Record<string, string | RegExp>> | undefined;
     /** Any other condition. What it throws goes to `next`. */
     readonly where?: ((req: IncomingMessage) => boolean) | undefined;
 }
+
 /** A fault, how often, and for which requests. */
 interface ChaosRule {
     /** Names the rule in every draw: another name has other victims. Each name once. */
@@ -655,6 +750,11 @@ interface ChaosRule {
     readonly match?: ChaosMatch | undefined;
     /** From 0 to 1. Default 1. */
     readonly probability?: number | undefined;
+    /**
+     * The name of a header by which a caller asks for this fault: the rule is only for requests that have it, with a
+     * number from 0 to 1, and that lowers `probability`; it never raises it. Default: nobody needs to ask.
+     */
+    readonly askedBy?: string | undefined;
     /** Only these attempts of a request key, the first being 1. */
     readonly attempts?: readonly number[] | undefined;
     /** Only the first so many requests that match, in the order in which they come. */
@@ -692,9 +792,16 @@ interface ChaosOptions {
     readonly kernelKills?: KernelKillOptions | undefined;
     /**
      * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
-     * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
+     * `/api/healthz`. A pattern covers the paths that it finds something in. Default ['/api/health', '/api/metrics']; a
+     * list given replaces the default.
      */
-    readonly excludedPaths?: readonly string[] | undefined;
+    readonly excludedPaths?: readonly (string | RegExp)[] | undefined;
+    /**
+     * What a request is known by: requests of one key are attempts of one thing, and each attempt is decided by itself.
+     * `undefined` for the default: the `Idempotency-Key` header; without one, the method and the path, so that the nth
+     * request for them is the nth attempt. What it throws goes to `next`.
+     */
+    readonly requestKey?: ((req: IncomingMessage) => string | undefined) | undefined;
     /** The same seed makes the same decisions; 42 and '42' are one seed. Default: a random one, written to stderr. */
     readonly seed?: number | string | undefined;
     /**
@@ -713,6 +820,29 @@ interface ChaosOptions {
      * disarms itself. Default: no end; in production it is needed, and 15 minutes for {@link initChaos}.
      */
     readonly maxDurationMs?: number | undefined;
+    /** How many requests the journal keeps, 0 to 32,768. Default 1,000. */
+    readonly journalSize?: number | undefined;
+    /** Halts it when requests suffer that no fault was injected into. Default: no guard rail. */
+    readonly guard?: ChaosGuardOptions | undefined;
+}
+
+/** How a replay went, or goes. */
+interface ChaosReplayReport {
+    /** Requests that were recorded. */
+    readonly recorded: number;
+    /** Those of them that came again; each met the faults that were recorded. */
+    readonly replayed: number;
+    /** Those of them that have not come. */
+    readonly missing: number;
+    /** Requests that came and were not recorded; nothing was injected into them. */
+    readonly unexpected: number;
+}
+/** A journal that is being replayed. */
+interface ChaosReplay {
+    /** How it goes; after the end, how it went. */
+    readonly report: () => ChaosReplayReport;
+    /** Decides by the rules again, and says how the replay went. One that diverged is warned about. */
+    readonly end: () => ChaosReplayReport;
 }
 
 /** A middleware for Express 4 and 5, Connect and plain `node:http`. */
@@ -738,7 +868,53 @@ type ChaosStatus = ChaosState & {
     readonly activeFaults: number;
     /** The seed that it decides by. */
     readonly seed: string;
+    /** Its rules, and how often each takes effect. */
+    readonly rules: readonly ChaosRuleStatus[];
+    /** What the guard rail has seen; `null` without one. */
+    readonly guard: ChaosGuardStatus | null;
 };
+/** One rule, as it works among the others. */
+interface ChaosRuleStatus {
+    readonly name: string;
+    readonly fault: ChaosFault['kind'];
+    /** What was asked for, 0 to 1. */
+    readonly probability: number;
+    /**
+     * What comes of it, at a request that all rules are for and within every bound of theirs: less what the control share
+     * takes away, and the rules before it that do the same kind of thing.
+     */
+    readonly effectiveRate: number;
+}
+/** What would happen to a request, and why. */
+interface ChaosExplanation {
+    /** Why no rule is asked; `null` if they are. */
+    readonly passes: 'disarmed' | 'baseline' | 'options-request' | 'excluded-path' | 'control-share' | 'not-recorded' | null;
+    /** Its request key, as it stands in the journal. */
+    readonly request: string;
+    /** Which attempt it would be, from 1. */
+    readonly attempt: number;
+    /** The names of the rules that would fire. */
+    readonly fires: readonly string[];
+    /** What becomes of each rule, in their order; empty where they are not asked, and while a journal is replayed. */
+    readonly rules: readonly {
+        readonly name: string;
+        readonly verdict: ChaosVerdict;
+    }[];
+}
+/** What becomes of a rule at a request: it fires, or the first reason why not. */
+type ChaosVerdict = 
+/** Its `match` does not hold, nobody asked for it, or there is no kernel to kill. */
+'not-matched'
+/** `attempts` does not name this one. */
+ | 'other-attempt'
+/** The `first` are over, or it is not the turn of `every`. */
+ | 'not-its-turn' | 'outside-window'
+/** The draw is not below its probability. */
+ | 'not-drawn'
+/** A rule before it does the same kind of thing. */
+ | 'taken'
+/** It has fired `max` times. */
+ | 'spent' | 'fires';
 /** Chaos of one configuration. It shares nothing with any other; its functions may be taken apart from it. */
 interface Chaos {
     /** Whether it injects anything now. */
@@ -778,6 +954,23 @@ interface Chaos {
     readonly update: (change: ChaosOptions) => void;
     /** Sets the counts to zero and forgets which attempts were seen: the same requests meet the same faults again. */
     readonly reset: () => void;
+    /**
+     * What was decided about the last `journalSize` requests, and what of it was done. {@link reset} and a new seed begin
+     * another one.
+     */
+    readonly journal: () => ChaosJournal;
+    /**
+     * Starts at zero under the seed of a journal, and does to each request what was recorded of it, whatever `match`,
+     * `probability` and the bounds of a rule say: nothing to one that was not recorded. The rules must be those of the
+     * journal, by name and fault. An {@link update}, a {@link reset} and another replay end it.
+     *
+     * @param journal what {@link journal} gave, or its text as JSON or NDJSON
+     * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`; Error with code
+     *   `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
+     */
+    readonly replay: (journal: ChaosJournalData | string) => ChaosReplay;
+    /** What would happen to this request if it came now, and why. Nothing is counted. Throws what `where` throws. */
+    readonly explain: (req: IncomingMessage) => ChaosExplanation;
     /**
      * Names a kernel that may be killed: a {@link Kernel}, as {@link kernelOf} makes one, or an id and a kill. A killed
      * one must be registered again when it was restarted. Registering an id that is there replaces that kernel.

@@ -56,9 +56,27 @@ export declare class ChaosEngine {
   constructor(plan: ChaosPlan)
   /**
    * The call for every request, as a closure: (request key, a bit for each rule that it is for, milliseconds since
-   * arming) to the decision, null for the many requests to which nothing happens. Take it once.
+   * arming, for each rule the probability that the caller asks for) to the decision, null for the many requests to
+   * which nothing happens. Take it once.
    */
-  decider(): (arg0: string, arg1: number, arg2: number) => ChaosDecision | null
+  decider(): (arg0: string, arg1: number, arg2: number, arg3?: Array<number> | undefined | null) => ChaosDecision | null
+  /** What the decider would decide now, and why; nothing is counted. */
+  explain(requestKey: string, matched: number, elapsedMs: number, forEachRule?: Array<number> | undefined | null): ChaosExplanation
+  /** Keeps up to so many entries in the journal from now on. */
+  keepJournal(entries: number): void
+  /** What the journal keeps. */
+  journal(): ChaosRecord
+  /**
+   * Starts at zero under this seed, and forces these faults upon the requests that they were recorded of. Fails, with nothing
+   * changed, if a rule is not there or does something else, or an entry cannot be read.
+   */
+  replay(seed: string, entries: Array<ChaosEntry>): void
+  /** How the replay stands; null without one. */
+  replayReport(): ChaosReplayCounts | null
+  /** Decides by the plan again, and says how the replay went; null without one. */
+  endReplay(): ChaosReplayCounts | null
+  /** How often each rule takes effect at a request that all of them are for. */
+  effectiveRates(): Array<number>
   /**
    * Decides by another plan from now on; counts, attempts under the same seed, and the counts of rules of the same
    * name stay. Fails, with nothing changed, for a plan that the wrapper should have refused.
@@ -68,6 +86,8 @@ export declare class ChaosEngine {
   reset(): void
   /** Counts one fault that took effect. */
   count(injected: ChaosInjected): void
+  /** The fault of this kind of the decision with this number took effect. */
+  done(number: number, slot: ChaosSlot): void
   /** The counts as they stand. */
   metrics(): ChaosMetrics
 }
@@ -183,6 +203,36 @@ export interface ChaosDecision {
   fault?: ChaosHit
   /** Kill a kernel. */
   kill?: ChaosHit
+  /** Which decision it is: what `done` is told. */
+  number: number
+}
+
+/** One request that was decided about. */
+export interface ChaosEntry {
+  /** Which decision it is, from 0. */
+  number: number
+  /** When, in milliseconds since arming. */
+  elapsedMs: number
+  /** Its key, digested under the seed: 32 hexadecimal digits. */
+  request: string
+  /** Which attempt of its key, from 1. */
+  attempt: number
+  /** What happens to it; empty for most. */
+  faults: Array<ChaosRecorded>
+}
+
+/** What would be decided about a request, and why. */
+export interface ChaosExplanation {
+  /** Its key, digested under the seed. */
+  request: string
+  /** Which attempt it would be, from 1. */
+  attempt: number
+  /** The places of the rules that would fire. */
+  fires: Array<number>
+  /** By what it is decided. */
+  reason: ChaosReason
+  /** A verdict on each rule, if it is decided by them. */
+  verdicts: Array<ChaosVerdict>
 }
 
 /** One fault of one request. */
@@ -237,6 +287,8 @@ export interface ChaosPlan {
   seed: string
   /** Whether one draw picks at most one rule; else each rule is drawn by itself. */
   exclusive: boolean
+  /** The share of requests that no rule is for. */
+  controlShare: number
   rules: Array<ChaosPlanRule>
 }
 
@@ -266,6 +318,45 @@ export interface ChaosRamp {
   overMs: number
 }
 
+/** By what a request is decided about. */
+export type ChaosReason = 'control' | 'recorded' | 'not-recorded' | 'rules'
+
+/** What a journal keeps. */
+export interface ChaosRecord {
+  entries: Array<ChaosEntry>
+  /** How many entries it keeps no more. */
+  dropped: number
+}
+
+/** One fault of one request. Exactly one of `status`, `ms`, `victim` and `cut` is what was drawn for it. */
+export interface ChaosRecorded {
+  /** The name of the rule. */
+  rule: string
+  /** The status of an error. */
+  status?: number
+  /** The length of a delay. */
+  ms?: number
+  /** The victim of a kill, as a share of the way through the sorted kernels. */
+  victim?: number
+  /** For a fault of the connection or the answer: where, as a share. */
+  cut?: number
+  /** Whether it took effect. */
+  done: boolean
+}
+
+/** How a replay went. */
+export interface ChaosReplayCounts {
+  /** Requests that were recorded. */
+  recorded: number
+  /** Those of them that came again. */
+  replayed: number
+  /** Requests that came and were not recorded. */
+  unexpected: number
+}
+
+/** The field of a decision that a fault is in. */
+export type ChaosSlot = 'latency' | 'fault' | 'kill'
+
 /** One kill by time. */
 export interface ChaosTimedKill {
   /** How long after the one before it, in milliseconds. */
@@ -273,6 +364,9 @@ export interface ChaosTimedKill {
   /** Which of the sorted kernels, as a share from 0 to below 1. */
   victim: number
 }
+
+/** What a rule comes to at one request. */
+export type ChaosVerdict = 'not-matched' | 'other-attempt' | 'not-its-turn' | 'outside-window' | 'not-drawn' | 'taken' | 'spent' | 'fires'
 
 export interface ChaosWindow {
   fromMs: number

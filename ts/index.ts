@@ -69,7 +69,18 @@ export { setTestMode, type TestMode } from './retry/test-mode.js';
 export { traceContext, type OpenTelemetryApi, type TraceContext } from './retry/trace.js';
 
 export { createChaos } from './chaos/chaos.js';
-export type { Chaos, ChaosMetrics, ChaosMiddleware, ChaosStatus } from './chaos/chaos.js';
+export type {
+  Chaos,
+  ChaosExplanation,
+  ChaosMetrics,
+  ChaosMiddleware,
+  ChaosRuleStatus,
+  ChaosStatus,
+  ChaosVerdict,
+} from './chaos/api.js';
+export type { ChaosGuardOptions, ChaosGuardStatus } from './chaos/guard/guard.js';
+export type { ChaosJournal, ChaosJournalData, ChaosJournalEntry, ChaosRecorded } from './chaos/journal.js';
+export type { ChaosReplay, ChaosReplayReport } from './chaos/replay.js';
 export { chaosMiddleware, getChaosMetrics, initChaos, registerKernel } from './chaos/default.js';
 export { kernelOf } from './chaos/kernels/kernel-of.js';
 export type { KernelMode, KernelOfOptions } from './chaos/kernels/kernel-of.js';
@@ -81,7 +92,8 @@ export type { ChaosDelay } from './chaos/delay.js';
 export type { Ending } from './chaos/faults/connection.js';
 export type { ChaosFault } from './chaos/faults/fault.js';
 export type { StoreCall } from './chaos/faults/store.js';
-export type { ChaosMatch, ChaosRule } from './chaos/rules.js';
+export type { ChaosMatch } from './chaos/match.js';
+export type { ChaosRule } from './chaos/rules.js';
 export { chaosStore, type ChaosStoreMetrics } from './chaos/store.js';
 export { chaosControl, type ChaosControlOptions } from './chaos/control/control.js';
 export type { ChaosProblem, ChaosProblemCode } from './chaos/control/problem.js';

@@ -62,13 +62,15 @@ describe('armed and disarmed', () => {
   it('its status can be shown as JSON', () => {
     fakeClock();
     vi.setSystemTime('2026-01-01T00:00:00Z');
-    const chaos = chaosFor({ maxDurationMs: 60_000 });
+    const chaos = chaosFor({ maxDurationMs: 60_000, rules: [] });
     expect(JSON.parse(JSON.stringify(chaos.status()))).toEqual({
       state: 'armed',
       since: '2026-01-01T00:00:00.000Z',
       until: '2026-01-01T00:01:00.000Z',
       activeFaults: 0,
       seed: '42',
+      rules: [],
+      guard: null,
     });
   });
 });

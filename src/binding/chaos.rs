@@ -6,9 +6,10 @@ use napi::bindgen_prelude::{FnArgs, Function};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
+use super::chaos_journal::{ChaosEntry, ChaosExplanation, ChaosRecord, ChaosReplayCounts};
 use crate::chaos::{
-    Decision, Distribution, Drawn, Engine, Fault, Hit, Injected, Plan, PlanError, Probability, Ramp, Rule,
-    Seed, Selection, Statuses, When, Window,
+    Decided, Decision, Distribution, Drawn, Engine, Entry, Fault, Hit, Injected, Plan, PlanError,
+    Probability, Ramp, Request, Rule, Seed, Selection, Slot, Statuses, When, Window,
 };
 
 /// What an engine decides by.
@@ -17,6 +18,8 @@ pub struct ChaosPlan {
     pub seed: String,
     /// Whether one draw picks at most one rule; else each rule is drawn by itself.
     pub exclusive: bool,
+    /// The share of requests that no rule is for.
+    pub control_share: f64,
     pub rules: Vec<ChaosPlanRule>,
 }
 
@@ -68,7 +71,8 @@ impl TryFrom<ChaosPlan> for Plan {
     fn try_from(plan: ChaosPlan) -> std::result::Result<Self, PlanError> {
         let selection = if plan.exclusive { Selection::Exclusive } else { Selection::Independent };
         let rules = plan.rules.into_iter().map(Rule::try_from).collect::<std::result::Result<_, _>>()?;
-        Self::new(Seed::from_text(&plan.seed), selection, rules)
+        let control = Probability::new(plan.control_share)?;
+        Ok(Self { control, ..Self::new(Seed::from_text(&plan.seed), selection, rules)? })
     }
 }
 
@@ -157,12 +161,28 @@ pub struct ChaosDecision {
     pub fault: Option<ChaosHit>,
     /// Kill a kernel.
     pub kill: Option<ChaosHit>,
+    /// Which decision it is: what `done` is told.
+    pub number: i64,
 }
 
-impl From<Decision> for ChaosDecision {
-    fn from(Decision { latency, fault, kill }: Decision) -> Self {
-        Self { latency: latency.map(Into::into), fault: fault.map(Into::into), kill: kill.map(Into::into) }
+impl From<Decided> for ChaosDecision {
+    fn from(Decided { decision: Decision { latency, fault, kill }, number }: Decided) -> Self {
+        Self {
+            latency: latency.map(Into::into),
+            fault: fault.map(Into::into),
+            kill: kill.map(Into::into),
+            number: to_js(number),
+        }
     }
+}
+
+/// The field of a decision that a fault is in.
+#[napi(string_enum = "kebab-case")]
+#[derive(Clone, Copy)]
+pub enum ChaosSlot {
+    Latency,
+    Fault,
+    Kill,
 }
 
 /// What is counted when it was done.
@@ -206,25 +226,84 @@ impl ChaosEngine {
     }
 
     /// The call for every request, as a closure: (request key, a bit for each rule that it is for, milliseconds since
-    /// arming) to the decision, null for the many requests to which nothing happens. Take it once.
+    /// arming, for each rule the probability that the caller asks for) to the decision, null for the many requests to
+    /// which nothing happens. Take it once.
     #[napi(catch_unwind)]
     #[allow(clippy::type_complexity, reason = "napi writes the type for TypeScript from this one")]
     pub fn decider<'env>(
         &self,
         env: &'env Env,
-    ) -> Result<Function<'env, FnArgs<(String, u32, f64)>, Option<ChaosDecision>>> {
+    ) -> Result<Function<'env, FnArgs<(String, u32, f64, Option<Vec<f64>>)>, Option<ChaosDecision>>> {
         let engine = Arc::clone(&self.engine);
         env.create_function_from_closure("decide", move |call| {
-            let request_key: String = call.get(0)?;
-            let elapsed_ms: f64 = call.get(2)?;
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "the cast saturates at 0"
-            )]
-            let decision = engine.decide(&request_key, call.get(1)?, elapsed_ms as u64);
-            Ok((!decision.is_nothing()).then(|| decision.into()))
+            let key: String = call.get(0)?;
+            let asked = asked(call.get(3)?);
+            let request = Request {
+                key: &key,
+                matched: call.get(1)?,
+                elapsed_ms: whole_ms(call.get(2)?),
+                asked: &asked,
+            };
+            let decided = engine.decide(request);
+            Ok((!decided.decision.is_nothing()).then(|| decided.into()))
         })
+    }
+
+    /// What the decider would decide now, and why; nothing is counted.
+    #[napi(catch_unwind)]
+    #[allow(clippy::needless_pass_by_value, reason = "napi hands texts over by value")]
+    pub fn explain(
+        &self,
+        request_key: String,
+        matched: u32,
+        elapsed_ms: f64,
+        for_each_rule: Option<Vec<f64>>,
+    ) -> ChaosExplanation {
+        let asked = asked(for_each_rule);
+        let elapsed_ms = whole_ms(elapsed_ms);
+        let request = Request { key: &request_key, matched, elapsed_ms, asked: &asked };
+        self.engine.explain(request).into()
+    }
+
+    /// Keeps up to so many entries in the journal from now on.
+    #[napi(catch_unwind)]
+    pub fn keep_journal(&self, entries: u32) {
+        self.engine.keep_journal(entries as usize);
+    }
+
+    /// What the journal keeps.
+    #[napi(catch_unwind)]
+    pub fn journal(&self) -> ChaosRecord {
+        let (entries, dropped) = self.engine.journal();
+        ChaosRecord { entries: entries.into_iter().map(Into::into).collect(), dropped: to_js(dropped) }
+    }
+
+    /// Starts at zero under this seed, and forces these faults upon the requests that they were recorded of. Fails, with nothing
+    /// changed, if a rule is not there or does something else, or an entry cannot be read.
+    #[napi(catch_unwind)]
+    #[allow(clippy::needless_pass_by_value, reason = "napi hands texts over by value")]
+    pub fn replay(&self, seed: String, entries: Vec<ChaosEntry>) -> Result<()> {
+        let entries = entries.into_iter().map(Entry::try_from).collect::<std::result::Result<Vec<_>, _>>();
+        let replayed = entries.and_then(|entries| self.engine.replay(Seed::from_text(&seed), &entries));
+        replayed.map_err(|error| Error::new(Status::InvalidArg, error.to_string()))
+    }
+
+    /// How the replay stands; null without one.
+    #[napi(catch_unwind)]
+    pub fn replay_report(&self) -> Option<ChaosReplayCounts> {
+        self.engine.replay_report().map(Into::into)
+    }
+
+    /// Decides by the plan again, and says how the replay went; null without one.
+    #[napi(catch_unwind)]
+    pub fn end_replay(&self) -> Option<ChaosReplayCounts> {
+        self.engine.end_replay().map(Into::into)
+    }
+
+    /// How often each rule takes effect at a request that all of them are for.
+    #[napi(catch_unwind)]
+    pub fn effective_rates(&self) -> Vec<f64> {
+        self.engine.effective_rates()
     }
 
     /// Decides by another plan from now on; counts, attempts under the same seed, and the counts of rules of the same
@@ -251,15 +330,28 @@ impl ChaosEngine {
         });
     }
 
+    /// The fault of this kind of the decision with this number took effect.
+    #[napi(catch_unwind)]
+    pub fn done(&self, number: i64, slot: ChaosSlot) {
+        let slot = match slot {
+            ChaosSlot::Latency => Slot::Latency,
+            ChaosSlot::Fault => Slot::Fault,
+            ChaosSlot::Kill => Slot::Kill,
+        };
+        if let Ok(number) = u64::try_from(number) {
+            self.engine.done(number, slot);
+        }
+    }
+
     /// The counts as they stand.
     #[napi(catch_unwind)]
     pub fn metrics(&self) -> ChaosMetrics {
         let metrics = self.engine.metrics();
         ChaosMetrics {
-            total_requests: number(metrics.total_requests),
-            failures_injected: number(metrics.failures_injected),
-            latencies_injected: number(metrics.latencies_injected),
-            kernels_killed: number(metrics.kernels_killed),
+            total_requests: to_js(metrics.total_requests),
+            failures_injected: to_js(metrics.failures_injected),
+            latencies_injected: to_js(metrics.latencies_injected),
+            kernels_killed: to_js(metrics.kernels_killed),
             failure_rate: metrics.failure_rate(),
             latency_rate: metrics.latency_rate(),
         }
@@ -270,6 +362,17 @@ fn checked(plan: ChaosPlan) -> Result<Plan> {
     Plan::try_from(plan).map_err(|error| Error::new(Status::InvalidArg, error.to_string()))
 }
 
-fn number(count: u64) -> i64 {
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates at 0")]
+fn whole_ms(elapsed_ms: f64) -> u64 {
+    elapsed_ms as u64
+}
+
+/// What is no probability asks for nothing.
+fn asked(for_each_rule: Option<Vec<f64>>) -> Vec<Probability> {
+    let probability = |p| Probability::new(p).unwrap_or(Probability::NEVER);
+    for_each_rule.into_iter().flatten().map(probability).collect()
+}
+
+pub(super) fn to_js(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -4,6 +4,7 @@
 //! costs ten times a closure and serialises worker threads on a process-wide lock (measured with napi 3.16).
 
 mod chaos;
+mod chaos_journal;
 mod chaos_kernels;
 mod checkpoint;
 mod file_store;

@@ -42,6 +42,22 @@ impl Seed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestDigest(u64, u64);
 
+impl RequestDigest {
+    /// As 32 hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        format!("{:016x}{:016x}", self.0, self.1)
+    }
+
+    /// From 32 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        let word = |digits: &str| u64::from_str_radix(digits, 16).ok();
+        let is_hex = hex.len() == 32 && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if is_hex { Some(Self(word(&hex[..16])?, word(&hex[16..])?)) } else { None }
+    }
+}
+
 /// What a draw is for. Each purpose has draws of its own, so that "does it fire" says nothing about "for how long".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -56,6 +72,8 @@ pub enum Purpose {
     Victim = 3,
     /// Where an answer is cut.
     Cut = 4,
+    /// Whether the request is one of those that are never faulted.
+    Control = 5,
 }
 
 /// All draws of one attempt of one request.

@@ -5,7 +5,7 @@
 //! and raising a probability keeps every earlier victim.
 //!
 //! ```
-//! use reprise::chaos::{Distribution, Engine, Fault, Plan, Probability, Rule, Seed, Selection, When};
+//! use reprise::chaos::{Distribution, Engine, Fault, Plan, Probability, Request, Rule, Seed, Selection, When};
 //!
 //! let slow = Rule {
 //!     name: "slow".to_owned(),
@@ -14,8 +14,9 @@
 //!     when: When::default(),
 //! };
 //! let plan = Plan::new(Seed::from_text("42"), Selection::Exclusive, vec![slow])?;
-//! let decided = Engine::new(plan).decide("key:order-17", 0b1, 0);
-//! assert_eq!(decided.kill, None);
+//! let request = Request { key: "key:order-17", matched: 0b1, elapsed_ms: 0, asked: &[] };
+//! let decided = Engine::new(plan).decide(request);
+//! assert_eq!(decided.decision.kill, None);
 //! # Ok::<(), reprise::chaos::PlanError>(())
 //! ```
 #![forbid(unsafe_code)]
@@ -24,14 +25,18 @@ mod decision;
 pub mod distribution;
 pub mod draw;
 mod engine;
+mod journal;
 mod kernel_kills;
 mod ordinals;
 mod plan;
+mod replay;
 
-pub use decision::{Ask, Decision, Drawn, Gate, Hit};
+pub use decision::{Ask, Decision, Drawn, Gate, Hit, Slot, Verdict};
 pub use distribution::Distribution;
 pub use draw::{Draws, Purpose, RequestDigest, Seed};
-pub use engine::{Engine, Injected, Metrics};
+pub use engine::{Decided, Engine, Explanation, Injected, Metrics, Reason, Request};
+pub use journal::{Entry, Journal, Recorded};
 pub use kernel_kills::{KernelKills, TimedKill, Victim};
 pub use ordinals::Ordinals;
 pub use plan::{Fault, Plan, PlanError, Probability, Ramp, Rule, Selection, Statuses, When, Window};
+pub use replay::{Replay, Report};

@@ -40,6 +40,12 @@ impl Ordinals {
         ordinal
     }
 
+    /// How many requests with this key came before.
+    #[must_use]
+    pub fn seen(&self, request: RequestDigest) -> u32 {
+        self.young.get(&request).or_else(|| self.old.get(&request)).copied().unwrap_or(0)
+    }
+
     /// How many keys are remembered now.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -24,6 +24,9 @@ pub enum PlanError {
     /// More rules than a request's mask has bits.
     #[error("{0} rules; allowed: up to {max}", max = Plan::MAX_RULES)]
     TooManyRules(usize),
+    /// A journal that is none of this plan.
+    #[error("the journal names a rule that is not here or does something else, or a request twice")]
+    Journal,
 }
 
 /// How often a rule fires: `floor(p * 2^64)`, compared with a draw of 64 bits. No rounding in between, so zero never
@@ -71,6 +74,13 @@ impl Probability {
     pub fn fires_after(self, before: Self, draw: u64) -> bool {
         let draw = u128::from(draw);
         draw >= before.threshold && draw < before.threshold + self.threshold
+    }
+
+    /// As a number from 0 to 1.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a number to be read")]
+    pub fn as_f64(self) -> f64 {
+        self.threshold as f64 / Self::ALWAYS.threshold as f64
     }
 
     /// Both together, at most one.
@@ -250,13 +260,15 @@ pub struct Plan {
     pub rules: Vec<Rule>,
     /// How they share a request.
     pub selection: Selection,
+    /// The share of requests that no rule is for.
+    pub control: Probability,
 }
 
 impl Plan {
     /// One bit of a request's mask for each rule.
     pub const MAX_RULES: usize = 32;
 
-    /// A plan of these rules.
+    /// A plan of these rules, without a control share.
     ///
     /// # Errors
     ///
@@ -265,7 +277,7 @@ impl Plan {
         if rules.len() > Self::MAX_RULES {
             return Err(PlanError::TooManyRules(rules.len()));
         }
-        Ok(Self { seed, rules, selection })
+        Ok(Self { seed, rules, selection, control: Probability::NEVER })
     }
 }
 

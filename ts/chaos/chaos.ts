@@ -1,105 +1,29 @@
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 
-import type { ChaosHit, ChaosPlan } from '../../native/binding.js';
+import type { ChaosPlan } from '../../native/binding.js';
 import { native } from '../native.js';
 import { checkArgument, invalidArgument, invalidOption } from '../options.js';
+import type { Chaos, ChaosExplanation, ChaosMiddleware } from './api.js';
 import { forbiddenInProduction, isForbidden, isProduction } from './environment.js';
 import { ActiveFaults } from './faults/active.js';
 import { countsAs, inject } from './faults/inject.js';
+import { ChaosGuard } from './guard/guard.js';
+import type { ChaosGuardOptions } from './guard/guard.js';
 import { KernelKills } from './kernels/kills.js';
-import type { KernelKillOptions, KernelReport } from './kernels/kills.js';
+import type { KernelKillOptions } from './kernels/kills.js';
 import { Kernels } from './kernels/registry.js';
-import type { RegisterKernel } from './kernels/registry.js';
+import { ChaosJournal, readJournal } from './journal.js';
 import { ChaosLife, closed } from './life.js';
-import type { ChaosState } from './life.js';
+import { matcherOf } from './match.js';
+import type { RuleMatcher } from './match.js';
 import { checkChaosOptions, duration, withChange, withDefaults } from './options.js';
 import type { ChaosOptions } from './options.js';
 import { pathMatcher, pathOf } from './paths.js';
-import { matcherOf, planRule } from './rules.js';
+import { RunningReplay } from './replay.js';
+import { planRule } from './rules.js';
 import type { ChaosRule } from './rules.js';
 import { registerForStores } from './store.js';
-
-/** A middleware for Express 4 and 5, Connect and plain `node:http`. */
-export type ChaosMiddleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
-
-/** What has happened so far. A fault counts when it was done, not when it was decided. */
-export interface ChaosMetrics {
-  /** Requests that were decided about: not those on excluded paths, not OPTIONS, none while chaos is off. */
-  readonly totalRequests: number;
-  /** Requests that were made to fail: answered with an injected error, left hanging, or cut off. */
-  readonly failuresInjected: number;
-  /** Requests that were held. */
-  readonly latenciesInjected: number;
-  /** Kernels that were killed. */
-  readonly kernelsKilled: number;
-  /** `failuresInjected / totalRequests`; 0 while there was no request. */
-  readonly failureRate: number;
-  /** `latenciesInjected / totalRequests`; 0 while there was no request. */
-  readonly latencyRate: number;
-}
-
-/** Where an instance stands; a document that can be shown as JSON. */
-export type ChaosStatus = ChaosState & {
-  /** Faults that hold something now: a request, an answer, a connection. 0 whenever it is not armed. */
-  readonly activeFaults: number;
-  /** The seed that it decides by. */
-  readonly seed: string;
-};
-
-/** Chaos of one configuration. It shares nothing with any other; its functions may be taken apart from it. */
-export interface Chaos {
-  /** Whether it injects anything now. */
-  readonly armed: boolean;
-  /** The seed that it decides by; given again, it makes the same decisions. */
-  readonly seed: string;
-  /** The middleware that injects. However often it is mounted, a request is decided about once. */
-  readonly middleware: () => ChaosMiddleware;
-  /** The counts as they stand; still there after {@link close}. */
-  readonly metrics: () => ChaosMetrics;
-  /** Whether it is armed, since when, until when or why not, and what it holds. */
-  readonly status: () => ChaosStatus;
-  /**
-   * Starts to inject, whatever it was before: ramps and windows begin now, a halt is over. What was counted stays.
-   *
-   * @param forMs disarms itself after so many milliseconds; default `maxDurationMs`. One is needed in production
-   * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`; Error with code
-   *   `ERR_REPRISE_CHAOS_IN_PRODUCTION` without the override there, `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
-   */
-  readonly arm: (forMs?: number) => void;
-  /**
-   * Ends to inject: every delayed request goes on at once, to its handler; the connections of hanging ones are closed;
-   * the middleware passes through. Nothing happens if it is not armed. SIGTERM does it, too.
-   *
-   * @param reason what the status says then
-   */
-  readonly disarm: (reason?: string) => void;
-  /**
-   * Decides by other options from now on. What is left out stays as it is; `rules` take the place of the
-   * probabilities and the other way round. What is held goes on as it was decided. Counts and attempts stay, and so do
-   * `first`, `every` and `max` of a rule that keeps its name; a new seed has attempts of its own. A shorter
-   * `maxDurationMs` ends the present run earlier, a longer one holds from the next {@link arm} on.
-   *
-   * @throws as {@link createChaos} does, and nothing is changed; Error with code `ERR_REPRISE_CHAOS_IN_PRODUCTION`
-   *   where it is armed and no longer allowed: it disarms; `ERR_REPRISE_CHAOS_CLOSED` after {@link close}
-   */
-  readonly update: (change: ChaosOptions) => void;
-  /** Sets the counts to zero and forgets which attempts were seen: the same requests meet the same faults again. */
-  readonly reset: () => void;
-  /**
-   * Names a kernel that may be killed: a {@link Kernel}, as {@link kernelOf} makes one, or an id and a kill. A killed
-   * one must be registered again when it was restarted. Registering an id that is there replaces that kernel.
-   *
-   * @returns takes the registration back
-   * @throws TypeError or RangeError with code `ERR_REPRISE_INVALID_ARGUMENT`, `ERR_REPRISE_INVALID_OPTION` or
-   *   `ERR_REPRISE_UNKNOWN_OPTION`
-   */
-  readonly registerKernel: RegisterKernel;
-  /** The kernels that could be killed now, and what else happened to them. */
-  readonly kernels: () => KernelReport;
-  /** {@link disarm}s it for good. */
-  readonly close: () => void;
-}
 
 /**
  * Chaos that is independent of {@link initChaos} and of every other instance; made for tests, and for an application
@@ -118,26 +42,33 @@ export function createChaos(options?: ChaosOptions): Chaos {
 }
 
 /** What one configuration comes to: what is asked for every request. */
-interface Configuration {
+interface Configuration extends RuleMatcher {
   readonly options: ChaosOptions;
   readonly rules: readonly ChaosRule[];
   readonly kernelKills: KernelKillOptions;
   readonly maxDurationMs: number | undefined;
   readonly isExcluded: (path: string) => boolean;
-  readonly matchOf: ReturnType<typeof matcherOf>;
+  readonly keyOf: (req: IncomingMessage, path: string) => string;
+  readonly journalSize: number;
+  readonly guard: ChaosGuardOptions | undefined;
   readonly plan: ChaosPlan;
 }
 
 function configure(options: ChaosOptions, randomSeed: string): Configuration {
-  const { rules, kernelKills, exclusive, excludedPaths, seed, maxDurationMs } = withDefaults(options);
+  const settings = withDefaults(options);
+  const { rules, exclusive, seed, guard } = settings;
   return {
+    ...settings,
+    ...matcherOf(rules),
     options,
-    rules,
-    kernelKills,
-    maxDurationMs,
-    isExcluded: pathMatcher(excludedPaths),
-    matchOf: matcherOf(rules),
-    plan: { seed: seed ?? randomSeed, exclusive, rules: rules.map(planRule) },
+    isExcluded: pathMatcher(settings.excludedPaths),
+    keyOf: keyed(settings.requestKey),
+    plan: {
+      seed: seed ?? randomSeed,
+      exclusive,
+      controlShare: guard ? (guard.controlShare ?? 0.1) : 0,
+      rules: rules.map(planRule),
+    },
   };
 }
 
@@ -152,16 +83,25 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
   }
 
   const engine = new native.ChaosEngine(configuration.plan);
+  engine.keepJournal(configuration.journalSize);
   const decide = engine.decider();
+  let replay: RunningReplay | undefined;
   const active = new ActiveFaults();
   const kills = new KernelKills(kernels, active, () => {
     engine.count('kernel-kill');
   });
   kills.configure(configuration.plan.seed, configuration.kernelKills);
   const life = new ChaosLife(forbidden ? 'not allowed in production' : 'not enabled', () => {
+    guard?.stop();
     kills.stop();
     active.releaseAll();
   });
+  const guarded = () =>
+    configuration.guard &&
+    new ChaosGuard(configuration.guard, (reason) => {
+      life.halt(reason);
+    });
+  let guard = guarded();
   const decided = Symbol('reprise.chaos.decided');
   const undone = new Set<string>();
   /** Each reason once, not for each of many requests. */
@@ -185,29 +125,42 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     }
     const path = pathOf(req);
     const marks = req as unknown as Record<symbol, unknown>;
-    const { isExcluded, matchOf, rules } = configuration;
+    const { isExcluded, keyOf, matchOf, askedBy, rules } = configuration;
     if (marks[decided] === true || isExcluded(path)) {
       next();
       return;
     }
     marks[decided] = true;
+    if (guard?.isLearning === true) {
+      guard.watch(res);
+      next();
+      return;
+    }
     let decision: ReturnType<typeof decide>;
     try {
-      decision = decide(requestKey(req, path), matchOf(req, path, kills), elapsedMs);
+      decision = decide(keyOf(req, path), matchOf(req, path, kills), elapsedMs, askedBy(req));
     } catch (error) {
       next(error);
       return;
     }
+    if (replay && !replay.isOver) replay.check(req.method ?? 'GET', path);
     if (decision === null) {
+      guard?.watch(res);
       next();
       return;
     }
-    const { kill, latency, fault } = decision;
+    guard?.injected();
+    const { kill, number } = decision;
     if (kill) {
       const killing = rules[kill.rule]?.fault;
-      if (killing?.kind === 'kernel-kill') kills.kill(kill.drawn, killing.group);
+      if (killing?.kind === 'kernel-kill') {
+        kills.kill(kill.drawn, killing.group, () => {
+          engine.done(number, 'kill');
+        });
+      }
     }
-    const injectHit = (hit: ChaosHit | undefined, goOn: (error?: unknown) => void) => {
+    const injectHit = (slot: 'latency' | 'fault', goOn: (error?: unknown) => void) => {
+      const hit = decision[slot];
       // Disarmed while the request was held: nothing more is injected.
       const chosen = hit && life.armed ? rules[hit.rule]?.fault : undefined;
       if (chosen === undefined || hit === undefined) {
@@ -217,21 +170,43 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
       const done = () => {
         const counted = countsAs(chosen);
         if (counted) engine.count(counted);
+        engine.done(number, slot);
       };
       const undone = (why: string) => {
         warnUndone(chosen.kind, why);
       };
       inject(chosen, { req, res, drawn: hit.drawn, active, done, undone, next: goOn });
     };
-    injectHit(latency, () => {
-      injectHit(fault, next);
+    injectHit('latency', () => {
+      injectHit('fault', next);
     });
   };
 
   let resets = 0;
+  const explain = (req: IncomingMessage): ChaosExplanation => {
+    const { isExcluded, keyOf, matchOf, askedBy, rules } = configuration;
+    const path = pathOf(req);
+    const elapsedMs = life.armed ? life.elapsedMs() : 0;
+    const explained = engine.explain(keyOf(req, path), matchOf(req, path, kills), elapsedMs, askedBy(req));
+    const { request, attempt, reason } = explained;
+    const name = (index: number) => rules[index]?.name ?? '';
+    const passes =
+      (!life.armed && 'disarmed') ||
+      (req.method === 'OPTIONS' && 'options-request') ||
+      (isExcluded(path) && 'excluded-path') ||
+      (guard?.isLearning === true && 'baseline') ||
+      (reason === 'control' && 'control-share') ||
+      (reason === 'not-recorded' && 'not-recorded') ||
+      null;
+    if (passes !== null) return { passes, request, attempt, fires: [], rules: [] };
+    const verdicts = explained.verdicts.map((verdict, index) => ({ name: name(index), verdict }));
+    return { passes, request, attempt, fires: explained.fires.map(name), rules: verdicts };
+  };
+
   let announced = false;
   const arm = (forMs: number | undefined) => {
     life.arm(forMs);
+    guard?.start();
     kills.start();
     if (!announced) announce(owner, configuration.options, configuration.plan.seed);
     announced = true;
@@ -247,7 +222,19 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     },
     middleware: () => middleware,
     metrics: () => engine.metrics(),
-    status: () => ({ ...life.state, activeFaults: active.size, seed: configuration.plan.seed }),
+    status() {
+      const rates = engine.effectiveRates();
+      const rules = configuration.rules.map(({ name, fault, probability = 1 }, index) => {
+        return { name, fault: fault.kind, probability, effectiveRate: rates[index] ?? 0 };
+      });
+      return {
+        ...life.state,
+        activeFaults: active.size,
+        seed: configuration.plan.seed,
+        rules,
+        guard: guard?.status ?? null,
+      };
+    },
     arm(forMs) {
       const { maxDurationMs } = configuration;
       const allowed = `${duration.allowed}${maxDurationMs === undefined ? '' : `, at most maxDurationMs (${maxDurationMs})`}`;
@@ -271,16 +258,37 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
         throw forbiddenInProduction('update');
       }
       const next = configure(withChange('chaos.update', configuration.options, change), configuration.plan.seed);
+      replay?.end();
       engine.update(next.plan);
+      engine.keepJournal(next.journalSize);
       kills.configure(next.plan.seed, next.kernelKills);
+      const isGuardChanged = configuration.guard !== next.guard;
       configuration = next;
+      if (isGuardChanged) {
+        guard?.stop();
+        guard = guarded();
+        if (life.armed) guard?.start();
+      }
       if (next.maxDurationMs !== undefined) life.endBy(next.maxDurationMs);
     },
     reset() {
+      replay?.end();
       engine.reset();
       resets++;
       kills.reset();
     },
+    journal: () => new ChaosJournal({ seed: configuration.plan.seed, ...engine.journal() }),
+    replay(journal) {
+      if (life.state.state === 'closed') throw closed('replay');
+      const data = readJournal('chaos.replay', journal);
+      replay?.end();
+      replay = new RunningReplay('chaos.replay', engine, configuration.rules, data);
+      configuration = configure({ ...configuration.options, seed: data.seed }, data.seed);
+      kills.configure(data.seed, configuration.kernelKills);
+      kills.reset();
+      return replay;
+    },
+    explain,
     registerKernel: kernels.register,
     kernels: () => kills.report(),
     close() {
@@ -302,9 +310,21 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
  * What the decision about a request depends on, besides the seed and how often it was seen: its idempotency key, or
  * else its method and path. No method has a colon, so the two never meet.
  */
-function requestKey(req: IncomingMessage, path: string): string {
+function defaultKey(req: IncomingMessage, path: string): string {
   const key = req.headers['idempotency-key'];
   return typeof key === 'string' && key !== '' ? `key:${key}` : `${req.method ?? 'GET'} ${path}`;
+}
+
+/** The same, where the option `requestKey` has the first word. */
+function keyed(requestKey: ChaosOptions['requestKey']): (req: IncomingMessage, path: string) => string {
+  if (requestKey === undefined) return defaultKey;
+  return (req, path) => {
+    const key: unknown = requestKey(req);
+    if (key === undefined) return defaultKey(req, path);
+    if (typeof key !== 'string')
+      throw invalidArgument(TypeError, 'requestKey(req)', 'returned', key, 'a text or undefined');
+    return `own:${key}`;
+  };
 }
 
 /** Tells how to repeat a run whose seed was left to chance, and that a plan without any probability does nothing. */

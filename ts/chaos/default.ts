@@ -1,5 +1,5 @@
+import type { Chaos, ChaosMetrics, ChaosMiddleware } from './api.js';
 import { armChaos } from './chaos.js';
-import type { Chaos, ChaosMetrics, ChaosMiddleware } from './chaos.js';
 import { isForbidden, isMentioned, isProduction, withEnvironment } from './environment.js';
 import { Kernels } from './kernels/registry.js';
 import type { RegisterKernel } from './kernels/registry.js';

@@ -1,5 +1,8 @@
+import type { IncomingMessage } from 'node:http';
+
 import {
   aBoolean,
+  aFunction,
   anObject,
   checkOptions,
   either,
@@ -10,6 +13,8 @@ import {
   wholeNumberBetween,
 } from '../options.js';
 import type { OptionRule, OptionRules } from '../options.js';
+import { checkGuard } from './guard/guard.js';
+import type { ChaosGuardOptions } from './guard/guard.js';
 import { checkKernelKills } from './kernels/kills.js';
 import type { KernelKillOptions } from './kernels/kills.js';
 import { checkRules } from './rules.js';
@@ -31,9 +36,16 @@ export interface ChaosOptions {
   readonly kernelKills?: KernelKillOptions | undefined;
   /**
    * Paths that are left alone, each with everything below it: `/api/health` also covers `/api/health/live`, never
-   * `/api/healthz`. Default ['/api/health', '/api/metrics']; a list given replaces the default.
+   * `/api/healthz`. A pattern covers the paths that it finds something in. Default ['/api/health', '/api/metrics']; a
+   * list given replaces the default.
    */
-  readonly excludedPaths?: readonly string[] | undefined;
+  readonly excludedPaths?: readonly (string | RegExp)[] | undefined;
+  /**
+   * What a request is known by: requests of one key are attempts of one thing, and each attempt is decided by itself.
+   * `undefined` for the default: the `Idempotency-Key` header; without one, the method and the path, so that the nth
+   * request for them is the nth attempt. What it throws goes to `next`.
+   */
+  readonly requestKey?: ((req: IncomingMessage) => string | undefined) | undefined;
   /** The same seed makes the same decisions; 42 and '42' are one seed. Default: a random one, written to stderr. */
   readonly seed?: number | string | undefined;
   /**
@@ -52,6 +64,10 @@ export interface ChaosOptions {
    * disarms itself. Default: no end; in production it is needed, and 15 minutes for {@link initChaos}.
    */
   readonly maxDurationMs?: number | undefined;
+  /** How many requests the journal keeps, 0 to 32,768. Default 1,000. */
+  readonly journalSize?: number | undefined;
+  /** Halts it when requests suffer that no fault was injected into. Default: no guard rail. */
+  readonly guard?: ChaosGuardOptions | undefined;
 }
 
 /** The options with their defaults, but for the seed: that is chosen when chaos is armed. */
@@ -60,7 +76,10 @@ export interface ChaosSettings {
   readonly exclusive: boolean;
   readonly rules: readonly ChaosRule[];
   readonly kernelKills: KernelKillOptions;
-  readonly excludedPaths: readonly string[];
+  readonly excludedPaths: readonly (string | RegExp)[];
+  readonly requestKey: ((req: IncomingMessage) => string | undefined) | undefined;
+  readonly journalSize: number;
+  readonly guard: ChaosGuardOptions | undefined;
   readonly seed: string | undefined;
   readonly maxDurationMs: number | undefined;
 }
@@ -85,9 +104,11 @@ export function isLatencyRange(min: number, max: number): boolean {
 }
 
 const excludedPaths: OptionRule = {
-  allowed: "an array of paths that start with '/', without query, fragment or '*' (each covers what is below it)",
-  type: (value) => Array.isArray(value) && value.every((path) => typeof path === 'string'),
-  range: (paths: string[]) => paths.every((path) => /^\/[^?#*]*$/.test(path)),
+  allowed:
+    "an array of paths that start with '/', without query, fragment or '*' (each covers what is below it), or patterns",
+  type: (value) =>
+    Array.isArray(value) && value.every((path) => typeof path === 'string' || (path as unknown) instanceof RegExp),
+  range: (paths: unknown[]) => paths.every((path) => path instanceof RegExp || /^\/[^?#*]*$/.test(path as string)),
 };
 
 const seedText: OptionRule = {
@@ -112,6 +133,10 @@ const rules: OptionRules<ChaosOptions> = {
   },
   selection: oneOf('exclusive', 'independent'),
   maxDurationMs: duration,
+  requestKey: aFunction('(req) => string | undefined'),
+  // Half of the keys that an engine remembers: so no attempt is in a journal twice.
+  journalSize: wholeNumberBetween(0, 32_768),
+  guard: anObject,
 };
 
 /** The options that the specification names, each a rule of its own. */
@@ -127,6 +152,7 @@ export function checkChaosOptions(owner: string, options: ChaosOptions | undefin
   if (options.rules !== undefined && flat !== undefined) {
     throw invalidOption(TypeError, owner, flat, options[flat], 'nothing beside "rules"; write it as a rule');
   }
+  if (options.guard) checkGuard(`${owner}: guard`, options.guard);
   const settings = withDefaults(options);
   checkRules(owner, settings.rules, settings.exclusive);
   checkKernelKills(owner, settings.kernelKills);
@@ -159,6 +185,9 @@ export function withDefaults(options: ChaosOptions): ChaosSettings {
     rules: options.rules ?? flatRules(options),
     kernelKills: options.kernelKills ?? NO_KERNEL_KILLS,
     excludedPaths: options.excludedPaths ?? ['/api/health', '/api/metrics'],
+    requestKey: options.requestKey,
+    journalSize: options.journalSize ?? 1000,
+    guard: options.guard,
     seed: options.seed === undefined ? undefined : String(options.seed),
     maxDurationMs: options.maxDurationMs,
   };

@@ -25,9 +25,21 @@ function decodeSegment(segment: string): string {
   }
 }
 
-/** A test for paths that are one of `excluded` or below it, by whole segments; `/` is the root alone. */
-export function pathMatcher(excluded: readonly string[]): (path: string) => boolean {
-  const paths = excluded.map(normalize);
+/**
+ * A test for paths that are one of these or below it, by whole segments (`/` is the root alone), or in which one of
+ * these patterns finds something; for a pattern, the root is `/`.
+ */
+export function pathMatcher(given: readonly (string | RegExp)[]): (path: string) => boolean {
+  const paths = given.filter((path) => typeof path === 'string').map(normalize);
   const below = paths.filter((path) => path !== '').map((path) => `${path}/`);
-  return (path) => paths.includes(path) || below.some((prefix) => path.startsWith(prefix));
+  const patterns = given.filter((path) => path instanceof RegExp).map(stateless);
+  return (path) =>
+    paths.includes(path) ||
+    below.some((prefix) => path.startsWith(prefix)) ||
+    patterns.some((pattern) => pattern.test(path === '' ? '/' : path));
+}
+
+/** A copy that has no place of its own: with `g` or `y`, a pattern finds a text every other time. */
+export function stateless(pattern: RegExp): RegExp {
+  return new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, ''));
 }

@@ -1,29 +1,10 @@
-import type { IncomingMessage } from 'node:http';
 import type { ChaosPlanRule } from '../../native/binding.js';
-import {
-  aFunction,
-  anObject,
-  checkOptions,
-  invalidOption,
-  listOf,
-  numberBetween,
-  wholeNumberBetween,
-} from '../options.js';
+import { anObject, checkOptions, invalidOption, listOf, numberBetween, wholeNumberBetween } from '../options.js';
 import type { OptionRules } from '../options.js';
 import { checkFault, isStoreFault, planFault } from './faults/fault.js';
 import type { ChaosFault } from './faults/fault.js';
-import type { KernelKills } from './kernels/kills.js';
-import { pathMatcher } from './paths.js';
-
-/** Which requests a rule is for; all conditions that are given must hold. */
-export interface ChaosMatch {
-  /** Paths, each with everything below it, as in `excludedPaths`. */
-  readonly paths?: readonly string[] | undefined;
-  /** Methods, in upper case. */
-  readonly methods?: readonly string[] | undefined;
-  /** Any other condition. What it throws goes to `next`. */
-  readonly where?: ((req: IncomingMessage) => boolean) | undefined;
-}
+import { checkMatch } from './match.js';
+import type { ChaosMatch } from './match.js';
 
 /** A fault, how often, and for which requests. */
 export interface ChaosRule {
@@ -33,6 +14,11 @@ export interface ChaosRule {
   readonly match?: ChaosMatch | undefined;
   /** From 0 to 1. Default 1. */
   readonly probability?: number | undefined;
+  /**
+   * The name of a header by which a caller asks for this fault: the rule is only for requests that have it, with a
+   * number from 0 to 1, and that lowers `probability`; it never raises it. Default: nobody needs to ask.
+   */
+  readonly askedBy?: string | undefined;
   /** Only these attempts of a request key, the first being 1. */
   readonly attempts?: readonly number[] | undefined;
   /** Only the first so many requests that match, in the order in which they come. */
@@ -61,18 +47,17 @@ export const RULE: OptionRules<ChaosRule> = {
   fault: anObject,
   match: anObject,
   probability,
+  askedBy: {
+    allowed: 'the name of a header',
+    type: (value) => typeof value === 'string',
+    range: (value: string) => /^[\w!#$%&'*+.^`|~-]+$/.test(value),
+  },
   attempts: listOf('a list of whole numbers from 1', (n) => Number.isInteger(n) && (n as number) >= 1),
   first: count,
   every: count,
   max: count,
   ramp: anObject,
   window: anObject,
-};
-
-const MATCH: OptionRules<ChaosMatch> = {
-  paths: listOf("a list of paths that start with '/'", (path) => typeof path === 'string' && path.startsWith('/')),
-  methods: listOf('a list of methods in upper case', (name) => typeof name === 'string' && /^[A-Z-]+$/.test(name)),
-  where: aFunction('(req) => boolean'),
 };
 
 /** Refuses rules that cannot be right. `owner` is the public function that was called. */
@@ -88,16 +73,12 @@ export function checkRules(owner: string, rules: readonly ChaosRule[], exclusive
     }
     if (names.has(rule.name)) throw invalidOption(RangeError, at, 'name', rule.name, 'a name that no other rule has');
     names.add(rule.name);
-    if (rule.match) checkOptions(`${at}.match`, rule.match, MATCH);
+    if (rule.match) checkMatch(`${at}.match`, rule.match);
     checkFault(`${at}.fault`, rule.fault);
-    if (isStoreFault(rule.fault) && rule.match) {
-      throw invalidOption(
-        TypeError,
-        at,
-        'match',
-        rule.match,
-        'nothing: a call of a store is no request; see fault.calls',
-      );
+    for (const name of ['match', 'askedBy'] as const) {
+      if (!isStoreFault(rule.fault) || rule[name] === undefined) continue;
+      const allowed = 'nothing: a call of a store is no request; see fault.calls';
+      throw invalidOption(TypeError, at, name, rule[name], allowed);
     }
     if (rule.ramp) checkOptions(`${at}.ramp`, rule.ramp, { from: probability, overMs: ms });
     if (rule.window) {
@@ -150,26 +131,5 @@ export function planRule(rule: ChaosRule): ChaosPlanRule {
     ...(rule.attempts !== undefined && { attempts: [...rule.attempts] }),
     ...(rule.ramp && { ramp: { ...rule.ramp } }),
     ...(rule.window && { window: { fromMs: 0, ...rule.window } }),
-  };
-}
-
-/** Which rules a request is one for: a bit for each. Rules that kill are for none while there is no such kernel. */
-export function matcherOf(
-  rules: readonly ChaosRule[],
-): (req: IncomingMessage, path: string, kernels: Pick<KernelKills, 'hasCandidate'>) => number {
-  const tests = rules.map(({ fault, match }) => {
-    const onPath = match?.paths && pathMatcher(match.paths);
-    const { methods, where } = match ?? {};
-    return (req: IncomingMessage, path: string, kernels: Pick<KernelKills, 'hasCandidate'>) =>
-      !isStoreFault(fault) &&
-      (fault.kind !== 'kernel-kill' || kernels.hasCandidate(fault.group)) &&
-      (methods?.includes(req.method ?? '') ?? true) &&
-      (onPath?.(path) ?? true) &&
-      (where?.(req) ?? true);
-  });
-  return (req, path, kernels) => {
-    let matched = 0;
-    for (const [index, test] of tests.entries()) if (test(req, path, kernels)) matched |= 1 << index;
-    return matched >>> 0;
   };
 }

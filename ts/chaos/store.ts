@@ -5,7 +5,7 @@ import { hasMethods, invalidArgument } from '../options.js';
 import { isAtomicStore } from '../stores/contract.js';
 import type { AtomicStore } from '../stores/contract.js';
 import type { IdempotencyStore } from '../stores/types.js';
-import type { Chaos } from './chaos.js';
+import type { Chaos } from './api.js';
 import type { ActiveFaults } from './faults/active.js';
 import { isStoreFault } from './faults/fault.js';
 import { STORE_CALLS } from './faults/store.js';
@@ -92,8 +92,13 @@ function keyOf(first: unknown): string {
 
 /** An engine of its own: what it decides about are calls, and the attempts of a call are those of one store. */
 function makeEngine({ plan, resets }: CurrentChaos) {
-  const engine = new native.ChaosEngine(plan);
+  const engine = new native.ChaosEngine(forCalls(plan));
   return { engine, decide: engine.decider(), plan, resets };
+}
+
+/** The control share is one of requests: calls have none. */
+function forCalls(plan: ChaosPlan): ChaosPlan {
+  return { ...plan, controlShare: 0 };
 }
 
 /** Decides about the calls of one store, and does what was decided. */
@@ -127,7 +132,7 @@ class StoreFaults {
     if (current === undefined) return {};
     const { plan, rules, elapsedMs, resets } = current;
     const { engine, decide } = (this.#deciding ??= makeEngine(current));
-    if (this.#deciding.plan !== plan) engine.update(plan);
+    if (this.#deciding.plan !== plan) engine.update(forCalls(plan));
     if (this.#deciding.resets !== resets) {
       engine.reset();
       this.#metrics = { totalCalls: 0, failuresInjected: 0, latenciesInjected: 0 };
@@ -138,7 +143,7 @@ class StoreFaults {
       if (isStoreFault(fault) && (fault.calls?.includes(call) ?? true)) matched |= 1 << index;
     }
     this.#metrics.totalCalls++;
-    const decision = decide(`${call}:${key}`, matched >>> 0, elapsedMs);
+    const decision = decide(`${call}:${key}`, matched >>> 0, elapsedMs, undefined);
     const whenOf = (rule: number): When => {
       const fault = rules[rule]?.fault;
       return fault && 'when' in fault && fault.when === 'after' ? 'after' : 'before';

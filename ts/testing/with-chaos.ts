@@ -1,5 +1,5 @@
+import type { Chaos } from '../chaos/api.js';
 import { armChaos } from '../chaos/chaos.js';
-import type { Chaos } from '../chaos/chaos.js';
 import { Kernels } from '../chaos/kernels/registry.js';
 import { checkChaosOptions } from '../chaos/options.js';
 import type { ChaosOptions } from '../chaos/options.js';
@@ -23,6 +23,7 @@ export interface WithChaosOptions extends ChaosOptions {
 const FAIL: OptionRules<FailingRequests> = {
   match: RULE.match,
   probability: RULE.probability,
+  askedBy: RULE.askedBy,
   attempts: RULE.attempts,
   first: RULE.first,
   every: RULE.every,

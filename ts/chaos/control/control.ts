@@ -3,7 +3,7 @@ import type { RepriseError } from '../../errors.js';
 import { aFunction, checkOptions, hasMethods, invalidArgument, invalidOption, numberBetween } from '../../options.js';
 import type { OptionRule, OptionRules } from '../../options.js';
 import { sendProblem } from '../../problem.js';
-import type { Chaos, ChaosMiddleware } from '../chaos.js';
+import type { Chaos, ChaosMiddleware } from '../api.js';
 import { isProduction } from '../environment.js';
 import { refuseCrossOrigin, refuseRemote } from './access.js';
 import type { Refusal } from './access.js';

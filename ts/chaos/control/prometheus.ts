@@ -1,4 +1,4 @@
-import type { Chaos } from '../chaos.js';
+import type { Chaos } from '../api.js';
 
 /** The content type of the text exposition format of Prometheus. */
 export const PROMETHEUS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';

@@ -141,8 +141,11 @@ export class KernelKills {
     return this.#kernels.hasCandidate({ group, neverLast: this.#plan.options.neverLast });
   }
 
-  /** Kills the one that is this share, from 0 to below 1, of the way through the candidates. */
-  kill(share: number, group: string | undefined): void {
+  /**
+   * Kills the one that is this share, from 0 to below 1, of the way through the candidates. `done` is called once it is
+   * gone, or paused.
+   */
+  kill(share: number, group: string | undefined, done?: () => void): void {
     const { minGapMs = 0, maxKills = Infinity, neverLast } = this.#plan.options;
     const isSpent = this.#underWay + this.#killedOrPaused >= maxKills;
     if (!this.#isStarted || this.#resting !== undefined || isSpent) return;
@@ -159,7 +162,10 @@ export class KernelKills {
     this.#kernels.strike(victim, release.signal, (struck) => {
       over();
       this.#underWay--;
-      if (struck !== 'survived') this.#killedOrPaused++;
+      if (struck !== 'survived') {
+        this.#killedOrPaused++;
+        done?.();
+      }
       if (struck === 'killed') this.#killed();
       if (struck === 'paused') this.#paused++;
     });

@@ -9,9 +9,12 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 use reprise::chaos::{
-    Ask, Decision, Distribution, Drawn, Draws, Engine, Fault, Hit, Injected, Plan, Probability, Rule, Seed,
-    Selection, Statuses, When,
+    Ask, Decision, Distribution, Drawn, Draws, Engine, Fault, Hit, Injected, Plan, Probability, Purpose,
+    Request, Rule, Seed, Selection, Statuses, When,
 };
+
+mod engine;
+mod planted;
 
 const STATUSES: [u16; 4] = [500, 503, 504, 429];
 const ALL: u32 = u32::MAX;
@@ -45,7 +48,12 @@ fn plan(seed: &str, failure: f64, latency: f64, kernel_kill: f64) -> Plan {
 
 fn decide(plan: &Plan, key: &str, attempt: u32) -> Decision {
     let draws = Draws::new(plan.seed.request(key), attempt);
-    plan.decide(&draws, Ask { matched: ALL, attempt, elapsed_ms: 0 }, &())
+    plan.decide(&draws, Ask { matched: ALL, attempt, elapsed_ms: 0, asked: &[] }, &())
+}
+
+/// The next request with this key, as an engine meets it.
+fn decide_next(engine: &Engine, key: &str, matched: u32) -> Decision {
+    engine.decide(Request { key, matched, elapsed_ms: 0, asked: &[] }).decision
 }
 
 fn status(decision: &Decision) -> Option<u16> {
@@ -124,7 +132,7 @@ fn the_same_victims_in_any_order() {
     for step in [1, 7_919, 12_347, 19_999] {
         let engine = Engine::new(plan.clone());
         for n in shuffled(N, step) {
-            assert_eq!(engine.decide(&key(n), ALL, 0), expected[n], "key {n}, step {step}");
+            assert_eq!(decide_next(&engine, &key(n), ALL), expected[n], "key {n}, step {step}");
         }
     }
 }
@@ -141,7 +149,7 @@ fn the_same_victims_on_any_number_of_threads() {
                 let (engine, expected) = (&engine, &expected);
                 scope.spawn(move || {
                     for n in (thread..N).step_by(threads) {
-                        assert_eq!(engine.decide(&key(n), ALL, 0), expected[n]);
+                        assert_eq!(decide_next(engine, &key(n), ALL), expected[n]);
                     }
                 });
             }
@@ -217,8 +225,9 @@ fn another_seed_has_other_victims() {
 fn a_retry_with_the_same_key_is_decided_anew() {
     const N: u32 = 50_000;
     let engine = Engine::new(plan("42", 0.3, 0.0, 0.0));
-    let attempts: Vec<[bool; 3]> =
-        (0..N as usize).map(|n| [(); 3].map(|()| engine.decide(&key(n), ALL, 0).fault.is_some())).collect();
+    let attempts: Vec<[bool; 3]> = (0..N as usize)
+        .map(|n| [(); 3].map(|()| decide_next(&engine, &key(n), ALL).fault.is_some()))
+        .collect();
     for attempt in 0..3 {
         assert_rate("attempt", attempts.iter().filter(|hit| hit[attempt]).count(), N, 0.3);
     }
@@ -323,7 +332,7 @@ fn first_every_attempts_and_max_bound_a_rule() {
         bounded.when = when;
         let plan = Plan::new(Seed::from_text("42"), Selection::Exclusive, vec![bounded]).unwrap();
         let engine = Engine::new(plan);
-        let hit = |n: usize| engine.decide(&key(n % attempts), ALL, 0).fault.is_some();
+        let hit = |n: usize| decide_next(&engine, &key(n % attempts), ALL).fault.is_some();
         (0..6).map(hit).collect::<Vec<_>>()
     };
     assert_eq!(hits(When { first: Some(2), ..When::default() }, 6), [true, true, false, false, false, false]);
@@ -338,7 +347,7 @@ fn first_every_attempts_and_max_bound_a_rule() {
 #[test]
 fn a_rule_is_not_asked_for_a_request_that_it_is_not_for() {
     let engine = Engine::new(plan("42", 1.0, 1.0, 1.0));
-    let decision = engine.decide("key:1", 0b010, 0);
+    let decision = decide_next(&engine, "key:1", 0b010);
     assert!(decision.fault.is_none() && decision.latency.is_some() && decision.kill.is_none());
 }
 
@@ -379,7 +388,7 @@ fn what_was_done_is_counted_and_rates_are_zero_before_the_first_request() {
     let engine = Engine::new(plan("42", 1.0, 1.0, 0.0));
     assert_eq!((engine.metrics().failure_rate(), engine.metrics().latency_rate()), (0.0, 0.0));
     for n in 0..4 {
-        engine.decide(&key(n), ALL, 0);
+        decide_next(&engine, &key(n), ALL);
     }
     // Deciding is not doing.
     assert_eq!(engine.metrics().failures_injected, 0);
@@ -413,7 +422,7 @@ proptest! {
         let engine = Engine::new(plan.clone());
         for (place, request) in requests.iter().enumerate() {
             let seen = requests[..place].iter().filter(|earlier| *earlier == request).count();
-            prop_assert_eq!(engine.decide(request, ALL, 0), decide(&plan, request, u32::try_from(seen).unwrap()));
+            prop_assert_eq!(decide_next(&engine, request, ALL), decide(&plan, request, u32::try_from(seen).unwrap()));
         }
     }
 }
