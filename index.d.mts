@@ -667,7 +667,7 @@ type RetryConfigInit = {
  * `maxDelayMs` is below `initialDelayMs`
  */
 declare class RetryConfig {
-    /** Calls in total, the first one included: a whole number from 1 to 1 000 000. Default 3. */
+    /** Calls in total, the first one included: a whole number from 1 to 1 000 000, or Infinity. Default 3. */
     readonly maxAttempts: number;
     /** The wait before the second call, in milliseconds. 0 still yields one turn of the event loop. Default 1 000. */
     readonly initialDelayMs: number;
@@ -867,7 +867,7 @@ type ScheduleOptions = Pick<RetryOptions, keyof RetryConfigInit | 'jitter' | 'se
 declare function schedule(options?: ScheduleOptions): number[];
 /**
  * The longest that a run can take, in milliseconds: all waits, and all attempts where `attemptTimeoutMs` bounds them.
- * A `Retry-After` may make it longer, `totalTimeoutMs` shorter.
+ * A `Retry-After` may make it longer, `totalTimeoutMs` shorter. Infinity where there is no last attempt.
  *
  * @example
  * worstCaseMs({ maxAttempts: 5, initialDelayMs: 2_000, maxDelayMs: 60_000 }); // 30000
@@ -912,6 +912,8 @@ interface TaskOptions {
     readonly maxStateBytes?: number | undefined;
     /** Milliseconds between two writes of `ctx.heartbeat`. Default 5 000. */
     readonly heartbeatIntervalMs?: number | undefined;
+    /** Milliseconds that the store may take over one step; later it has failed. Default 5 000. */
+    readonly storeTimeoutMs?: number | undefined;
 }
 /** What {@link retryWithCheckpoint} takes with a store. */
 interface StoredCheckpointOptions extends RunOptions, TaskOptions {
@@ -1002,54 +1004,6 @@ interface CheckpointPassage {
      * store there is no record, and it is the number of the attempt.
      */
     readonly sequence: number;
-}
-
-/**
- * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
- *
- * @example
- * throw new NonRetryableError('the card is declined', { cause: error });
- */
-declare class NonRetryableError extends Error {
-    name: string;
-}
-/** One attempt took longer than `attemptTimeoutMs`. It is retried as any failure. */
-declare class AttemptTimeoutError extends Error implements RepriseError {
-    readonly name = "AttemptTimeoutError";
-    readonly code = "ERR_REPRISE_ATTEMPT_TIMEOUT";
-    constructor(timeoutMs: number);
-}
-/** All attempts and waits together took longer than `totalTimeoutMs`. `cause` is what failed last, if anything did. */
-declare class RetryTimeoutError extends Error implements RepriseError {
-    readonly name = "RetryTimeoutError";
-    readonly code = "ERR_REPRISE_RETRY_TIMEOUT";
-    constructor(timeoutMs: number, options: {
-        cause?: unknown;
-    });
-}
-/**
- * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an
- * earlier run has done. `cause` is what the loader threw last. Calling the task again is safe.
- */
-declare class CheckpointLoadError extends Error implements RepriseError {
-    readonly name = "CheckpointLoadError";
-    readonly code = "ERR_REPRISE_CHECKPOINT_LOAD";
-    /** The task whose checkpoint it is. */
-    readonly taskId: string;
-    constructor(taskId: string, cause: unknown);
-}
-/**
- * The task succeeded, but its result could not be saved. It is in `result`: save it by other means; calling the task
- * again would run it again. `cause` is what the saver threw last. No retry of reprise repeats a task over this error.
- */
-declare class CheckpointSaveError extends Error implements RepriseError {
-    readonly name = "CheckpointSaveError";
-    readonly code = "ERR_REPRISE_CHECKPOINT_SAVE";
-    /** The task that succeeded. */
-    readonly taskId: string;
-    /** What the task returned. Not enumerable, so that loggers do not print it. */
-    readonly result: unknown;
-    constructor(taskId: string, result: unknown, cause: unknown);
 }
 
 /** What a retried function may look at; a new one for every attempt. */
@@ -1159,10 +1113,58 @@ declare function drain(options?: {
 }): Promise<DrainReport>;
 
 /**
+ * An error that no retry of reprise repeats a call over, wherever it was thrown and whatever it is the cause of.
+ *
+ * @example
+ * throw new NonRetryableError('the card is declined', { cause: error });
+ */
+declare class NonRetryableError extends Error {
+    name: string;
+}
+/** One attempt took longer than `attemptTimeoutMs`. It is retried as any failure. */
+declare class AttemptTimeoutError extends Error implements RepriseError {
+    readonly name = "AttemptTimeoutError";
+    readonly code = "ERR_REPRISE_ATTEMPT_TIMEOUT";
+    constructor(timeoutMs: number);
+}
+/** All attempts and waits together took longer than `totalTimeoutMs`. `cause` is what failed last, if anything did. */
+declare class RetryTimeoutError extends Error implements RepriseError {
+    readonly name = "RetryTimeoutError";
+    readonly code = "ERR_REPRISE_RETRY_TIMEOUT";
+    constructor(timeoutMs: number, options: {
+        cause?: unknown;
+    });
+}
+/**
+ * The task was not run, because its checkpoint could not be loaded: running it from the start could repeat what an
+ * earlier run has done. `cause` is what the loader threw last. Calling the task again is safe.
+ */
+declare class CheckpointLoadError extends Error implements RepriseError {
+    readonly name = "CheckpointLoadError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_LOAD";
+    /** The task whose checkpoint it is. */
+    readonly taskId: string;
+    constructor(taskId: string, cause: unknown);
+}
+/**
+ * The task succeeded, but its result could not be saved. It is in `result`: save it by other means; calling the task
+ * again would run it again. `cause` is what the saver threw last. No retry of reprise repeats a task over this error.
+ */
+declare class CheckpointSaveError extends Error implements RepriseError {
+    readonly name = "CheckpointSaveError";
+    readonly code = "ERR_REPRISE_CHECKPOINT_SAVE";
+    /** The task that succeeded. */
+    readonly taskId: string;
+    /** What the task returned. Not enumerable, so that loggers do not print it. */
+    readonly result: unknown;
+    constructor(taskId: string, result: unknown, cause: unknown);
+}
+
+/**
  * `fetch` that may be sent again. Any method but GET, HEAD, OPTIONS and TRACE gets an `Idempotency-Key`, made once
  * before the first attempt, unless the request has one: in a checkpointed task give it `ctx.derive(name)`, which is
- * the same after a crash. Retried are network errors, 408, 425, 429, 5xx, and a 409 that says when to come back
- * (`Retry-After`), as an answer still in progress does.
+ * the same after a crash. Retried are network errors, 408, 425, 429, 5xx, and a 409 or 413 that says when to
+ * come back (`Retry-After`), as one for a request still in progress does.
  *
  * What comes out is what `fetch` gives: the last response, whatever its status, or the last error; `getRetryInfo`
  * takes both. Each attempt tells its number in `X-Retry-Attempt`, what is left of `totalTimeoutMs` in
@@ -2019,7 +2021,8 @@ interface ChaosControlOptions {
 /**
  * Shows and controls a chaos over HTTP: a middleware to mount at a path of its own, before the chaos itself, in Express
  * 4 and 5 and Connect. On plain `node:http`, take the path of the mount off `req.url` first. `GET /status`,
- * `GET /metrics` (JSON, or the text format of Prometheus for those who accept it); `POST /arm`, `/disarm`, `/update`,
+ * `GET /metrics` (JSON, or the text format of Prometheus for those who accept it), `GET /journal` (JSON, or NDJSON for
+ * those who accept it); `POST /arm`, `/disarm`, `/update`,
  * `/reset`, with JSON, each answered with the new status. All else passes.
  *
  * Whoever may use it can make the server fail, so without `authorize` it serves this machine only: by the address of

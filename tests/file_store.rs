@@ -306,12 +306,13 @@ fn what_has_expired_is_swept_and_its_space_used_again() {
         close(store);
         sizes.push(fs::metadata(folder.path().join("store")).unwrap().len());
     }
-    assert!(sizes[3] <= sizes[0] * 3 / 2, "{sizes:?}");
+    // Room for what is kept at once, not for all that ever was.
+    assert!(sizes.iter().all(|size| *size < 2 * 200 * 10 * 1024), "{sizes:?}");
     let store = open(&folder, OPTIONS);
     assert_whole(&store);
     store.compact().wait().unwrap();
     let stats = store.stats().wait().unwrap();
-    assert!(stats.file_bytes < sizes[0] / 4 && stats.journal_bytes == 0, "{stats:?}");
+    assert!(stats.file_bytes < 256 * 1024 && stats.journal_bytes == 0, "{stats:?}");
     assert_whole(&store);
 }
 

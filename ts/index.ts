@@ -53,7 +53,7 @@ export {
 export type { RetryEvent } from './retry/events.js';
 export { requestRetryOptions, retryFetch } from './retry/fetch.js';
 export { getRetryInfo, type RetryInfo, type StopReason } from './retry/info.js';
-export type { AttemptContext } from './retry/loop.js';
+export type { AttemptContext } from './retry/attempt.js';
 export {
   schedule,
   worstCaseMs,

@@ -88,8 +88,9 @@ export function checkOptions<T extends object>(owner: string, options: T | undef
       'ERR_REPRISE_INVALID_OPTION',
     );
   }
-  for (const [name, value] of Object.entries(options)) {
+  for (const name of Object.keys(options)) {
     if (!Object.hasOwn(rules, name)) throw unknownOption(owner, name, Object.keys(rules));
+    const value: unknown = options[name as keyof T];
     if (value !== undefined) checkOption(owner, name, value, rules[name as keyof T]);
   }
 }

@@ -89,7 +89,7 @@ describe.each(mounts)('on %s', (_, mount) => {
     expect(jsonOf(armed)).toMatchObject({ state: 'armed', until: expect.any(String) as string });
     expect((await ask(port)).headers['x-chaos-fault']).toBe('error');
 
-    expect((await post('/chaos/update', { failureProbability: 0, latencyProbability: 0.25 })).status).toBe(200);
+    expect((await post('/chaos/update', { failureProbability: 0, latencyRange: [0, 0] })).status).toBe(200);
     expect((await ask(port)).headers['x-chaos-fault']).toBeUndefined();
     expect(jsonOf(await get('/chaos/metrics'))).toEqual({ ...chaos.metrics() });
     expect(chaos.metrics()).toMatchObject({ totalRequests: 2, failuresInjected: 1 });
@@ -137,6 +137,18 @@ it('metrics come as Prometheus reads them, for who asks for it', async () => {
   for (const other of ['*/*', 'application/json', 'text/html,application/xhtml+xml,*/*;q=0.8']) {
     expect((await get('/chaos/metrics', { accept: other })).headers['content-type']).toMatch(/^application\/json/);
   }
+});
+
+it('the journal comes as JSON, or line by line, and can be replayed', async () => {
+  const { chaos, get, port } = await controlled({ failureProbability: 0.5 });
+  for (let n = 0; n < 10; n++) await ask(port, { key: `request-${n}` });
+  const asJson = await get('/chaos/journal');
+  expect(jsonOf(asJson)).toEqual(JSON.parse(JSON.stringify(chaos.journal())));
+  expect(jsonOf(asJson)['entries']).toHaveLength(10);
+  const asLines = await get('/chaos/journal', { accept: 'application/x-ndjson' });
+  expect(asLines.headers['content-type']).toBe('application/x-ndjson');
+  expect(asLines.text.trim().split('\n')).toHaveLength(11);
+  expect(chaos.replay(asLines.text).report()).toMatchObject({ replayed: 0, unexpected: 0 });
 });
 
 it('a chaos that fails every request does not fail its own control, mounted before it', async () => {

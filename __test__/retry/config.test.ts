@@ -102,10 +102,26 @@ describe('RetryConfig', () => {
   });
 
   it.each([
-    [{ maxAttempts: 0 }, 'RangeError', 'option "maxAttempts" is 0; allowed: a whole number from 1 to 1000000'],
-    [{ maxAttempts: 2.5 }, 'RangeError', 'option "maxAttempts" is 2.5; allowed: a whole number from 1 to 1000000'],
-    [{ maxAttempts: '3' }, 'TypeError', 'option "maxAttempts" is "3"; allowed: a whole number from 1 to 1000000'],
-    [{ maxAttempts: null }, 'TypeError', 'option "maxAttempts" is null; allowed: a whole number from 1 to 1000000'],
+    [
+      { maxAttempts: 0 },
+      'RangeError',
+      'option "maxAttempts" is 0; allowed: a whole number from 1 to 1000000, or Infinity',
+    ],
+    [
+      { maxAttempts: 2.5 },
+      'RangeError',
+      'option "maxAttempts" is 2.5; allowed: a whole number from 1 to 1000000, or Infinity',
+    ],
+    [
+      { maxAttempts: '3' },
+      'TypeError',
+      'option "maxAttempts" is "3"; allowed: a whole number from 1 to 1000000, or Infinity',
+    ],
+    [
+      { maxAttempts: null },
+      'TypeError',
+      'option "maxAttempts" is null; allowed: a whole number from 1 to 1000000, or Infinity',
+    ],
     [
       { initialDelayMs: -1 },
       'RangeError',

@@ -34,6 +34,7 @@ describe('a task killed with SIGKILL, called again in a new process, resumes fro
     ['step 3, after its effect', '123345'],
     ['the wait before a retry', '12345'],
     ['the save of the result', '12345'],
+    ['what comes after the save of the result', '12345'],
   ])('killed at %s', async (point, effects) => {
     await killAt(point);
     const { status, stdout, stderr } = spawnSync(process.execPath, [fixture, directory, ''], { encoding: 'utf8' });

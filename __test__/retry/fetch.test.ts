@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
@@ -104,6 +104,25 @@ describe('retryFetch', () => {
     const left = Number(seen[0]?.headers['x-request-timeout-ms']);
     expect(left).toBeGreaterThan(0);
     expect(left).toBeLessThanOrEqual(5_000);
+  });
+
+  it('takes a 413 that says when to come back for one that passes, and any other for an answer', async () => {
+    const { url, seen } = await serve(status(413, { 'Retry-After': '0' }), status(413));
+    expect((await retryFetch(url, { method: 'POST', body: 'large' }, quickly)).status).toBe(413);
+    expect(seen).toHaveLength(2);
+  });
+
+  it('leaves nothing on a signal that many requests share, and it ends the reading of a body too', async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const { url } = await serve(...Array.from({ length: 3 }, () => hangUp), status(204), (res) => res.write('begun'));
+    await expect(retryFetch(url, { signal }, quickly)).rejects.toThrow('fetch failed');
+    await retryFetch(url, { signal }, quickly);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    const reading = (await retryFetch(url, { signal }, quickly)).text();
+    const ended = expect(reading).rejects.toThrow('mine');
+    controller.abort(new Error('mine'));
+    await ended;
   });
 
   it('ends at once with the reason of either signal', async () => {

@@ -97,6 +97,22 @@ describe('the signal', () => {
   });
 });
 
+it('a signal that many runs share has one listener, ends them all, and has none after them', async () => {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+  const listeners = () => getEventListeners(signal, 'abort').length;
+  const runs = Array.from({ length: 50 }, (_, i) => settled(retry(flaky(i % 3, i).task, { signal })));
+  expect(listeners()).toBe(1);
+  expect((await Promise.all(runs)).map(({ status }) => status)).toEqual(Array(50).fill('fulfilled'));
+  expect(listeners()).toBe(0);
+  const hanging = Promise.allSettled(Array.from({ length: 50 }, () => retry(never, { signal })));
+  controller.abort('enough');
+  expect(await hanging).toEqual(Array(50).fill({ status: 'rejected', reason: 'enough' }));
+  expect([listeners(), warn.mock.calls]).toEqual([0, []]);
+  warn.mockRestore();
+});
+
 describe('timeouts', () => {
   it('of an attempt: it fails, is told so, and another one follows', async () => {
     const reasons: unknown[] = [];
@@ -126,6 +142,21 @@ describe('timeouts', () => {
     expect(task).toHaveBeenCalledTimes(2);
     expect(thrown.cause).toBe(errors.at(-1));
     expect(getRetryInfo(thrown)).toMatchObject({ attempts: 2, totalDelayMs: 1_000, stopReason: 'timeout' });
+  });
+
+  it('in total: no attempt begins after it, though the event loop was blocked until then', async () => {
+    vi.useRealTimers();
+    const { task, errors } = flaky(Infinity, 'never');
+    const run = retry(task, {
+      ...exactly,
+      initialDelayMs: 10,
+      totalTimeoutMs: 300,
+      onEvent: ({ type }) => {
+        if (type === 'retry') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+      },
+    });
+    await expect(run).rejects.toMatchObject({ code: 'ERR_REPRISE_RETRY_TIMEOUT', cause: errors[0] });
+    expect(task).toHaveBeenCalledTimes(1);
   });
 
   it('in total: interrupts where only setTimeout is faked', async () => {
@@ -159,6 +190,16 @@ describe('what is retried', () => {
     expect(await calls(new TypeError('x'), undefined)).toBe(1);
     expect(await calls(new Error('x'), false)).toBe(1);
     expect(await calls(new Error('x'), undefined)).toBe(3);
+  });
+
+  it('not what a run inside has given up, where shouldRetry says so: calls are not multiplied', async () => {
+    const { task } = flaky(Infinity, 'never');
+    const inner = () => retry(task, exactly);
+    const shouldRetry = (error: unknown) => (getRetryInfo(error) ? false : undefined);
+    await settled(retry(inner, { ...exactly, shouldRetry }));
+    expect(task).toHaveBeenCalledTimes(3);
+    await settled(retry(inner, exactly));
+    expect(task).toHaveBeenCalledTimes(3 + 9);
   });
 
   it('nothing more where shouldRetry throws: its error comes out, with the original as its cause', async () => {
@@ -306,10 +347,20 @@ describe('jitter', () => {
     expect(await waits({ jitter, seed: 8 })).not.toEqual(await waits({ jitter, seed: 7 }));
   });
 
+  // The same table is in `src/retry/jitter.rs`.
+  it.each([
+    ['full', [38.98297483912715, 3.3576589056312223, 360.30427224275337, 466.3442344224625, 452.4418950114684]],
+    ['decorrelated', [177.9659496782543, 107.28440488472901, 299.8366526267305, 566.0585740259664, 507.19770551032155]],
+  ] as const)('%s with a seed is the same to the last bit in every language', (jitter, delays) => {
+    expect(schedule({ maxAttempts: 6, initialDelayMs: 100, maxDelayMs: 1_000, jitter, seed: 7 })).toEqual(delays);
+  });
+
   it('worstCaseMs is the sum of the longest waits and attempts', () => {
     expect(worstCaseMs({ maxAttempts: 5, initialDelayMs: 2_000, maxDelayMs: 60_000 })).toBe(30_000);
     expect(worstCaseMs({ maxAttempts: 3, attemptTimeoutMs: 100 })).toBe(3_300);
     expect(schedule({ maxAttempts: 1 })).toEqual([]);
+    expect(worstCaseMs({ maxAttempts: Infinity })).toBe(Infinity);
+    expect(() => schedule({ maxAttempts: Infinity })).toThrow(/option "maxAttempts" is Infinity; allowed: a number of/);
   });
 });
 

@@ -19,7 +19,9 @@ function tasks<State>(options: Partial<StoredCheckpointOptions> = {}) {
 /** A store whose saves are counted, and fail where told so. */
 function watched(over: AtomicStore, failing: { complete?: number; claim?: number } = {}) {
   const saves: number[] = [];
-  const proxy = new Proxy(over, {
+  // Methods that a test sets are its own, not those of the store below.
+  const layer = Object.create(over) as AtomicStore;
+  const proxy = new Proxy(layer, {
     get(target, name) {
       if (name === 'complete' && (failing.complete ?? 0) > 0) {
         return () => {
@@ -33,11 +35,11 @@ function watched(over: AtomicStore, failing: { complete?: number; claim?: number
       if (name === 'save') {
         return (...args: Parameters<AtomicStore['save']>) => {
           saves.push(args[1].length);
-          return target.save(...args);
+          return (Object.hasOwn(target, name) ? target : over).save(...args);
         };
       }
-      const value = Reflect.get(target, name) as unknown;
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      const value = Reflect.get(Object.hasOwn(target, name) ? target : over, name) as unknown;
+      return typeof value === 'function' ? (value.bind(over) as unknown) : value;
     },
   });
   return { store: proxy, saves };
@@ -98,6 +100,92 @@ it('a store that cannot be reached stops everything: the task is not run', async
   await vi.advanceTimersByTimeAsync(1_500);
   await ended;
   expect(fn).not.toHaveBeenCalled();
+});
+
+describe('a store that hangs', () => {
+  /** Hangs in one of its steps until it is let go; nothing is lost by then. */
+  function hanging(over: AtomicStore, step: 'claim' | 'save' | 'release', from = 1) {
+    let letGo: () => void = () => undefined;
+    const free = new Promise<void>((resolve) => (letGo = resolve));
+    const { store: hung } = watched(over);
+    const real = over[step].bind(over) as (...args: unknown[]) => Promise<unknown>;
+    let calls = 0;
+    const late = async (...args: unknown[]) => {
+      if (++calls >= from) await free;
+      return real(...args);
+    };
+    Object.assign(hung, { [step]: late });
+    return { store: hung, letGo, calls: () => calls };
+  }
+
+  it('in a save fails the attempt after storeTimeoutMs, and what comes late does not come over what is newer', async () => {
+    vi.useFakeTimers();
+    const memory = store();
+    // The first save notes the attempt.
+    const { store: hung, letGo } = hanging(memory, 'save', 2);
+    const seen: unknown[] = [];
+    const task = tasks<string>({ store: hung, storeTimeoutMs: 100, leaseMs: 60_000 })(async (_, ctx) => {
+      seen.push([ctx.attempt, ctx.checkpointState]);
+      const saved = ctx.saveCheckpoint(`by ${ctx.attempt}`);
+      if (ctx.attempt === 1) await expect(saved).rejects.toMatchObject({ code: 'ERR_REPRISE_STORE_TIMEOUT' });
+      letGo();
+      await saved;
+      throw new Error('stops here');
+    });
+    const ended = expect(task('t')).rejects.toThrow('stops here');
+    await vi.advanceTimersByTimeAsync(5_000);
+    await ended;
+    expect(seen).toEqual([
+      [1, undefined],
+      [2, 'by 1'],
+      [3, 'by 2'],
+    ]);
+    const next = tasks<string>({ store: memory })((_, ctx) => ctx.checkpointState)('t');
+    await expect(next).resolves.toBe('by 3');
+  });
+
+  it('in a claim or a release keeps nobody waiting for ever', async () => {
+    vi.useFakeTimers();
+    const fn = vi.fn(() => Promise.reject(new TypeError('mine')));
+    const claim = hanging(store(), 'claim');
+    const unclaimed = expect(tasks({ store: claim.store, storeTimeoutMs: 100 })(fn)('t')).rejects.toMatchObject({
+      code: 'ERR_REPRISE_CHECKPOINT_LOAD',
+      cause: { code: 'ERR_REPRISE_STORE_TIMEOUT' },
+    });
+    await vi.advanceTimersByTimeAsync(2_000);
+    await unclaimed;
+    expect(claim.calls()).toBe(3);
+    expect(fn).not.toHaveBeenCalled();
+    const release = hanging(store(), 'release');
+    const unreleased = expect(tasks({ store: release.store, storeTimeoutMs: 100 })(fn)('t')).rejects.toThrow('mine');
+    await vi.advanceTimersByTimeAsync(100);
+    await unreleased;
+  });
+
+  it('in a claim does not keep a signal from ending the call', async () => {
+    const controller = new AbortController();
+    const { store: hung } = hanging(store(), 'claim');
+    const ended = expect(tasks({ store: hung, signal: controller.signal })(() => 1)('t')).rejects.toBe('enough');
+    controller.abort('enough');
+    await ended;
+  });
+});
+
+it('a result whose save succeeded, though its answer was lost, is not lost: it comes out, and the task ran once', async () => {
+  vi.useFakeTimers();
+  const memory = store();
+  const { store: deaf } = watched(memory);
+  const fn = vi.fn(() => 'result');
+  let calls = 0;
+  deaf.complete = async (...args) => {
+    const done = await memory.complete(...args);
+    if (++calls === 1) throw new Error('the connection is gone');
+    return done;
+  };
+  const run = tasks({ store: deaf })(fn)('t');
+  await vi.advanceTimersByTimeAsync(2_000);
+  await expect(run).resolves.toBe('result');
+  expect(fn).toHaveBeenCalledTimes(1);
 });
 
 describe('progress', () => {

@@ -35,14 +35,22 @@ describe('a wait', () => {
     const result = retried({ initialDelayMs: 0 }, () => {
       order.push('attempt');
       if (order.filter((entry) => entry === 'attempt').length < 3) {
-        // Armed before the wait and for as long: Node fires it first, however late both are. A setImmediate would race.
-        setTimeout(() => order.push('other work'), 0);
+        setImmediate(() => order.push('other work'));
         return Promise.reject(new Error('not yet'));
       }
       return Promise.resolve('done');
     });
     await expect(result).resolves.toBe('done');
     expect(order).toEqual(['attempt', 'other work', 'attempt', 'other work', 'attempt']);
+  });
+
+  it('of 0 ms takes a turn of the event loop, not a timer of a millisecond, and fake timers rule it', async () => {
+    vi.useFakeTimers();
+    const { task } = flaky(2, 'done');
+    const timer = vi.spyOn(globalThis, 'setTimeout');
+    const result = retried({ initialDelayMs: 0 }, task);
+    expect(await settled(result)).toEqual({ status: 'fulfilled', value: 'done' });
+    expect(timer).not.toHaveBeenCalled();
   });
 
   it('of a cap of delays is exactly the formula, over many attempts', async () => {

@@ -109,7 +109,7 @@ describe('what it does beside the contract', () => {
     expect(new Set((await Promise.all(asked)).map(({ outcome }) => outcome))).toEqual(new Set(['claimed']));
   });
 
-  it('holds no process that has nothing else to do', () => {
+  it('holds no process that has nothing else to do', { timeout: 60_000 }, () => {
     const program = `
       const { FileStore } = require(${JSON.stringify(root)});
       const store = new FileStore({ path: ${JSON.stringify(path.join(folder(), 'store'))} });
@@ -117,7 +117,7 @@ describe('what it does beside the contract', () => {
     expect(execFileSync(process.execPath, ['-e', program], { encoding: 'utf8', timeout: 60_000 })).toBe('claimed\n');
   });
 
-  it('is one for all threads of a process', async () => {
+  it('is one for all threads of a process', { timeout: 60_000 }, async () => {
     const file = path.join(folder(), 'store');
     const store = new FileStore({ path: file });
     onTestFinished(() => store.close());
@@ -134,7 +134,7 @@ describe('what it does beside the contract', () => {
     // What a thread held is held no longer when it ends: the lease runs out.
     await worker.terminate();
     await expect
-      .poll(async () => store.claim(mine), { timeout: 18_000 })
+      .poll(async () => store.claim(mine), { timeout: 40_000 })
       .toMatchObject({ outcome: 'claimed', fence: 2 });
   });
 });
@@ -163,7 +163,7 @@ function street(settings: object = {}) {
 
 const post = async ({ port }: Shop, body: object): Promise<Received> => send({ port } as never, { key: 'k', body });
 
-describe('between processes', () => {
+describe('between processes', { timeout: 60_000 }, () => {
   it('one runs, the others wait for it and get its answer', async () => {
     const shops = street({ onConcurrent: 'wait' });
     const [a, b] = await Promise.all([shops.open(), shops.open()]);
@@ -219,7 +219,7 @@ describe('between processes', () => {
   });
 });
 
-describe('checkpoints in a file', () => {
+describe('checkpoints in a file', { timeout: 120_000 }, () => {
   it('a task that was killed goes on in the next process at once, where it stopped', async () => {
     const place = folder();
     const effects = path.join(place, 'effects');

@@ -112,6 +112,38 @@ mod tests {
         assert!(delays(1, &schedule, Jitter::None, None).is_empty());
     }
 
+    #[test]
+    fn a_seed_gives_the_same_delays_in_every_language() {
+        // The same table is in `__test__/retry/loop.test.ts`. To change one is to change every run that has a seed.
+        let schedule = Schedule::new(100.0, 1_000.0, 2.0).unwrap();
+        let table = [
+            (
+                Jitter::Full,
+                [
+                    38.982_974_839_127_15,
+                    3.357_658_905_631_222_3,
+                    360.304_272_242_753_37,
+                    466.344_234_422_462_5,
+                    452.441_895_011_468_4,
+                ],
+            ),
+            (
+                Jitter::Decorrelated,
+                [
+                    177.965_949_678_254_3,
+                    107.284_404_884_729_01,
+                    299.836_652_626_730_5,
+                    566.058_574_025_966_4,
+                    507.197_705_510_321_55,
+                ],
+            ),
+        ];
+        for (jitter, expected) in table {
+            let bits = |delays: &[f64]| delays.iter().map(|delay| delay.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&delays(6, &schedule, jitter, Some(7))), bits(&expected));
+        }
+    }
+
     proptest! {
         #[test]
         fn no_delay_is_longer_than_the_longest_nor_than_the_cap(seed: u64, initial in 0.0..1e4_f64, more in 0.0..1e6_f64) {

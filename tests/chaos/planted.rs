@@ -37,10 +37,13 @@ impl Run for OurRun {
     }
 }
 
+type DrawFor = fn(&Request) -> u64;
+type Fires = fn(f64, u64) -> bool;
+
 /// A decider made of two functions: 64 bits for a request, and whether they hit.
 struct Planted {
-    draw: fn(&Request) -> u64,
-    fires: fn(f64, u64) -> bool,
+    draw: DrawFor,
+    fires: Fires,
 }
 
 /// What a planted decider may look at.
@@ -57,18 +60,20 @@ struct PlantedRun {
     seed: Seed,
     probability: f64,
     others: usize,
-    planted: (fn(&Request) -> u64, fn(f64, u64) -> bool),
+    draw: DrawFor,
+    fires: Fires,
     place: Mutex<u64>,
 }
 
 impl Decider for Planted {
     fn start(&self, seed: &str, probability: f64, others: usize) -> Box<dyn Run> {
-        let planted = (self.draw, self.fires);
+        let (draw, fires) = (self.draw, self.fires);
         Box::new(PlantedRun {
             seed: Seed::from_text(seed),
             probability,
             others,
-            planted,
+            draw,
+            fires,
             place: Mutex::new(0),
         })
     }
@@ -79,8 +84,8 @@ impl Run for PlantedRun {
         let mut place = self.place.lock().unwrap();
         *place += 1;
         let (seed, others) = (self.seed, self.others);
-        let draw = (self.planted.0)(&Request { seed, others, key, attempt, place: *place });
-        (self.planted.1)(self.probability, draw)
+        let draw = (self.draw)(&Request { seed, others, key, attempt, place: *place });
+        (self.fires)(self.probability, draw)
     }
 }
 
@@ -147,7 +152,7 @@ fn bugs() -> Vec<(&'static str, Planted)> {
         // A draw that depends on the probability: raising it frees earlier victims.
         (
             "the upper end of the draws",
-            Planted { fires: |p, draw| below(p, draw.rotate_left((p * 64.0) as u32)), ..RIGHT },
+            Planted { fires: |p, draw| below(p, if p < 0.2 { draw } else { !draw }), ..RIGHT },
         ),
         // A hash that does not mix: neighbours follow each other.
         (

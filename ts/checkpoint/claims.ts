@@ -4,8 +4,9 @@ import { native } from '../native.js';
 import { CheckpointLoadError, CheckpointSaveError } from '../retry/errors.js';
 import { runWithRetry } from '../retry/loop.js';
 import type { Plan } from '../retry/plan.js';
-import { quick } from '../retry/presets.js';
+import { quick, quickUntil } from '../retry/presets.js';
 import type { AtomicStore, ClaimRef } from '../stores/contract.js';
+import { within } from '../timeout.js';
 import type { TaskContext } from './context.js';
 import { tracked } from './drain.js';
 import { CheckpointMismatchError, TaskInProgressError } from './errors.js';
@@ -64,10 +65,10 @@ interface Names {
 }
 
 async function claimAndRun(settings: TaskSettings, plan: Plan, names: Names, call: Call): Promise<unknown> {
-  const { store, ttl } = settings;
+  const { store } = settings;
   const { taskId, key, fingerprint } = names;
   plan.signal?.throwIfAborted();
-  const claimed = await claim(settings, names);
+  const claimed = await claim(settings, plan, names);
   if (claimed.result !== undefined) return claimed.result.value;
   const { ref, progress } = claimed;
   let record: Checkpoint;
@@ -75,7 +76,7 @@ async function claimAndRun(settings: TaskSettings, plan: Plan, names: Names, cal
     record = progress === undefined ? emptyCheckpoint(fingerprint) : decodeCheckpoint(taskId, progress);
     if (record.fingerprint !== fingerprint) throw new CheckpointMismatchError(taskId);
   } catch (error) {
-    await store.release(ref, ttl);
+    await release(settings, ref);
     throw error;
   }
   const held: HeldRecord = {
@@ -94,23 +95,24 @@ async function claimAndRun(settings: TaskSettings, plan: Plan, names: Names, cal
 }
 
 async function runToTheEnd(settings: TaskSettings, plan: Plan, ref: ClaimRef, run: TaskRun, call: Call) {
-  const { store, ttl } = settings;
+  const { storeTimeoutMs } = settings;
   let result: unknown;
   try {
     result = await runWithRetry(plan, (attempt) => run.attempt(attempt, call), run);
   } catch (error) {
-    // Whatever becomes of the record, the caller gets the error of the task. A claim that cannot be released lapses.
+    // Whatever becomes of the record, the caller gets the error of the task.
     await run.giveUp().catch(() => undefined);
-    await store.release(ref, ttl).catch(() => undefined);
+    await release(settings, ref);
     throw error;
   }
   try {
     const { bytes, value } = run.resultBytes(result);
+    await run.written();
     run.passes('before-save');
-    const written = await runWithRetry(quick, () => {
-      const writing = store.complete(ref, { head: '', body: bytes }, ttl);
+    const written = await runWithRetry(quick, ({ attempt }) => {
+      const writing = attempt === 1 ? complete(settings, ref, bytes) : completeAgain(settings, ref, bytes);
       run.passes('during-save');
-      return writing;
+      return within(writing, storeTimeoutMs);
     });
     if (!written) throw run.lose();
     return value;
@@ -119,18 +121,37 @@ async function runToTheEnd(settings: TaskSettings, plan: Plan, ref: ClaimRef, ru
   }
 }
 
+/** A claim that cannot be released lapses. */
+async function release({ store, ttl, storeTimeoutMs }: TaskSettings, ref: ClaimRef): Promise<void> {
+  const released = async () => store.release(ref, ttl);
+  await within(released(), storeTimeoutMs).catch(() => undefined);
+}
+
+async function complete({ store, ttl }: TaskSettings, ref: ClaimRef, body: Uint8Array): Promise<boolean> {
+  return store.complete(ref, { head: '', body }, ttl);
+}
+
+/** After a try that failed: it may have been done, and only its answer lost. */
+async function completeAgain(settings: TaskSettings, ref: ClaimRef, body: Uint8Array): Promise<boolean> {
+  if (await complete(settings, ref, body)) return true;
+  const found = await settings.store.inspect(ref.key);
+  return found?.state === 'completed' && Buffer.compare(found.answer.body, body) === 0;
+}
+
 type Claimed =
   | { readonly result: { readonly value: unknown } }
   | { readonly result?: undefined; readonly ref: ClaimRef; readonly progress: Uint8Array | undefined };
 
-async function claim(settings: TaskSettings, { taskId, key, fingerprint }: Names): Promise<Claimed> {
-  const { store, leaseMs, ttl } = settings;
+async function claim(settings: TaskSettings, { signal }: Plan, names: Names): Promise<Claimed> {
+  const { store, leaseMs, ttl, storeTimeoutMs } = settings;
+  const { taskId, key, fingerprint } = names;
   const owner = randomUUID();
   let found;
   try {
     const request = { key, fingerprint, identity: NOBODY, owner, leaseMs, holdMs: HOLD_MS, ttl };
-    found = await runWithRetry(quick, () => store.claim(request));
+    found = await runWithRetry(quickUntil(signal), () => within(store.claim(request), storeTimeoutMs));
   } catch (cause) {
+    signal?.throwIfAborted();
     throw new CheckpointLoadError(taskId, cause);
   }
   switch (found.outcome) {
@@ -153,12 +174,12 @@ async function claim(settings: TaskSettings, { taskId, key, fingerprint }: Names
 
 /** Prolongs the claim's lease at a third of it; returns what ends that. */
 function renewing({ store, leaseMs }: TaskSettings, ref: ClaimRef, run: TaskRun): () => void {
+  const renew = async () => {
+    if (!(await store.renew(ref, leaseMs))) run.lose();
+  };
   const timer = setInterval(() => {
     // A store that fails may answer the next time; until then every write is kept out by the fence, if it must be.
-    store.renew(ref, leaseMs).then(
-      (holds) => holds || run.lose(),
-      () => undefined,
-    );
+    renew().catch(() => undefined);
   }, leaseMs / 3).unref();
   return () => {
     clearInterval(timer);

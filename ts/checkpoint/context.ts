@@ -1,4 +1,4 @@
-import type { Attempt } from '../retry/loop.js';
+import type { Attempt } from '../retry/attempt.js';
 import type { TaskRun } from './run.js';
 
 /** What a task whose record is in a store gets as its last argument; a new one for every attempt. */

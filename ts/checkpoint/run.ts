@@ -1,7 +1,10 @@
 import { invalidArgument } from '../options.js';
 import { tell } from '../retry/events.js';
-import type { Attempt, Guard, Journal } from '../retry/loop.js';
+import type { Attempt } from '../retry/attempt.js';
+import type { Guard } from '../retry/guard.js';
+import type { Journal } from '../retry/loop.js';
 import type { Plan } from '../retry/plan.js';
+import { within } from '../timeout.js';
 import { passes, type CheckpointBoundary } from './boundary.js';
 import { TaskContext } from './context.js';
 import {
@@ -27,6 +30,7 @@ export interface RunSettings {
   readonly semantics: 'at-least-once' | 'at-most-once';
   readonly maxStateBytes: number;
   readonly heartbeatIntervalMs: number;
+  readonly storeTimeoutMs: number;
 }
 
 /** How long the last progress of an attempt that died may take to be written. */
@@ -119,17 +123,21 @@ export class TaskRun implements Journal {
     if (this.#isDraining) this.#stopDrained();
   }
 
-  waited(): Promise<void> {
+  waited(): void {
     this.#isWaiting = false;
-    return Promise.resolve();
   }
 
   /** The run ended without a result. What it saved stays; where its caller was told so, the next run counts anew. */
   async giveUp(): Promise<void> {
     const stopped = this.#guard?.stopped?.reason;
     if (stopped === 'lost') return;
-    if (stopped === 'aborted' || stopped === 'drained') await this.#writes;
+    if (stopped === 'aborted' || stopped === 'drained') await this.written();
     else await this.#write({ attempts: 0, isRunning: false, nextAttemptAtMs: 0 });
+  }
+
+  /** What it wrote has arrived, or will not in time. */
+  async written(): Promise<void> {
+    await within(this.#writes, this.#settings.storeTimeoutMs).catch(() => undefined);
   }
 
   /** Tells where it is, between its work and the next write of its record. */
@@ -228,8 +236,9 @@ export class TaskRun implements Journal {
       if (boundary !== undefined) passes(boundary, this.taskId, record.sequence);
       return writing;
     });
+    // One that is late is waited for by those behind it: it must not arrive over them.
     this.#writes = written.catch(() => undefined);
-    if (!(await written)) throw this.lose();
+    if (!(await within(written, this.#settings.storeTimeoutMs))) throw this.lose();
     this.#tell('save', record.attempts);
   }
 

@@ -13,11 +13,12 @@ import {
   type OptionRules,
 } from '../options.js';
 import { isAtomicStore, type AtomicStore } from '../stores/contract.js';
+import type { Attempt } from './attempt.js';
 import { RetryConfig, type RetryConfigInit } from './config.js';
 import { planOf, RUN_RULES, type RunOptions } from './plan.js';
 import { CheckpointLoadError, CheckpointSaveError } from './errors.js';
 import { inEveryForm } from './forms.js';
-import { runWithRetry, type Attempt } from './loop.js';
+import { runWithRetry } from './loop.js';
 import { quick } from './presets.js';
 
 /** What a checkpointed function gets as its last argument; a new one for every attempt. */
@@ -59,6 +60,8 @@ export interface TaskOptions {
   readonly maxStateBytes?: number | undefined;
   /** Milliseconds between two writes of `ctx.heartbeat`. Default 5 000. */
   readonly heartbeatIntervalMs?: number | undefined;
+  /** Milliseconds that the store may take over one step; later it has failed. Default 5 000. */
+  readonly storeTimeoutMs?: number | undefined;
 }
 
 /** What {@link retryWithCheckpoint} takes with a store. */
@@ -80,14 +83,16 @@ export const TASK_RULES: OptionRules<TaskOptions> = {
   semantics: oneOf('at-least-once', 'at-most-once'),
   maxStateBytes: wholeNumberBetween(1_024, 2 ** 30, 'bytes'),
   heartbeatIntervalMs: numberBetween(1, 2 ** 31 - 1, 'milliseconds'),
+  storeTimeoutMs: numberBetween(1, 2 ** 31 - 1, 'milliseconds'),
 };
 
 /** {@link TaskOptions}, complete. */
-export function taskSettings({ semantics, maxStateBytes, heartbeatIntervalMs }: TaskOptions) {
+export function taskSettings({ semantics, maxStateBytes, heartbeatIntervalMs, storeTimeoutMs }: TaskOptions) {
   return {
     semantics: semantics ?? 'at-least-once',
     maxStateBytes: maxStateBytes ?? 262_144,
     heartbeatIntervalMs: heartbeatIntervalMs ?? 5_000,
+    storeTimeoutMs: storeTimeoutMs ?? 5_000,
   } as const;
 }
 

@@ -12,8 +12,8 @@ const PROGRAMMER_ERRORS = new Set(['TypeError', 'RangeError', 'SyntaxError', 'Re
 const FETCH_NETWORK_FAILURES = new Set(['fetch failed', 'terminated', 'Failed to fetch']);
 
 // Node's and undici's codes for a wrong argument, and ours: a save that failed after success must never run the task
-// again, whichever layer sees it.
-const FINAL_CODE = /^(?:UND_)?ERR_INVALID_|^ERR_REPRISE_(?!ATTEMPT_TIMEOUT$)/;
+// again, whichever layer sees it. Of ours, those pass that time alone may heal.
+const FINAL_CODE = /^(?:UND_)?ERR_INVALID_|^ERR_REPRISE_(?!(?:ATTEMPT_TIMEOUT|STORE_TIMEOUT|STORE_REPLICAS)$)/;
 
 /**
  * Whether calling again can help. It cannot after a {@link NonRetryableError}, a cancellation (`AbortError`), a

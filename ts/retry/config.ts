@@ -1,6 +1,7 @@
 import { native } from '../native.js';
 import {
   checkOptions,
+  either,
   invalidArgument,
   invalidOption,
   numberBetween,
@@ -8,7 +9,7 @@ import {
   type OptionRules,
 } from '../options.js';
 
-// Bounds the multiplications behind one delay, and with them the time that computing it can take, to about 1 ms.
+// More of them would be counted by nobody.
 const MOST_ATTEMPTS = 1_000_000;
 
 /** A {@link RetryConfig} as it is passed in: every field may be left out. */
@@ -16,7 +17,10 @@ export type RetryConfigInit = { readonly [Name in keyof RetryConfig]?: RetryConf
 
 /** What each field of a {@link RetryConfig} accepts. */
 export const CONFIG_RULES: OptionRules<RetryConfigInit> = {
-  maxAttempts: wholeNumberBetween(1, MOST_ATTEMPTS),
+  maxAttempts: either(wholeNumberBetween(1, MOST_ATTEMPTS), {
+    allowed: 'Infinity',
+    type: (value) => value === Infinity,
+  }),
   initialDelayMs: numberBetween(0, Number.MAX_SAFE_INTEGER, 'milliseconds'),
   maxDelayMs: numberBetween(0, Number.MAX_SAFE_INTEGER, 'milliseconds'),
   exponentialBase: numberBetween(1, Number.MAX_SAFE_INTEGER),
@@ -33,7 +37,7 @@ export const CONFIG_RULES: OptionRules<RetryConfigInit> = {
  * `maxDelayMs` is below `initialDelayMs`
  */
 export class RetryConfig {
-  /** Calls in total, the first one included: a whole number from 1 to 1 000 000. Default 3. */
+  /** Calls in total, the first one included: a whole number from 1 to 1 000 000, or Infinity. Default 3. */
   readonly maxAttempts: number;
   /** The wait before the second call, in milliseconds. 0 still yields one turn of the event loop. Default 1 000. */
   readonly initialDelayMs: number;

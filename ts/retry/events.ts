@@ -46,11 +46,10 @@ const KINDS: Record<EventType, { level: keyof Logger; message: string }> = {
 const CHANNELS = Object.fromEntries(
   Object.keys(KINDS).map((type) => [type, channel(`reprise:retry:${type}`)]),
 ) as Record<EventType, ReturnType<typeof channel>>;
-const ALL_CHANNELS = Object.values(CHANNELS);
 
 /** Whether an event would reach anyone at all. */
-export function isHeard({ onEvent, logger }: Listeners): boolean {
-  return onEvent !== undefined || logger !== undefined || ALL_CHANNELS.some((channel) => channel.hasSubscribers);
+export function isHeard({ onEvent, logger }: Listeners, type: EventType): boolean {
+  return onEvent !== undefined || logger !== undefined || CHANNELS[type].hasSubscribers;
 }
 
 /** Tells all who listen; none of them can disturb the run. Arguments and results of the task are never told. */

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { withCode } from '../errors.js';
+import type { Attempt } from './attempt.js';
+import { follow } from './follow.js';
 import { getRetryInfo, setRetryInfo } from './info.js';
-import { runWithRetry, type Attempt } from './loop.js';
+import { runWithRetry } from './loop.js';
 import { makePlan, type RetryOptions } from './plan.js';
 import { currentTrace } from './trace.js';
 
@@ -16,8 +18,8 @@ const ATTEMPT_HEADER = 'x-retry-attempt';
 /**
  * `fetch` that may be sent again. Any method but GET, HEAD, OPTIONS and TRACE gets an `Idempotency-Key`, made once
  * before the first attempt, unless the request has one: in a checkpointed task give it `ctx.derive(name)`, which is
- * the same after a crash. Retried are network errors, 408, 425, 429, 5xx, and a 409 that says when to come back
- * (`Retry-After`), as an answer still in progress does.
+ * the same after a crash. Retried are network errors, 408, 425, 429, 5xx, and a 409 or 413 that says when to
+ * come back (`Retry-After`), as one for a request still in progress does.
  *
  * What comes out is what `fetch` gives: the last response, whatever its status, or the last error; `getRetryInfo`
  * takes both. Each attempt tells its number in `X-Retry-Attempt`, what is left of `totalTimeoutMs` in
@@ -47,11 +49,18 @@ export async function retryFetch(
     headers.set(ATTEMPT_HEADER, String(attempt.attempt));
     if (plan.totalTimeoutMs !== undefined) headers.set(TIMEOUT_HEADER, String(Math.ceil(attempt.remainingMs)));
     const given = [options.signal, init.signal].filter((signal) => signal != null);
-    // Beyond the attempt the caller's own signals still end the reading of the body.
-    const signal = AbortSignal.any([attempt.signal, ...given]);
-    const response = await fetch(url, { ...init, headers, signal });
-    if (isWorthRetrying(response)) throw new BadAnswer(response);
-    return response;
+    const { signal, letGo } = following([attempt.signal, ...given]);
+    try {
+      const response = await fetch(url, { ...init, headers, signal });
+      // Beyond the attempt the caller's own signals still end the reading of the body.
+      if (response.body === null) letGo();
+      else whenCollected.register(response.body, letGo);
+      if (isWorthRetrying(response)) throw new BadAnswer(response);
+      return response;
+    } catch (error) {
+      if (!(error instanceof BadAnswer)) letGo();
+      throw error;
+    }
   };
   try {
     return await runWithRetry(plan, send);
@@ -61,6 +70,30 @@ export async function retryFetch(
     if (info) setRetryInfo(error.response, info);
     return error.response;
   }
+}
+
+/** Bodies that nobody holds any more: their signals need not be followed. */
+const whenCollected = new FinalizationRegistry<() => void>((letGo) => {
+  letGo();
+});
+
+/**
+ * A signal that aborts with the first of others. Not `AbortSignal.any`: Node 20 keeps something of each of its signals
+ * for as long as the ones that it follows live, and those of a caller may live as long as the process.
+ */
+function following(signals: readonly AbortSignal[]): { signal: AbortSignal; letGo: () => void } {
+  const controller = new AbortController();
+  const ends = signals.map((signal) => {
+    const abort = () => {
+      controller.abort(signal.reason);
+    };
+    if (signal.aborted) abort();
+    return follow(signal, abort);
+  });
+  const letGo = () => {
+    for (const end of ends) end();
+  };
+  return { signal: controller.signal, letGo };
 }
 
 /** An answer that another attempt may better. Its headers are where the loop looks for what the server asks. */
@@ -83,7 +116,8 @@ class BadAnswer extends Error {
 }
 
 function isWorthRetrying({ status, headers }: Response): boolean {
-  if (status === 409) return headers.has('retry-after');
+  // As what is still in progress, or too large for now (RFC 9110, 15.5.14).
+  if (status === 409 || status === 413) return headers.has('retry-after');
   return status === 408 || status === 425 || status === 429 || status >= 500;
 }
 

@@ -4,6 +4,7 @@ import {
   aFunction,
   checkOptions,
   hasMethods,
+  invalidOption,
   numberBetween,
   oneOf,
   wholeNumberBetween,
@@ -106,6 +107,8 @@ export interface Plan {
   readonly onEvent: RetryOptions['onEvent'];
   readonly logger: Logger | undefined;
   readonly openTelemetry: OpenTelemetryApi | undefined;
+  /** Whether the first attempt has nothing around it: nothing to bound it, to pay for it, or to hear of it. */
+  readonly isPlain: boolean;
 }
 
 /**
@@ -122,26 +125,32 @@ export function makePlan(owner: string, options: RetryOptions | undefined, defau
 export function planOf(options: RetryOptions): Plan {
   const { maxAttempts, initialDelayMs, maxDelayMs, exponentialBase } = options;
   const config = new RetryConfig({ maxAttempts, initialDelayMs, maxDelayMs, exponentialBase });
+  const { signal, attemptTimeoutMs, totalTimeoutMs, budget, onEvent, logger } = options;
   return {
     config,
     name: options.name,
     jitter: options.jitter ?? 'full',
     seed: options.seed,
-    signal: options.signal,
-    attemptTimeoutMs: options.attemptTimeoutMs,
-    totalTimeoutMs: options.totalTimeoutMs,
+    signal,
+    attemptTimeoutMs,
+    totalTimeoutMs,
     maxRetryAfterMs: options.maxRetryAfterMs ?? Math.max(config.maxDelayMs, 60_000),
     shouldRetry: options.shouldRetry,
-    budget: options.budget && RetryBudget.shareOf(options.budget),
-    onEvent: options.onEvent,
-    logger: options.logger,
+    budget: budget && RetryBudget.shareOf(budget),
+    onEvent,
+    logger,
     openTelemetry: options.openTelemetry,
+    isPlain: [signal, attemptTimeoutMs, totalTimeoutMs, budget, onEvent, logger].every((one) => one === undefined),
   };
 }
 
 /** The members that are there: one that is undefined counts as absent, and leaves the default alone. */
 export function definedOf<T extends object>(options: T | undefined): Partial<T> {
-  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>;
+  const defined: Partial<T> = { ...options };
+  for (const name of Object.keys(defined) as (keyof T)[]) {
+    if (defined[name] === undefined) Reflect.deleteProperty(defined, name);
+  }
+  return defined;
 }
 
 /** What {@link schedule} and {@link worstCaseMs} look at. */
@@ -157,12 +166,16 @@ export type ScheduleOptions = Pick<RetryOptions, keyof RetryConfigInit | 'jitter
  * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
  */
 export function schedule(options?: ScheduleOptions): number[] {
-  return delaysOf(makePlan('schedule', options, { jitter: 'none' }));
+  const plan = makePlan('schedule', options, { jitter: 'none' });
+  if (plan.config.maxAttempts === Infinity) {
+    throw invalidOption(RangeError, 'schedule', 'maxAttempts', Infinity, 'a number of attempts that comes to an end');
+  }
+  return delaysOf(plan);
 }
 
 /**
  * The longest that a run can take, in milliseconds: all waits, and all attempts where `attemptTimeoutMs` bounds them.
- * A `Retry-After` may make it longer, `totalTimeoutMs` shorter.
+ * A `Retry-After` may make it longer, `totalTimeoutMs` shorter. Infinity where there is no last attempt.
  *
  * @example
  * worstCaseMs({ maxAttempts: 5, initialDelayMs: 2_000, maxDelayMs: 60_000 }); // 30000
@@ -171,6 +184,7 @@ export function schedule(options?: ScheduleOptions): number[] {
  */
 export function worstCaseMs(options?: ScheduleOptions): number {
   const plan = makePlan('worstCaseMs', options, { jitter: 'none' });
+  if (plan.config.maxAttempts === Infinity) return Infinity;
   const waits = delaysOf(plan).reduce((sum, delay) => sum + delay, 0);
   return waits + (plan.attemptTimeoutMs ?? 0) * plan.config.maxAttempts;
 }

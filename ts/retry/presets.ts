@@ -1,5 +1,5 @@
 import type { RetryConfigInit } from './config.js';
-import { makePlan, planOf, type RetryOptions } from './plan.js';
+import { makePlan, planOf, type Plan, type RetryOptions } from './plan.js';
 import { retrier, type Retrier } from './retry.js';
 
 /** A {@link Retrier} that, called with options, makes another one: its own numbers, but for what the options say. */
@@ -12,6 +12,11 @@ const QUICK = { maxAttempts: 3, initialDelayMs: 500, maxDelayMs: 5_000 };
 
 /** The plan of {@link retryQuickTask}. */
 export const quick = planOf({ ...QUICK, jitter: 'none' });
+
+/** The same, ended by a signal where there is one. */
+export function quickUntil(signal: AbortSignal | undefined): Plan {
+  return signal === undefined ? quick : planOf({ ...QUICK, jitter: 'none', signal });
+}
 
 /**
  * For a task of ordinary weight: 3 calls at most, waits of 1 s and 2 s between them (cap 30 s).

@@ -1,6 +1,7 @@
+import type { AttemptContext } from './attempt.js';
 import { isRetryable } from './classify.js';
 import { inEveryForm, type AsyncMethod } from './forms.js';
-import { runWithRetry, type AttemptContext } from './loop.js';
+import { runWithRetry } from './loop.js';
 import { makePlan, type Plan, type RetryOptions } from './plan.js';
 import { invalidArgument } from '../options.js';
 import { schedule, type ScheduleOptions } from './plan.js';

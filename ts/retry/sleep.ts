@@ -11,12 +11,14 @@ export interface Interrupter {
  * when it is interrupted, and leaves no timer behind. A wait beyond 2^31-1 ms is armed in slices. The timer holds the
  * process, since a task depends on it.
  *
- * `setTimeout` is the global one of the moment, so the fake timers of Jest, Vitest and Sinon rule it.
+ * `setTimeout`, and for 0 `setImmediate`, are the global ones of the moment, so the fake timers of Jest, Vitest and
+ * Sinon rule them.
  */
 export function sleep(ms: number, interrupter?: Interrupter): Promise<void> {
   return new Promise<void>((resolve, reject) => {
     let leftMs = ms;
     let timer: NodeJS.Timeout | undefined;
+    let turn: NodeJS.Immediate | undefined;
     const arm = () => {
       const sliceMs = Math.min(leftMs, LONGEST_TIMER_MS);
       leftMs -= sliceMs;
@@ -28,11 +30,14 @@ export function sleep(ms: number, interrupter?: Interrupter): Promise<void> {
     };
     if (interrupter) {
       interrupter.interrupt = (reason) => {
-        clearTimeout(timer);
+        if (turn === undefined) clearTimeout(timer);
+        else clearImmediate(turn);
         // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the caller's own reason
         reject(reason);
       };
     }
-    arm();
+    // A timer of 0 ms is one of 1 ms to Node, a thousand times a turn.
+    if (ms === 0) turn = setImmediate(end);
+    else arm();
   });
 }

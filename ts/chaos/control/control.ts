@@ -10,7 +10,7 @@ import type { Refusal } from './access.js';
 import { readJson } from './body.js';
 import { problem } from './problem.js';
 import type { ChaosProblem } from './problem.js';
-import { PROMETHEUS_TYPE, toPrometheus, wantsPrometheus } from './prometheus.js';
+import { PROMETHEUS_TYPE, toPrometheus } from './prometheus.js';
 
 /** What {@link chaosControl} takes. */
 export interface ChaosControlOptions {
@@ -30,6 +30,9 @@ interface Resource {
   readonly POST?: (chaos: Chaos, body: Record<string, unknown>) => void;
 }
 
+/** A value on each line. */
+const NDJSON = 'application/x-ndjson';
+
 const OPTIONS: OptionRules<ChaosControlOptions> = {
   authorize: aFunction('(req) => boolean | Promise<boolean>, needed in production'),
 };
@@ -44,7 +47,13 @@ const RESOURCES: Readonly<Record<string, Resource>> = {
   '/status': { GET: status },
   '/metrics': {
     GET: (chaos, req) =>
-      wantsPrometheus(req.headers.accept) ? [PROMETHEUS_TYPE, toPrometheus(chaos)] : json(chaos.metrics()),
+      accepts(req, 'text/plain', 'application/openmetrics-text')
+        ? [PROMETHEUS_TYPE, toPrometheus(chaos)]
+        : json(chaos.metrics()),
+  },
+  '/journal': {
+    GET: (chaos, req) =>
+      accepts(req, NDJSON) ? [NDJSON, [...chaos.journal().lines()].join('')] : json(chaos.journal()),
   },
   '/arm': {
     POST: (chaos, body) => {
@@ -74,7 +83,8 @@ const RESOURCES: Readonly<Record<string, Resource>> = {
 /**
  * Shows and controls a chaos over HTTP: a middleware to mount at a path of its own, before the chaos itself, in Express
  * 4 and 5 and Connect. On plain `node:http`, take the path of the mount off `req.url` first. `GET /status`,
- * `GET /metrics` (JSON, or the text format of Prometheus for those who accept it); `POST /arm`, `/disarm`, `/update`,
+ * `GET /metrics` (JSON, or the text format of Prometheus for those who accept it), `GET /journal` (JSON, or NDJSON for
+ * those who accept it); `POST /arm`, `/disarm`, `/update`,
  * `/reset`, with JSON, each answered with the new status. All else passes.
  *
  * Whoever may use it can make the server fail, so without `authorize` it serves this machine only: by the address of
@@ -137,6 +147,12 @@ async function refuseBy(
 ): Promise<Refusal> {
   const verdict: unknown = await authorize(req);
   return verdict === true ? undefined : 'It was not authorized';
+}
+
+/** Whether a client names one of these types: a scraper does, and nobody else by accident. */
+function accepts(req: IncomingMessage, ...types: readonly string[]): boolean {
+  const ranges = (req.headers.accept ?? '').split(',');
+  return ranges.some((range) => types.includes(range.split(';', 1)[0]?.trim().toLowerCase() ?? ''));
 }
 
 function status(chaos: Chaos): Content {

@@ -25,9 +25,3 @@ export function toPrometheus(chaos: Chaos): string {
     })
     .join('');
 }
-
-/** Whether a client would rather have that than JSON: a scraper names one of its types, nobody else does. */
-export function wantsPrometheus(accept: string | undefined): boolean {
-  const types = (accept ?? '').split(',').map((range) => range.split(';', 1)[0]?.trim().toLowerCase());
-  return types.includes('text/plain') || types.includes('application/openmetrics-text');
-}
