@@ -45,6 +45,7 @@ export default tseslint.config(
         clearInterval: 'readonly',
         clearTimeout: 'readonly',
         performance: 'readonly',
+        setImmediate: 'readonly',
         setInterval: 'readonly',
         setTimeout: 'readonly',
         TextDecoder: 'readonly',

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_CHAOS_STORE' | 'ERR_REPRISE_STORE_BUSY' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_DAMAGED' | 'ERR_REPRISE_STORE_FORMAT' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM' | 'ERR_REPRISE_STORE_READ_ONLY' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_SYSTEM' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNSYNCED' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_NO_CLIENT' | 'ERR_REPRISE_NO_LISTING' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_CHAOS_STORE' | 'ERR_REPRISE_STORE_BUSY' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_DAMAGED' | 'ERR_REPRISE_STORE_FORMAT' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM' | 'ERR_REPRISE_STORE_READ_ONLY' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_SYSTEM' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNREACHABLE' | 'ERR_REPRISE_STORE_UNSYNCED' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -514,6 +514,79 @@ interface IdempotencyHandler {
  */
 declare function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>(options?: IdempotencyOptions<Req>): IdempotencyHandler;
 
+/**
+ * What an operator asks of a store beside the contract: `npx reprise` does. None of it is needed to answer requests,
+ * and a store of your own need not have it.
+ */
+interface StoreOperations {
+    /**
+     * Every record that a claim would find, in no particular order, read little by little: one that is made or ends
+     * meanwhile may be there or not. Free keys are left out. One that is damaged says so instead of its state.
+     */
+    list(): AsyncIterable<ListedRecord | DamagedRecord>;
+    /** Counts what is kept. */
+    stats(): Promise<StoreStats>;
+    /**
+     * Says what became of an indeterminate record, by someone who has found out: an answer to replay, that it ran but has
+     * none, or that it did not run and its key is free. Kept for `ttl` seconds from now. False where the record is not
+     * indeterminate: then nothing has changed.
+     */
+    resolve(key: string, as: Resolution, ttl: number): Promise<boolean>;
+}
+/** What becomes of an indeterminate record. Progress that was saved goes to the next claim of a free key. */
+type Resolution = KeptAnswer | 'not-replayable' | 'free';
+/** A record in a list. */
+interface ListedRecord {
+    /** Its name in the store: a digest, never the client's key. */
+    readonly key: string;
+    readonly state: KeptRecord['state'];
+    readonly fence: number;
+    /** Milliseconds left of the lease of a claim in progress, else until the record is forgotten. */
+    readonly leftMs: number;
+    /** Bytes of the answer and of saved progress. */
+    readonly bytes: number;
+}
+/** A record that no step of the contract can have made. */
+interface DamagedRecord {
+    readonly key: string;
+    readonly state: 'damaged';
+    /** What is wrong with it, as the end of a sentence that begins with the key. */
+    readonly problem: string;
+}
+/** How much a store keeps. */
+interface StoreStats {
+    readonly inProgress: number;
+    readonly completed: number;
+    readonly notReplayable: number;
+    readonly indeterminate: number;
+    /** Free keys of which the fence, and progress if there is any, is still remembered. */
+    readonly free: number;
+    readonly damaged: number;
+    /** Bytes of answers and of saved progress. */
+    readonly bytes: number;
+}
+
+/**
+ * Two stores as one, to move from the old one to the new one without losing a key.
+ *
+ * A key is claimed in both, in the old one first, and every write goes to both. So whatever the old store knows still
+ * holds: answers are replayed, claims that are in flight there are waited for, and progress is taken over. A process
+ * that still uses the old store alone sees the claims of this one, and so does one that already uses the new store
+ * alone: servers may be replaced one by one, and you may turn back at any time. After one retention (the longest `ttl`)
+ * all that is alive in the old store is in the new one too, and the old one can go.
+ *
+ * While both are in use, each request needs both, and costs both.
+ *
+ * @example
+ * ```ts
+ * const store = layered(new PostgresStore({ client: pool }), new RedisStore({ client: redis }));
+ * app.use(idempotencyMiddleware({ store }));
+ * ```
+ *
+ * @throws TypeError (`ERR_REPRISE_INVALID_ARGUMENT`) for what is no store, or a new one with only `get`, `set` and `delete`
+ */
+declare function layered(newStore: AtomicStore, oldStore: AtomicStore | IdempotencyStore): AtomicStore;
+
 /** Options of {@link FileStore}. */
 interface FileStoreOptions {
     /**
@@ -531,7 +604,7 @@ interface FileStoreOptions {
     maxBytes?: number;
     /** Completed records, and, apart from them, claims. Default 1,000,000. */
     maxEntries?: number;
-    /** Looks into an existing file while others may write to it: `inspect`, `stats`, `verify`, `backup`. Default false. */
+    /** Looks into an existing file while others may write to it: `inspect`, `list`, `stats`, `verify`, `backup`. Default false. */
     readOnly?: boolean;
 }
 /** What a {@link FileStore} keeps at the moment. */
@@ -563,7 +636,7 @@ interface FileStoreStats {
  * app.use(idempotencyMiddleware({ store }));
  * ```
  */
-declare class FileStore implements AtomicStore {
+declare class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
     #private;
     /**
      * Opens the file, the only step that waits for the disk.
@@ -582,6 +655,9 @@ declare class FileStore implements AtomicStore {
     inspect(key: string): Promise<KeptRecord | undefined>;
     forget(key: string): Promise<boolean>;
     waitFor(key: string): Promise<void>;
+    /** See {@link StoreOperations.list}. Read some hundred rows at a time, in the order of the file. */
+    list(): AsyncGenerator<ListedRecord, void, undefined>;
+    resolve(key: string, as: Resolution, ttl: number): Promise<boolean>;
     /** Counts what is kept. */
     stats(): Promise<FileStoreStats>;
     /**
@@ -2041,5 +2117,5 @@ type ChaosProblemCode = 'chaos-forbidden' | 'chaos-cross-origin' | 'chaos-method
 /** The answer to such a request. */
 type ChaosProblem = ProblemDetails<ChaosProblemCode>;
 
-export { AttemptTimeoutError, BudgetShare, ChaosJournal, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosControl, chaosMiddleware, chaosStore, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosControlOptions, ChaosDelay, ChaosExplanation, ChaosFault, ChaosGuardOptions, ChaosGuardStatus, ChaosJournalData, ChaosJournalEntry, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosProblem, ChaosProblemCode, ChaosRecorded, ChaosReplay, ChaosReplayReport, ChaosRule, ChaosRuleStatus, ChaosState, ChaosStatus, ChaosStoreMetrics, ChaosVerdict, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreCall, StorePhase, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+export { AttemptTimeoutError, BudgetShare, ChaosJournal, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosControl, chaosMiddleware, chaosStore, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, layered, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosControlOptions, ChaosDelay, ChaosExplanation, ChaosFault, ChaosGuardOptions, ChaosGuardStatus, ChaosJournalData, ChaosJournalEntry, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosProblem, ChaosProblemCode, ChaosRecorded, ChaosReplay, ChaosReplayReport, ChaosRule, ChaosRuleStatus, ChaosState, ChaosStatus, ChaosStoreMetrics, ChaosVerdict, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DamagedRecord, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, ListedRecord, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, Resolution, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreCall, StoreOperations, StorePhase, StoreStats, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

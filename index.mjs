@@ -32,6 +32,7 @@ export const {
   idempotencyMiddleware,
   initChaos,
   kernelOf,
+  layered,
   parseRetryAfter,
   registerKernel,
   requestRetryOptions,

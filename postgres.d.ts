@@ -117,6 +117,58 @@ type KeptRecord = {
     readonly expiresInMs?: number;
 };
 
+/**
+ * What an operator asks of a store beside the contract: `npx reprise` does. None of it is needed to answer requests,
+ * and a store of your own need not have it.
+ */
+interface StoreOperations {
+    /**
+     * Every record that a claim would find, in no particular order, read little by little: one that is made or ends
+     * meanwhile may be there or not. Free keys are left out. One that is damaged says so instead of its state.
+     */
+    list(): AsyncIterable<ListedRecord | DamagedRecord>;
+    /** Counts what is kept. */
+    stats(): Promise<StoreStats>;
+    /**
+     * Says what became of an indeterminate record, by someone who has found out: an answer to replay, that it ran but has
+     * none, or that it did not run and its key is free. Kept for `ttl` seconds from now. False where the record is not
+     * indeterminate: then nothing has changed.
+     */
+    resolve(key: string, as: Resolution, ttl: number): Promise<boolean>;
+}
+/** What becomes of an indeterminate record. Progress that was saved goes to the next claim of a free key. */
+type Resolution = KeptAnswer | 'not-replayable' | 'free';
+/** A record in a list. */
+interface ListedRecord {
+    /** Its name in the store: a digest, never the client's key. */
+    readonly key: string;
+    readonly state: KeptRecord['state'];
+    readonly fence: number;
+    /** Milliseconds left of the lease of a claim in progress, else until the record is forgotten. */
+    readonly leftMs: number;
+    /** Bytes of the answer and of saved progress. */
+    readonly bytes: number;
+}
+/** A record that no step of the contract can have made. */
+interface DamagedRecord {
+    readonly key: string;
+    readonly state: 'damaged';
+    /** What is wrong with it, as the end of a sentence that begins with the key. */
+    readonly problem: string;
+}
+/** How much a store keeps. */
+interface StoreStats {
+    readonly inProgress: number;
+    readonly completed: number;
+    readonly notReplayable: number;
+    readonly indeterminate: number;
+    /** Free keys of which the fence, and progress if there is any, is still remembered. */
+    readonly free: number;
+    readonly damaged: number;
+    /** Bytes of answers and of saved progress. */
+    readonly bytes: number;
+}
+
 /** Runs one statement with its values, and gives its rows. Without values it may be several statements. */
 type PostgresQuery = (text: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
 /** One row, by the names of its columns; `bytea` comes as a Buffer or another Uint8Array. */
@@ -183,7 +235,7 @@ interface PostgresStoreOptions {
  * app.use(idempotencyMiddleware({ store }));
  * ```
  */
-declare class PostgresStore implements AtomicStore {
+declare class PostgresStore implements AtomicStore, StoreOperations {
     #private;
     /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`) */
     constructor(options: PostgresStoreOptions);
@@ -201,6 +253,13 @@ declare class PostgresStore implements AtomicStore {
     get transaction(): AtomicStore['transaction'];
     /** Deletes what has expired, in batches; how many records that were. The store does so by itself now and then. */
     sweep(): Promise<number>;
+    /** See {@link StoreOperations.list}. Read by the primary key, some rows at a time, in its order. */
+    list(): AsyncGenerator<ListedRecord | DamagedRecord, void, undefined>;
+    /** See {@link StoreOperations.stats}. It reads the whole table. */
+    stats(): Promise<StoreStats>;
+    resolve(key: string, as: Resolution, ttl: number): Promise<boolean>;
+    /** Sweeps, and has PostgreSQL make the space free for new records (`VACUUM`); how many records were swept. */
+    compact(): Promise<number>;
     /** Ends the sweeps, and closes the connection that the store opened to wait; your client stays as it is. */
     close(): Promise<void>;
 }

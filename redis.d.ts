@@ -117,6 +117,58 @@ type KeptRecord = {
     readonly expiresInMs?: number;
 };
 
+/**
+ * What an operator asks of a store beside the contract: `npx reprise` does. None of it is needed to answer requests,
+ * and a store of your own need not have it.
+ */
+interface StoreOperations {
+    /**
+     * Every record that a claim would find, in no particular order, read little by little: one that is made or ends
+     * meanwhile may be there or not. Free keys are left out. One that is damaged says so instead of its state.
+     */
+    list(): AsyncIterable<ListedRecord | DamagedRecord>;
+    /** Counts what is kept. */
+    stats(): Promise<StoreStats>;
+    /**
+     * Says what became of an indeterminate record, by someone who has found out: an answer to replay, that it ran but has
+     * none, or that it did not run and its key is free. Kept for `ttl` seconds from now. False where the record is not
+     * indeterminate: then nothing has changed.
+     */
+    resolve(key: string, as: Resolution, ttl: number): Promise<boolean>;
+}
+/** What becomes of an indeterminate record. Progress that was saved goes to the next claim of a free key. */
+type Resolution = KeptAnswer | 'not-replayable' | 'free';
+/** A record in a list. */
+interface ListedRecord {
+    /** Its name in the store: a digest, never the client's key. */
+    readonly key: string;
+    readonly state: KeptRecord['state'];
+    readonly fence: number;
+    /** Milliseconds left of the lease of a claim in progress, else until the record is forgotten. */
+    readonly leftMs: number;
+    /** Bytes of the answer and of saved progress. */
+    readonly bytes: number;
+}
+/** A record that no step of the contract can have made. */
+interface DamagedRecord {
+    readonly key: string;
+    readonly state: 'damaged';
+    /** What is wrong with it, as the end of a sentence that begins with the key. */
+    readonly problem: string;
+}
+/** How much a store keeps. */
+interface StoreStats {
+    readonly inProgress: number;
+    readonly completed: number;
+    readonly notReplayable: number;
+    readonly indeterminate: number;
+    /** Free keys of which the fence, and progress if there is any, is still remembered. */
+    readonly free: number;
+    readonly damaged: number;
+    /** Bytes of answers and of saved progress. */
+    readonly bytes: number;
+}
+
 /** An argument or a reply of Redis: bytes, where they are not text. */
 type RedisArgument = string | Buffer;
 /**
@@ -172,12 +224,12 @@ interface RedisStoreOptions {
  * app.use(idempotencyMiddleware({ store }));
  * ```
  */
-declare class RedisStore implements AtomicStore {
+declare class RedisStore implements AtomicStore, StoreOperations {
     #private;
     /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`) */
     constructor(options: RedisStoreOptions);
     claim(request: ClaimRequest): Promise<ClaimOutcome>;
-    complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean>;
+    complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean>;
     release(claim: ClaimRef, ttl: number): Promise<boolean>;
     mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
     save(claim: ClaimRef, progress: Uint8Array): Promise<boolean>;
@@ -185,6 +237,16 @@ declare class RedisStore implements AtomicStore {
     inspect(key: string): Promise<KeptRecord | undefined>;
     forget(key: string): Promise<boolean>;
     waitFor(key: string): Promise<void>;
+    /**
+     * See {@link StoreOperations.list}. It walks over all keys of the server, or of every primary of a cluster (`SCAN`),
+     * in small steps; while Redis grows its table of keys, one may come twice.
+     *
+     * @throws Error with code `ERR_REPRISE_NO_LISTING` where the client does not lead to each node of a cluster
+     */
+    list(): AsyncGenerator<ListedRecord | DamagedRecord, void, undefined>;
+    /** See {@link StoreOperations.stats}. It costs as much as {@link list}. */
+    stats(): Promise<StoreStats>;
+    resolve(key: string, as: Resolution, ttl: number): Promise<boolean>;
     /** Closes the connection that the store opened to wait; your client stays as it is. Those that wait are let go. */
     close(): Promise<void>;
 }

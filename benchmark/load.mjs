@@ -7,7 +7,7 @@ const CONNECTIONS = 32;
 const CLIENT = path.join(import.meta.dirname, 'load-client.mjs');
 
 /** Requests per second under load and CPU microseconds per request, each server in turn, three times. */
-export async function load(servers, { body, keys, onBlock, blocks = 3, millis = 700 }) {
+export async function load(servers, { body, keys, onBlock, blocks = 3, millis = 500 }) {
   const runs = servers.map(() => []);
   for (let block = 0; block < blocks; block++) {
     for (const [at, { port }] of servers.entries()) {

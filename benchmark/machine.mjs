@@ -31,10 +31,7 @@ export function machine() {
     // Above the number of cores, the machine had other work to do.
     load: os.loadavg()[0].toFixed(1),
     versions: Object.fromEntries(
-      ['express', ...Object.keys(require('./package.json').dependencies), 'ioredis', 'pg'].map((name) => [
-        name,
-        versionOf(name),
-      ]),
+      ['express', ...Object.keys(require('./package.json').dependencies)].map((name) => [name, versionOf(name)]),
     ),
   };
 }

@@ -41,7 +41,7 @@ export async function writePage(results, scenarios) {
       `Measured ${machine.date} UTC; load average of the machine ${machine.load}.`,
     ].join('\n\n'),
   );
-  const [{ machine }] = records;
+  const { machine } = records.reduce((a, b) => (a.machine.date > b.machine.date ? a : b));
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
   const page = [
     '# Benchmarks',

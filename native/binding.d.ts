@@ -125,6 +125,10 @@ export declare class NativeFileStore {
   inspect(key: string): Promise<NativeInspection | null | NativeFailure>
   /** Frees a key; whether there was a record. */
   forget(key: string): Promise<boolean | NativeFailure>
+  /** Some of the records, from that place on; without one, the first. */
+  list(from?: bigint | undefined | null): Promise<NativePage | NativeFailure>
+  /** Ends an indeterminate record, with an answer or without one; false if it is none. */
+  resolve(key: string, how: 'completed' | 'not-replayable' | 'release', retentionMs: number, head: string, body: Buffer): Promise<boolean | NativeFailure>
   /** Counts what is kept. */
   stats(): Promise<NativeFileStats | NativeFailure>
   /** What is wrong with the file. */
@@ -522,6 +526,28 @@ export interface NativeInspection {
   head?: string
   /** Its body. */
   body?: Buffer
+}
+
+/** A record in a list. */
+export interface NativeListed {
+  /** Its name, in hexadecimal. */
+  key: string
+  /** Its state. */
+  state: 'in-progress' | 'completed' | 'not-replayable' | 'indeterminate'
+  /** The fence of the claim that it is or comes from. */
+  fence: number
+  /** Milliseconds left of the lease or of the retention. */
+  leftMs: number
+  /** Bytes of its answer. */
+  bytes: number
+}
+
+/** Some records, and where the next ones begin. */
+export interface NativePage {
+  /** The records. */
+  records: Array<NativeListed>
+  /** What to ask for next; absent at the end. */
+  next?: bigint
 }
 
 /** What a memory store keeps at the moment. */

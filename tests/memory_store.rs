@@ -227,6 +227,20 @@ fn a_store_full_of_completed_records_drops_the_least_recently_used_and_counts_it
 }
 
 #[test]
+fn the_bytes_that_are_counted_are_those_of_the_records() {
+    let store = MemoryStore::new(Limits { max_bytes: 1 << 20, max_entries: 3 });
+    let mut expected = 0;
+    for key in ["a", "b", "c", "d"] {
+        let outcome = store.claim(&claim_of(request(key, "a"), 1));
+        complete(&store, key, 1, fence(&outcome), &"x".repeat(100));
+        expected = (expected + 512 + "200".len() as u64 + 100).min(3 * 615);
+        assert_eq!(store.stats().bytes, expected);
+    }
+    store.forget(&digest("d"));
+    assert_eq!(store.stats().bytes, expected - 103);
+}
+
+#[test]
 fn bytes_are_bounded_and_claims_are_never_evicted() {
     let limits = Limits { max_bytes: 1 << 20, max_entries: 100_000 };
     let store = MemoryStore::new(limits);

@@ -16,6 +16,8 @@ export type {
   KeptAnswer,
   KeptRecord,
 } from './stores/contract.js';
+export type { DamagedRecord, ListedRecord, Resolution, StoreOperations, StoreStats } from './stores/operations.js';
+export { layered } from './stores/layered.js';
 export { FileStore, type FileStoreOptions, type FileStoreStats } from './stores/file/index.js';
 export { MemoryStore, type MemoryStoreOptions, type MemoryStoreStats } from './stores/memory.js';
 export type { IdempotencyStore, StoredAnswer, StoredResponse, StoredVerdict } from './stores/types.js';

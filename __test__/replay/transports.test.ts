@@ -240,8 +240,18 @@ describe('HTTP/2, by the compatibility API', () => {
   });
 
   it.each<[string, (session: http2.ClientHttp2Session) => unknown]>([
-    ['ends its session', (session) => { session.close(); }],
-    ['breaks its session off', (session) => { session.destroy(); }],
+    [
+      'ends its session',
+      (session) => {
+        session.close();
+      },
+    ],
+    [
+      'breaks its session off',
+      (session) => {
+        session.destroy();
+      },
+    ],
     ['resets its connection', (session) => session.socket.resetAndDestroy()],
   ])('§4.4 a client that %s changes nothing', async (_name, leave) => {
     const running = gate();

@@ -1,10 +1,10 @@
-import { Client, Pool } from 'pg';
+import { Client, type Pool } from 'pg';
 import postgres from 'postgres';
 import * as vitest from 'vitest';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { PostgresStore } from '../../ts/stores/postgres/index.js';
 import { storeContract } from '../../ts/testing/index.js';
-import { postgresPrograms, startPostgres, type TestServer } from './servers.js';
+import { poolOf, postgresPrograms, startPostgres, type TestServer } from './servers.js';
 import { waitingTogether as framework } from './waiting-together.js';
 
 describe.skipIf(postgresPrograms === undefined)('PostgresStore', () => {
@@ -16,7 +16,7 @@ describe.skipIf(postgresPrograms === undefined)('PostgresStore', () => {
   beforeAll(async () => {
     server = await startPostgres();
     const connectionString = `postgres://postgres@127.0.0.1:${server.port}/postgres`;
-    pool = new Pool({ connectionString });
+    pool = poolOf(server);
     single = new Client({ connectionString });
     await single.connect();
     sql = postgres(connectionString, { onnotice: () => undefined });

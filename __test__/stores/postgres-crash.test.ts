@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Pool } from 'pg';
+import type { Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { postgresPrograms, startPostgres, type TestServer } from './servers.js';
+import { poolOf, postgresPrograms, startPostgres, type TestServer } from './servers.js';
 
 const program = path.join(__dirname, 'fixtures/orders.cjs');
 const ROUNDS = 20;
@@ -19,7 +19,7 @@ describe.skipIf(postgresPrograms === undefined)('a process that is killed inside
   beforeAll(async () => {
     server = await startPostgres();
     connectionString = `postgres://postgres@127.0.0.1:${server.port}/postgres`;
-    pool = new Pool({ connectionString });
+    pool = poolOf(server);
     await pool.query('CREATE TABLE orders (key text NOT NULL, id text NOT NULL)');
   });
 

@@ -5,6 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Pool } from 'pg';
 
 /** A server of these tests' own, on a free port, gone with the test. */
 export interface TestServer {
@@ -83,6 +84,11 @@ export async function startPostgres(...settings: readonly string[]): Promise<Tes
   return server(port, folder, await start(), async () => start(), 'SIGINT');
 }
 
+/** A pool of pg, which does not end the test when the server ends its connections. */
+export function poolOf({ port }: TestServer): Pool {
+  return new Pool({ connectionString: `postgres://postgres@127.0.0.1:${port}/postgres` }).on('error', () => undefined);
+}
+
 function server(
   port: number,
   folder: string,
@@ -112,7 +118,8 @@ function server(
   };
 }
 
-async function freePort(): Promise<number> {
+/** A port that nobody listens on, at the moment. */
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address() as AddressInfo;

@@ -3,6 +3,7 @@ import { postText } from '../client.mjs';
 import { load } from '../load.mjs';
 import { measure, open } from '../paired.mjs';
 import { bare, expressIdempotency, handWritten, nodeIdempotency, noOp, powertools, reprise } from '../subjects.mjs';
+import { createChaos } from '../../index.js';
 import { micros, ratio, signed } from '../text.mjs';
 
 /** Keys that a replay takes in turn. */
@@ -40,14 +41,14 @@ const sameKeys = (id) => {
 
 /** No key, and another body each time, so that each has a key of its own. */
 const derived = () => ({
-  request: (round, i) => postText('/orders', JSON.stringify({ ...SMALL, id: 1e6 + (round + 2) * 1000 + i })),
+  request: (round, i) => postText('/orders', JSON.stringify({ ...SMALL, id: 1e6 + round * 1000 + i })),
   expectedRuns: ({ sent }) => sent,
 });
 
 const RIVALS = [handWritten, nodeIdempotency, powertools, expressIdempotency];
 
 /** The rows of one series of blocks, and of the load that follows. */
-async function series(subjects, handling, traffic, { rounds, progress, loadKeys }) {
+async function series(subjects, handling, traffic, { rounds, progress, withLoad = false, loadKeys }) {
   const servers = [];
   for (const subject of subjects) servers.push(await open(subject, handling));
   try {
@@ -58,7 +59,7 @@ async function series(subjects, handling, traffic, { rounds, progress, loadKeys 
       ...traffic,
     });
     const onBlock = (done, all) => progress(`load ${done} of ${all}`);
-    const loads = loadKeys === false ? [] : await load(servers, { body: REQUEST_BODY, keys: loadKeys, onBlock });
+    const loads = !withLoad ? [] : await load(servers, { body: REQUEST_BODY, keys: loadKeys, onBlock });
     return paired.map((row, at) => ({ ...row, ...loads[at] }));
   } finally {
     for (const server of servers) server.close();
@@ -114,8 +115,9 @@ const chartOf = (rows) => rows.slice(1).map(({ name, added }) => ({ name, value:
 export const newKeyScenario = {
   id: 'a',
   title: 'New key, 300 B',
-  async run({ rounds, progress }) {
-    const rows = await series([bare, noOp, reprise(), ...RIVALS], { answer: SMALL }, newKey('a'), { rounds, progress });
+  async run({ rounds, progress, withLoad }) {
+    const options = { rounds, progress, withLoad };
+    const rows = await series([bare, noOp, reprise(), ...RIVALS], { answer: SMALL }, newKey('a'), options);
     return {
       tables: [tableOf('A POST of 300 B, answered with 300 B, each with a key of its own', rows)],
       verdicts: [againstMap(rows, 0.5), aheadOfRivals(rows, 'new key')],
@@ -127,14 +129,13 @@ export const newKeyScenario = {
 export const replayScenario = {
   id: 'b',
   title: 'Replay',
-  async run({ rounds, progress }) {
+  async run({ rounds, progress, withLoad }) {
     const subjects = [bare, noOp, reprise(), ...RIVALS];
-    const options = { rounds, progress, loadKeys: KEYS };
+    const options = { rounds, progress, withLoad, loadKeys: KEYS };
     const rows = await series(subjects, { answer: SMALL }, sameKeys('b'), options);
     const slow = await series([bare, noOp, reprise()], { answer: SMALL, delayMs: 1 }, sameKeys('b-slow'), {
       rounds: Math.ceil(rounds / 3),
       progress,
-      loadKeys: false,
     });
     return {
       tables: [
@@ -156,7 +157,7 @@ export const largeScenario = {
   title: 'An answer of 10 KiB',
   async run({ rounds, progress }) {
     const subjects = [bare, noOp, reprise(), ...RIVALS.slice(0, 3)];
-    const options = { rounds, progress, loadKeys: false };
+    const options = { rounds, progress };
     const fresh = await series(subjects, { answer: LARGE }, newKey('c'), options);
     const again = await series(subjects, { answer: LARGE }, sameKeys('c'), options);
     return {
@@ -170,7 +171,7 @@ export const derivedScenario = {
   id: 'd',
   title: 'A key derived from the request',
   async run({ rounds, progress }) {
-    const options = { rounds, progress, loadKeys: false };
+    const options = { rounds, progress };
     // M is what the Map adds with a key: it cannot derive one.
     const keyed = await series([bare, noOp, handWritten], { answer: SMALL }, newKey('d'), options);
     const parsed = await series([bare, noOp, reprise()], { answer: SMALL }, derived(), options);
@@ -186,6 +187,50 @@ export const derivedScenario = {
       verdicts: [
         { ...verdict(parsed, 0.6), target: 'derived from parsed JSON ≤ 0.6 M' },
         { ...verdict(raw, 0.5), target: 'derived from the bytes ≤ 0.5 M' },
+      ],
+    };
+  },
+};
+
+function chaos(name, options) {
+  return {
+    name,
+    guard: () => {
+      const chaos = createChaos({ seed: 1, ...options });
+      return Object.assign(chaos.middleware(), { stop: () => chaos.close() });
+    },
+  };
+}
+
+export const chaosScenario = {
+  id: 'i',
+  title: 'Chaos',
+  async run({ rounds, progress }) {
+    const subjects = [
+      bare,
+      noOp,
+      chaos('disarmed', { enabled: false }),
+      chaos('armed, path excluded', { failureProbability: 1, excludedPaths: ['/orders'] }),
+      chaos('armed, drawn, never hit', { failureProbability: 1e-12, latencyProbability: 1e-12 }),
+    ];
+    const options = { rounds, progress };
+    const rows = await series(subjects, { answer: SMALL }, newKey('i'), options);
+    const [, plain, disarmed, excluded] = rows;
+    const beyondNoOp = disarmed.added.median - plain.added.median;
+    const noise = (plain.added.high - plain.added.low) / 2 + (disarmed.added.high - disarmed.added.low) / 2;
+    return {
+      tables: [tableOf('Requests that chaos lets pass', rows)],
+      verdicts: [
+        {
+          target: 'disarmed: as a no-op middleware, within the spread of both',
+          measured: `${signed(beyondNoOp)} µs, spread ${micros(noise)} µs`,
+          isMet: beyondNoOp <= noise,
+        },
+        {
+          target: 'armed without a match: ≤ 0.01 B beyond a no-op',
+          measured: `${ratio((excluded.added.median - plain.added.median) / rows[0].time.median)} B`,
+          isMet: excluded.added.median - plain.added.median <= 0.01 * rows[0].time.median,
+        },
       ],
     };
   },

@@ -12,8 +12,8 @@ for (const name of Object.keys(process.env)) if (/^(CHAOS_.*|NODE_ENV)$/.test(na
 
 let bank = () => sleep(50);
 const server = await start({ bank: () => bank() });
-console.log(`A payment API (Express 5 with reprise, examples/demo/server.mjs) runs at ${server.url}.`);
-console.log('What follows goes there over HTTP. Every ✓ was checked.');
+console.log('A payment API: Express 5 with reprise, examples/demo/server.mjs.');
+console.log(`What follows goes to ${server.url}. Every ✓ was checked.`);
 
 /** Pays, as any client would. All requests with one key are one payment. */
 async function pay(key, order, amount, signal) {
@@ -69,7 +69,7 @@ claim('Same status, same headers, same bytes.', essence(second) === essence(firs
 claim('It is marked as a replay.', isReplay(second) && !isReplay(first));
 claim('The handler did not run: still one charge.', charges('A-1') === 1);
 
-chapter('Fifty duplicates at once', 'An impatient client sends the same fifty times, without waiting for an answer.');
+chapter('Fifty duplicates at once', 'A client sends the same fifty times, without waiting for an answer.');
 sent('50 × POST /payments   Idempotency-Key: key-2', { order: 'A-2', amount: 4900 });
 const confirmAll = holdTheBank();
 const clients = Array.from({ length: 50 }, () => pay('key-2', 'A-2', 4900));
@@ -91,10 +91,7 @@ claim('It is refused with 422.', other.status === 422 && JSON.parse(other.text).
 claim('Nothing of the first answer is shown.', !other.text.includes(JSON.parse(first.text).payment));
 claim('The handler did not run: still one charge.', charges('A-1') === 1);
 
-chapter(
-  'The answer gets lost',
-  'The client hangs up when the money has moved, but before it has an answer. It tries again.',
-);
+chapter('The answer gets lost', 'The client hangs up when the money has moved, and has no answer yet.');
 const hangUp = new AbortController();
 const confirm = holdTheBank();
 sent('POST /payments   Idempotency-Key: key-3', { order: 'A-3', amount: 2500 });

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use napi::bindgen_prelude::{BufferSlice, Latin1String, PromiseRaw, Result};
+use napi::bindgen_prelude::{BigInt, BufferSlice, Latin1String, PromiseRaw, Result};
 use napi::{Either, Env};
 use napi_derive::napi;
 use parking_lot::Mutex;
@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use super::idempotency::{NativeInspection, digest, inspection, millis, number, whole};
 use super::store_contract::{NativeClaimOutcome, NativeClaimRef, NativeClaimRequest, owner};
 use crate::idempotency::file::{
-    Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError, FileStores, Pending,
+    Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError, FileStores, ListedState, Page,
+    Pending,
 };
 use crate::idempotency::{Answer, Limits, Settlement, Written};
 
@@ -63,6 +64,49 @@ pub struct NativeFileStats {
     pub file_bytes: f64,
     /// Bytes of its journal.
     pub journal_bytes: f64,
+}
+
+/// Some records, and where the next ones begin.
+#[napi(object, object_from_js = false)]
+pub struct NativePage {
+    /// The records.
+    pub records: Vec<NativeListed>,
+    /// What to ask for next; absent at the end.
+    pub next: Option<BigInt>,
+}
+
+/// A record in a list.
+#[napi(object, object_from_js = false)]
+pub struct NativeListed {
+    /// Its name, in hexadecimal.
+    pub key: String,
+    /// Its state.
+    #[napi(ts_type = "'in-progress' | 'completed' | 'not-replayable' | 'indeterminate'")]
+    pub state: &'static str,
+    /// The fence of the claim that it is or comes from.
+    pub fence: f64,
+    /// Milliseconds left of the lease or of the retention.
+    pub left_ms: f64,
+    /// Bytes of its answer.
+    pub bytes: f64,
+}
+
+impl From<Page> for NativePage {
+    fn from(page: Page) -> Self {
+        let records = page.records.into_iter().map(|record| NativeListed {
+            key: record.key.to_hex(),
+            state: match record.state {
+                ListedState::InProgress => "in-progress",
+                ListedState::Completed => "completed",
+                ListedState::NotReplayable => "not-replayable",
+                ListedState::Indeterminate => "indeterminate",
+            },
+            fence: number(record.fence),
+            left_ms: record.left.as_secs_f64() * 1000.0,
+            bytes: number(record.bytes),
+        });
+        Self { records: records.collect(), next: page.next.map(BigInt::from) }
+    }
 }
 
 /// Opens a file, or joins those who have it open in this process.
@@ -171,6 +215,31 @@ impl NativeFileStore {
     #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
     pub fn forget<'env>(&self, env: &'env Env, key: String) -> Promise<'env, bool> {
         self.ask(env, |store| store.forget(digest(&key)), |known| known)
+    }
+
+    /// Some of the records, from that place on; without one, the first.
+    #[napi(catch_unwind, ts_return_type = "Promise<NativePage | NativeFailure>")]
+    pub fn list<'env>(&self, env: &'env Env, from: Option<BigInt>) -> Promise<'env, NativePage> {
+        self.ask(env, |store| store.list(from.map(|from| from.get_i64().0)), NativePage::from)
+    }
+
+    /// Ends an indeterminate record, with an answer or without one; false if it is none.
+    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
+    pub fn resolve<'env>(
+        &self,
+        env: &'env Env,
+        key: String,
+        #[napi(ts_arg_type = "'completed' | 'not-replayable' | 'release'")] how: String,
+        retention_ms: f64,
+        head: Latin1String,
+        body: BufferSlice<'_>,
+    ) -> Promise<'env, bool> {
+        let settlement = if how == "completed" {
+            Settlement::Complete(Answer::new(&head, &body))
+        } else {
+            super::store_contract::settlement(&how)
+        };
+        self.ask(env, |store| store.resolve(digest(&key), settlement, millis(retention_ms)), is_done)
     }
 
     /// Counts what is kept.

@@ -56,11 +56,11 @@ pub struct Stats {
 pub struct MemoryStore {
     clock: Clock,
     limits: Limits,
-    /// Bytes in one unit of the cache's weights, which are 32 bits wide.
-    unit: u64,
     shards: Box<[Mutex<Shard>]>,
     held: AtomicU64,
     settled: Cache<Digest, Settled, BuildDigestHasher>,
+    /// Bytes of what is settled. The cache's own weights are coarser, and higher where `max_entries` bounds it.
+    bytes: Arc<AtomicU64>,
     evicted: Arc<AtomicU64>,
     changed: AtomicBool,
     next_sweep: AtomicUsize,
@@ -125,6 +125,7 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        // The cache's weights are 32 bits wide: larger stores are weighed in larger units.
         let unit = limits.max_bytes / u64::from(u32::MAX) + 1;
         // One cache knows one weight. A record that weighs at least its share of the entries bounds both: no more
         // than `max_entries` fit, and no more than `max_bytes`.
@@ -132,15 +133,17 @@ impl MemoryStore {
         let weigh = move |_: &Digest, settled: &Settled| {
             u32::try_from(settled.size().max(share).div_ceil(unit)).unwrap_or(u32::MAX)
         };
+        let bytes = Arc::new(AtomicU64::new(0));
         let evicted = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&evicted);
+        let (gone, count) = (Arc::clone(&bytes), Arc::clone(&evicted));
         let settled = Cache::builder()
             .max_capacity(limits.max_bytes / unit)
             .weigher(weigh)
             // The default policy refuses new records when full; a store that forgets what just ran is no store.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(Retention)
-            .eviction_listener(move |_, _, cause| {
+            .eviction_listener(move |_, settled, cause| {
+                gone.fetch_sub(settled.size(), Ordering::Relaxed);
                 if cause == RemovalCause::Size {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
@@ -149,10 +152,10 @@ impl MemoryStore {
         Self {
             clock: Clock::new(),
             limits,
-            unit,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             held: AtomicU64::new(0),
             settled,
+            bytes,
             evicted,
             changed: AtomicBool::new(false),
             next_sweep: AtomicUsize::new(0),
@@ -331,7 +334,7 @@ impl MemoryStore {
         if let Some(held) = shard.remove(key) {
             self.put_away(*key, &held, End::Free(None), held.retention);
         } else if let Some(settled) = self.settled.get(key) {
-            self.settled.insert(*key, Settled { end: End::Free(None), ..settled });
+            self.keep(*key, Settled { end: End::Free(None), ..settled });
         }
         known
     }
@@ -342,7 +345,7 @@ impl MemoryStore {
         Stats {
             held: self.held.load(Ordering::Relaxed),
             settled: self.settled.entry_count(),
-            bytes: self.settled.weighted_size() * self.unit,
+            bytes: self.bytes.load(Ordering::Relaxed),
             evicted: self.evicted.load(Ordering::Relaxed),
         }
     }
@@ -387,12 +390,17 @@ impl MemoryStore {
         }
     }
 
+    fn keep(&self, key: Digest, settled: Settled) {
+        self.bytes.fetch_add(settled.size(), Ordering::Relaxed);
+        self.settled.insert(key, settled);
+    }
+
     /// Moves a record that is no longer held to the settled ones. The caller has the shard's lock.
     fn put_away(&self, key: Digest, held: &Held, end: End, retention: Millis) {
         self.held.fetch_sub(1, Ordering::Relaxed);
         let until = self.clock.now().saturating_add(retention);
         let settled = Settled { request: held.request, fence: held.fence, until, retention, end };
-        self.settled.insert(key, settled);
+        self.keep(key, settled);
         self.changed.store(true, Ordering::Relaxed);
         held.wake();
     }

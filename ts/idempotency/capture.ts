@@ -15,8 +15,8 @@ export interface CaptureHost {
   readonly replaySetCookie: boolean;
   /** Whether an answer is worth keeping. */
   isWorthStoring(answer: { statusCode: number; headers: string[] }, req: IncomingMessage): boolean;
-  /** Told of the headers that an answer is kept with. */
-  onHead(headers: string[]): void;
+  /** Told that an answer comes compressed already. */
+  onCompressed(): void;
   /**
    * Ends the claim. True when that is written; false when the answer goes out without being kept. Never rejects, and
    * takes no longer than the store's time limit.
@@ -36,14 +36,55 @@ type Phase =
 
 type WriteCallback = (error?: Error | null) => void;
 type WriteArguments = [chunk?: unknown, encoding?: BufferEncoding | WriteCallback, callback?: WriteCallback];
-type WriteHead = (...args: HeadArguments) => ServerResponse;
-type Write = (...args: WriteArguments) => boolean;
-type End = (...args: WriteArguments) => ServerResponse;
+
+/** What is taken over of a response: as it was, whoever had taken it over before. */
+interface Original {
+  readonly writeHead: (...args: HeadArguments) => ServerResponse;
+  readonly write: (...args: WriteArguments) => boolean;
+  readonly end: (...args: WriteArguments) => ServerResponse;
+  readonly flushHeaders: () => void;
+  readonly destroy: (error?: Error) => ServerResponse;
+  readonly emit: (event: string | symbol, ...args: unknown[]) => boolean;
+}
+
+/** Where a response has its capture. */
+const CAPTURE = Symbol('reprise.capture');
+
+interface CapturedResponse extends ServerResponse {
+  [CAPTURE]: Capture;
+}
+
+/**
+ * What stands in for it, the same functions for all responses: closures of each response's own cost more than the
+ * store does.
+ */
+const TAKEN_OVER = {
+  writeHead(this: CapturedResponse, ...args: HeadArguments): ServerResponse {
+    return this[CAPTURE].onWriteHead(args);
+  },
+  write(this: CapturedResponse, ...args: WriteArguments): boolean {
+    return this[CAPTURE].onWrite(args);
+  },
+  end(this: CapturedResponse, ...args: WriteArguments): ServerResponse {
+    return this[CAPTURE].onEnd(args);
+  },
+  flushHeaders(this: CapturedResponse): void {
+    this[CAPTURE].onFlushHeaders();
+  },
+  destroy(this: CapturedResponse, error?: Error): ServerResponse {
+    return this[CAPTURE].onDestroy(error);
+  },
+  emit(this: CapturedResponse, event: string | symbol, ...args: unknown[]): boolean {
+    this[CAPTURE].onEvent(event, args[0]);
+    return this[CAPTURE].original.emit.call(this, event, ...args);
+  },
+} as unknown as Original & Pick<ServerResponse, keyof Original>;
 
 /**
  * Watches one response. Every way of answering in Node, Express and connect goes through `writeHead`, `write` and
- * `end` of the response object, so these three are wrapped, and besides them only `flushHeaders`, which may send all
- * that there is, and `destroy`, which gives the answer up.
+ * `end` of the response object, so these three are taken over, and besides them only `flushHeaders`, which may send
+ * all that there is, `destroy`, which gives the answer up, and `emit`, by which a stream that is piped in and a client
+ * that leaves make themselves known: a listener for each would cost three times as much.
  *
  * - The head is taken before the real `writeHead`, inside of which outer middleware adds its own headers.
  * - The last piece of the answer waits until the record is stored: a client that has seen the whole answer finds it.
@@ -63,11 +104,11 @@ export class Capture {
   /** Set by the handler: the answer is not to be kept. */
   noStore = false;
 
+  /** The response's own methods. */
+  readonly original: Original;
+
   readonly #host: CaptureHost;
   readonly #before: Snapshot;
-  readonly #writeHead: WriteHead;
-  readonly #write: Write;
-  readonly #end: End;
   #phase: Phase = 'open';
   #head: SeenHead | undefined;
   /** The pieces of the body; none when they have become too large to be kept. */
@@ -76,11 +117,13 @@ export class Capture {
   /** The head that is asked for goes with the last piece of the answer. */
   #headIsLast = false;
   #headIsHeld = false;
+  /** The status of a head that was let go: Node asks for the head itself when it sends what comes next. */
+  #letGoStatus: number | undefined;
   /** What waits for the store, in its order. */
   #held: (() => unknown)[] = [];
   #ended = false;
   /** What is piped into the response. */
-  readonly #sources = new Set<Readable>();
+  #sources: Set<Readable> | undefined;
   /** The client has left, while the handler goes on: makes the response closed again. */
   #stopOutliving: (() => void) | undefined;
   /** A transaction is under way, which ends the claim with what was answered inside of it. */
@@ -95,42 +138,20 @@ export class Capture {
     this.res = res;
     this.claim = claim;
     this.#before = snapshot(res);
-    this.#writeHead = res.writeHead.bind(res) as WriteHead;
-    this.#write = res.write.bind(res) as Write;
-    this.#end = res.end.bind(res) as End;
-    const flushHeaders = res.flushHeaders.bind(res);
-    const destroy = res.destroy.bind(res);
-    res.writeHead = (...args: HeadArguments) => this.#onWriteHead(args);
-    res.write = ((...args: WriteArguments) => this.#onWrite(args)) as ServerResponse['write'];
-    res.end = ((...args: WriteArguments) => this.#onEnd(args)) as ServerResponse['end'];
-    res.flushHeaders = () => {
-      if (!this.isOver) this.#askForHead(false);
-      // Without a body, the head is the whole answer: it goes when the answer ends.
-      if (this.isOver || !this.#head || hasBody(this.#head)) flushHeaders();
-    };
-    res.destroy = (error) => {
-      this.abandon();
-      if (this.#phase === 'settling') this.#held.push(() => destroy(error));
-      else destroy(error);
-      return res;
-    };
-    res.on('pipe', (source: Readable) => {
-      this.#sources.add(source);
-      if (this.#stopOutliving) this.#watch(source);
-    });
-    res.on('unpipe', (source: Readable) => {
-      this.#sources.delete(source);
-    });
-    const isHttp2 = req.httpVersionMajor > 1;
-    if (isHttp2) {
+    const { writeHead, write, end, flushHeaders, destroy, emit } = res as unknown as Original;
+    this.original = { writeHead, write, end, flushHeaders, destroy, emit };
+    (res as CapturedResponse)[CAPTURE] = this;
+    res.writeHead = TAKEN_OVER.writeHead;
+    res.write = TAKEN_OVER.write;
+    res.end = TAKEN_OVER.end;
+    res.flushHeaders = TAKEN_OVER.flushHeaders;
+    res.destroy = TAKEN_OVER.destroy;
+    res.emit = TAKEN_OVER.emit;
+    if (req.httpVersionMajor > 1) {
       onBrokenStream(req, () => {
         this.abandon();
       });
     }
-    // Of HTTP/2, a response whose client has left emits both; a pipe lets go of it at the first.
-    res.once(isHttp2 ? 'finish' : 'close', () => {
-      this.#onClose();
-    });
   }
 
   /** Ends the claim without an answer: there will be none. */
@@ -195,7 +216,38 @@ export class Capture {
     return this.#phase !== 'open';
   }
 
-  #onWriteHead(args: HeadArguments): ServerResponse {
+  onFlushHeaders(): void {
+    if (!this.isOver) this.#askForHead(false);
+    // Without a body, the head is the whole answer: it goes when the answer ends.
+    if (this.isOver || !this.#head || hasBody(this.#head)) this.original.flushHeaders.call(this.res);
+  }
+
+  onDestroy(error?: Error): ServerResponse {
+    this.abandon();
+    if (this.#phase === 'settling') this.#held.push(() => this.original.destroy.call(this.res, error));
+    else this.original.destroy.call(this.res, error);
+    return this.res;
+  }
+
+  /** Hears of an event before anybody else does. */
+  onEvent(event: string | symbol, detail: unknown): void {
+    if (event === 'pipe') {
+      (this.#sources ??= new Set()).add(detail as Readable);
+      if (this.#stopOutliving) this.#watch(detail as Readable);
+    } else if (event === 'unpipe') {
+      this.#sources?.delete(detail as Readable);
+    } else if (event === (this.req.httpVersionMajor > 1 ? 'finish' : 'close')) {
+      // Of HTTP/2, a response whose client has left emits both; a pipe lets go of it at the first.
+      this.#onClose();
+    }
+  }
+
+  onWriteHead(args: HeadArguments): ServerResponse {
+    if (this.#letGoStatus !== undefined) {
+      const status = this.#letGoStatus;
+      this.#letGoStatus = undefined;
+      return this.#writeHead(status);
+    }
     // 1xx are not the answer yet.
     if (this.#phase !== 'open' || this.#head !== undefined || args[0] < 200) return this.#writeHead(...args);
     const head = readHead(this.#before, this.res, args, this.#host.replaySetCookie);
@@ -209,7 +261,7 @@ export class Capture {
       this.#writeHead(...args);
     }
     this.#head = head;
-    this.#host.onHead(head.headers);
+    if (head.isCompressed) this.#host.onCompressed();
     // It may never end, and it must not run twice: the record says so from the start.
     if (head.isEventStream && !isHeld && this.#isWorthKeeping(head)) this.#endEarly('not-replayable');
     if (this.#transaction) {
@@ -219,17 +271,17 @@ export class Capture {
     return this.res;
   }
 
-  #onWrite(args: WriteArguments): boolean {
+  onWrite(args: WriteArguments): boolean {
     const [chunk, encoding] = args;
     if (this.#phase === 'settling') {
       this.#held.push(() => this.#pass(args));
       return true;
     }
-    if (this.#phase === 'over' || !isChunk(chunk)) return this.#write(...args);
+    if (this.#phase === 'over' || !isChunk(chunk)) return this.#write(args);
     const bytes = toBytes(chunk, encoding);
     const total = this.#bytes + bytes.length;
     this.#askForHead(isAtLeast(total, this.res.getHeader('content-length')));
-    if (this.isOver) return this.#write(...args);
+    if (this.isOver) return this.#write(args);
     this.#keep(bytes);
     if (isAtLeast(total, this.#head?.contentLength)) {
       this.#held.push(() => this.#pass(args));
@@ -241,24 +293,24 @@ export class Capture {
       return true;
     }
     this.#letGoOfHead();
-    if (this.#stopIfPointless()) return this.#write(...args);
+    if (this.#stopIfPointless()) return this.#write(args);
     // What is kept need not wait for a slow client.
     return this.#pass(args) || this.#body !== undefined;
   }
 
-  #onEnd(args: WriteArguments): ServerResponse {
+  onEnd(args: WriteArguments): ServerResponse {
     const [chunk, encoding] = args;
     const bytes = isChunk(chunk) ? toBytes(chunk, encoding) : undefined;
     // Any other body is refused by Node.
     const isRefused = bytes === undefined && Boolean(chunk) && typeof chunk !== 'function';
-    if (this.#phase === 'over' || isRefused) return this.#end(...args);
+    if (this.#phase === 'over' || isRefused) return this.#end(args);
     if (this.#phase === 'open') {
       this.#askForHead(true);
-      if (this.isOver) return this.#end(...args);
+      if (this.isOver) return this.#end(args);
       if (bytes) this.#keep(bytes);
     }
     this.#ended = true;
-    this.#held.push(() => this.#end(...args));
+    this.#held.push(() => this.#end(args));
     if (!this.isOver) this.#finish();
     return this.res;
   }
@@ -270,10 +322,11 @@ export class Capture {
       this.abandon();
       return;
     }
-    this.#stopOutliving = outlive(this.req, this.res, this.#sources, () => {
+    const sources = this.#sources ?? [];
+    this.#stopOutliving = outlive(this.req, this.res, sources, () => {
       this.abandon();
     });
-    for (const source of this.#sources) this.#watch(source);
+    for (const source of sources) this.#watch(source);
     this.#stopIfPointless();
   }
 
@@ -309,8 +362,20 @@ export class Capture {
     if (!this.#headIsHeld || !this.#head) return;
     const { statusCode } = this.#head;
     this.#headIsHeld = false;
-    // Node asks for it when it sends what comes next, and gives a body that comes in one piece its length there.
-    this.res.writeHead = () => this.#writeHead(statusCode);
+    // Node gives a body that comes in one piece its length there.
+    this.#letGoStatus = statusCode;
+  }
+
+  #writeHead(...args: HeadArguments): ServerResponse {
+    return this.original.writeHead.apply(this.res, args);
+  }
+
+  #write(args: WriteArguments): boolean {
+    return this.original.write.apply(this.res, args);
+  }
+
+  #end(args: WriteArguments): ServerResponse {
+    return this.original.end.apply(this.res, args);
   }
 
   #isWorthKeeping(head: SeenHead): boolean {
@@ -405,7 +470,7 @@ export class Capture {
 
   /** Writes a piece; when the client is gone, says that it is written, so that its source goes on. */
   #pass(args: WriteArguments): boolean {
-    if (!this.#stopOutliving) return this.#write(...args);
+    if (!this.#stopOutliving) return this.#write(args);
     const callback = args.find((argument) => typeof argument === 'function');
     if (callback) process.nextTick(callback);
     return true;

@@ -24,6 +24,8 @@ export interface SeenHead extends Omit<Head, 'timestamp'> {
   /** Bytes of the body, if the head says so. */
   readonly contentLength: number | undefined;
   readonly isEventStream: boolean;
+  /** Whether what is kept says that its body is encoded. */
+  readonly isCompressed: boolean;
 }
 
 /** Of this connection or this moment, so of no other: never kept. */
@@ -68,6 +70,7 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
   const isHttp2 = res.req.httpVersionMajor > 1;
   let contentLength: number | undefined;
   let isEventStream = false;
+  let isCompressed = false;
   const fields = given == null ? fieldsSet(res) : fieldsWith(res, given, before);
   for (const [name, value] of fields) {
     const lower = name.toLowerCase();
@@ -79,11 +82,15 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
       const cookies = keepCookies ? listOf(value).filter((cookie) => !listOf(earlier ?? []).includes(cookie)) : [];
       for (const cookie of cookies) headers.push(name, cookie);
     } else if (!isSame(earlier, value)) {
-      for (const item of listOf(value)) if (!isHttp2 || TEXT.test(item)) headers.push(name, item);
+      if (lower === 'content-encoding') isCompressed = true;
+      if (typeof value === 'string' && !isHttp2) headers.push(name, value);
+      else for (const item of listOf(value)) if (!isHttp2 || TEXT.test(item)) headers.push(name, item);
     }
   }
-  const isGone = (name: string) => !res.hasHeader(name) && !fields.some((field) => field[0].toLowerCase() === name);
-  const removed = [...before.keys()].filter(isGone);
+  const removed: string[] = [];
+  for (const name of before.keys()) {
+    if (!res.hasHeader(name) && !fields.some((field) => field[0].toLowerCase() === name)) removed.push(name);
+  }
   return {
     statusCode,
     statusMessage: messageOf(res, statusCode, second),
@@ -91,6 +98,7 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
     removed,
     contentLength,
     isEventStream,
+    isCompressed,
   };
 }
 

@@ -53,7 +53,7 @@ export function memoryRegistrar(store: MemoryStore, nameRecord: NameRecord): Reg
 }
 
 /** What an operator gets to see of a record: nothing that only a client should. */
-function show(recordKey: string, kept: KeptRecord): RecordInfo {
+export function recordInfo(recordKey: string, kept: KeptRecord): RecordInfo {
   const { state, fence } = kept;
   const leftMs = state === 'in-progress' ? kept.leaseLeftMs : kept.expiresInMs;
   const common = { state, recordKey, ...(fence !== undefined && { fence }), ...(leftMs !== undefined && { leftMs }) };
@@ -94,5 +94,5 @@ export async function inspectOne(
   }
   if (found[0] === undefined) return undefined;
   const kept = await registrar.inspect(found[0]);
-  return kept && show(found[0], kept);
+  return kept && recordInfo(found[0], kept);
 }

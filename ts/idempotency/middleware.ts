@@ -7,6 +7,7 @@ import { MemoryStore } from '../stores/memory.js';
 import { SimpleStoreAdapter } from '../stores/simple.js';
 import type { Answer } from './answer.js';
 import { Capture, type CaptureHost } from './capture.js';
+import { makeCheap } from './cheap.js';
 import { Completions } from './completions.js';
 import { ContractDesk } from './contract-desk.js';
 import { ClaimContext, type IdempotencyContext } from './context.js';
@@ -155,6 +156,7 @@ class Middleware implements CaptureHost {
       next();
       return;
     }
+    makeCheap(req, res);
     let facts: RequestFacts;
     try {
       const skipped = skip?.(req) as unknown;
@@ -219,10 +221,8 @@ class Middleware implements CaptureHost {
     return { ...this.#counts, running: this.#renewals.size, waiting: this.#parking.size };
   }
 
-  /** A head was taken; what is said of it is worth a look. */
-  onHead(headers: readonly string[]): void {
-    const isCompressed = headers.some((text, i) => i % 2 === 0 && text.toLowerCase() === 'content-encoding');
-    if (isCompressed) this.#warnings.warn('WRN_REPRISE_CAPTURED_COMPRESSED');
+  onCompressed(): void {
+    this.#warnings.warn('WRN_REPRISE_CAPTURED_COMPRESSED');
   }
 
   close(): void {
@@ -348,9 +348,7 @@ class Middleware implements CaptureHost {
     const capture = new Capture(this, req, res, claim, facts);
     const context = new ClaimContext(this, capture, clientKey(facts), () => this.#identified(facts));
     req.idempotency = context;
-    this.#renewals.add(capture, (reason) => {
-      context.lose(reason);
-    });
+    this.#renewals.add(capture, context);
     const failed = (error: unknown) => {
       capture.abandon();
       throw error;

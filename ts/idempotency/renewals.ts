@@ -1,11 +1,16 @@
 import type { Capture } from './capture.js';
 
+/** Who is to hear that a claim was lost. */
+export interface ClaimHolder {
+  lose(reason: Error): void;
+}
+
 /**
  * Keeps the leases of claims alive while their handlers run: one timer for all of them, which never holds the
  * process. It is armed when it is first needed and lies down by itself, so that a request costs no timer.
  */
 export class Renewals {
-  readonly #claims = new Map<Capture, (reason: Error) => void>();
+  readonly #claims = new Map<Capture, ClaimHolder>();
   readonly #leaseMs: number;
   readonly #maxHoldMs: number;
   #timer: NodeJS.Timeout | undefined;
@@ -19,8 +24,8 @@ export class Renewals {
     return this.#claims.size;
   }
 
-  add(capture: Capture, onLost: (reason: Error) => void): void {
-    this.#claims.set(capture, onLost);
+  add(capture: Capture, holder: ClaimHolder): void {
+    this.#claims.set(capture, holder);
     this.#timer ??= setTimeout(this.#tick, this.#leaseMs / 3).unref();
   }
 
@@ -36,9 +41,11 @@ export class Renewals {
 
   readonly #tick = (): void => {
     const now = performance.now();
-    for (const [capture, onLost] of this.#claims) {
+    for (const [capture, holder] of this.#claims) {
       const lose = (why: string) => {
-        if (this.#claims.delete(capture)) onLost(new Error(`The claim of this idempotency key was lost: ${why}`));
+        if (this.#claims.delete(capture)) {
+          holder.lose(new Error(`The claim of this idempotency key was lost: ${why}`));
+        }
       };
       if (now - capture.since >= this.#maxHoldMs) {
         lose(`held for longer than ${this.#maxHoldMs} ms (maxHoldMs)`);

@@ -8,7 +8,7 @@ import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer } fr
 export const MINUTE_MS = 60_000;
 
 /** A lease that a test can wait for, and that a busy machine can still write within. */
-export const LEASE_MS = 1000;
+export const LEASE_MS = 2000;
 
 /** Seconds. */
 export const DAY = 86_400;

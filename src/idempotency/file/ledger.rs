@@ -11,7 +11,7 @@ use crate::idempotency::{
 };
 
 /// Bytes that a record costs beside its answer.
-const RECORD_OVERHEAD: usize = 512;
+pub(super) const RECORD_OVERHEAD: usize = 512;
 
 /// How long a claim whose owner lives stays as it is when its lease has run out and nobody asks for its key: an owner
 /// that was held up, and its host asleep, may yet complete it.
@@ -43,7 +43,7 @@ pub(super) struct Ended {
 
 /// What a record is at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     Vacant,
     Claimed { lease_left: Ms },
     Completed,
@@ -130,7 +130,13 @@ impl<'a> Ledger<'a> {
     }
 
     pub fn settle(&mut self, name: &ClaimName, settlement: Settlement, retention: Ms) -> Result<Written> {
-        let Some(mut row) = self.claimed(name)? else { return Ok(Written::Lost) };
+        let Some(row) = self.claimed(name)? else { return Ok(Written::Lost) };
+        self.settle_row(row, settlement, retention)?;
+        Ok(Written::Done)
+    }
+
+    /// Ends a row, whoever has seen to it that it may be ended.
+    pub fn settle_row(&mut self, mut row: Row, settlement: Settlement, retention: Ms) -> Result<()> {
         row.expires_at = self.now.date.saturating_add(retention);
         match settlement {
             Settlement::Complete(answer) if self.fits(&answer) => {
@@ -145,7 +151,7 @@ impl<'a> Ledger<'a> {
                 self.end(&mut row, State::Indeterminate, None)?;
             }
         }
-        Ok(Written::Done)
+        Ok(())
     }
 
     pub fn renew(&mut self, name: &ClaimName, lease: Ms) -> Result<Written> {
@@ -264,7 +270,7 @@ impl<'a> Ledger<'a> {
         Ok(is_full)
     }
 
-    fn standing(&mut self, row: &Row) -> Standing {
+    pub fn standing(&mut self, row: &Row) -> Standing {
         let is_gone = row.expires_at <= self.now.date;
         match row.state {
             State::Claimed if row.lease_until > self.now.uptime && self.owners.is_alive(row.process) => {
@@ -329,7 +335,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Gives a record its end. It is kept until `expires_at`.
-    fn end(&mut self, row: &mut Row, state: State, answer: Option<&Answer>) -> Result<()> {
+    pub fn end(&mut self, row: &mut Row, state: State, answer: Option<&Answer>) -> Result<()> {
         if row.state == State::Claimed {
             self.tell(row);
             row.waited = false;

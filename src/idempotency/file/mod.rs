@@ -16,6 +16,7 @@ mod holds;
 mod journal;
 mod keeper;
 mod ledger;
+mod operators;
 mod owners;
 mod place;
 mod queue;
@@ -35,6 +36,7 @@ use std::time::Duration;
 
 pub use error::FileStoreError;
 pub use ledger::ClaimName;
+pub use operators::{Listed, ListedState, Page};
 pub use queue::Pending;
 pub use registry::FileStores;
 
@@ -213,6 +215,18 @@ impl FileStore {
     /// Frees a key, whatever its state; the owner of a claim on it has lost it. Whether there was anything to forget.
     pub fn forget(&self, key: Digest) -> Pending<bool> {
         self.write(0, |_| Told::Synced, move |ledger| ledger.forget(&key))
+    }
+
+    /// Some of the records, from that place on; `None` for the first ones.
+    pub fn list(&self, from: Option<i64>) -> Pending<Page> {
+        self.core().queue.add(0, |_| Told::Committed, move |ledger| ledger.list(from.unwrap_or(i64::MIN)))
+    }
+
+    /// Ends an indeterminate record as somebody has found out that it ended, and keeps that for `retention`; `Lost` if
+    /// it is not indeterminate.
+    pub fn resolve(&self, key: Digest, settlement: Settlement, retention: Duration) -> Pending<Written> {
+        let bytes = if let Settlement::Complete(answer) = &settlement { answer.size() } else { 0 };
+        self.write(bytes, |_| Told::Synced, move |ledger| ledger.resolve(&key, settlement, ms(retention)))
     }
 
     /// Counts what is kept.

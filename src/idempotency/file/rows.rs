@@ -192,6 +192,11 @@ impl Rows<'_> {
         Ok(())
     }
 
+    /// Records in the order of their numbers, from one on.
+    pub fn from(self, first: i64, most: i64) -> Result<Vec<Row>> {
+        self.list("SELECT * FROM records WHERE id >= ?1 ORDER BY id LIMIT ?2", [first, most])
+    }
+
     /// Records whose retention is over by that date, the longest over first.
     pub fn expired(self, date: Ms, most: i64) -> Result<Vec<Row>> {
         self.list(

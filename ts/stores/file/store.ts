@@ -11,6 +11,7 @@ import {
   type OptionRules,
 } from '../../options.js';
 import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from '../contract.js';
+import type { ListedRecord, Resolution, StoreOperations } from '../operations.js';
 import { keptRecordOf, outcomeOf } from '../native-outcome.js';
 import { errorOf, isFailure } from './failure.js';
 
@@ -31,7 +32,7 @@ export interface FileStoreOptions {
   maxBytes?: number;
   /** Completed records, and, apart from them, claims. Default 1,000,000. */
   maxEntries?: number;
-  /** Looks into an existing file while others may write to it: `inspect`, `stats`, `verify`, `backup`. Default false. */
+  /** Looks into an existing file while others may write to it: `inspect`, `list`, `stats`, `verify`, `backup`. Default false. */
   readOnly?: boolean;
 }
 
@@ -79,7 +80,7 @@ const RULES: OptionRules<FileStoreOptions> = {
  * app.use(idempotencyMiddleware({ store }));
  * ```
  */
-export class FileStore implements AtomicStore {
+export class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
   readonly #native: NativeFileStore;
 
   /**
@@ -135,6 +136,22 @@ export class FileStore implements AtomicStore {
 
   async waitFor(key: string): Promise<void> {
     await answered(this.#native.waitFor(key));
+  }
+
+  /** See {@link StoreOperations.list}. Read some hundred rows at a time, in the order of the file. */
+  async *list(): AsyncGenerator<ListedRecord, void, undefined> {
+    for (let from: bigint | undefined; ;) {
+      const { records, next } = await answered(this.#native.list(from));
+      yield* records;
+      if (next === undefined) return;
+      from = next;
+    }
+  }
+
+  resolve(key: string, as: Resolution, ttl: number): Promise<boolean> {
+    const how = typeof as !== 'string' ? 'completed' : as === 'free' ? 'release' : as;
+    const { head, body } = typeof as === 'string' ? { head: '', body: Buffer.alloc(0) } : as;
+    return answered(this.#native.resolve(key, how, ttl * 1000, head, asBuffer(body)));
   }
 
   /** Counts what is kept. */

@@ -10,6 +10,9 @@ export interface Statements {
   readonly wait: string;
   readonly stateOf: string;
   readonly sweep: string;
+  readonly list: string;
+  readonly stats: string;
+  readonly resolve: string;
 }
 
 /**
@@ -72,6 +75,11 @@ const IS_SAME = `(r.fingerprint = $2 AND r.identity = $3)`;
 const TAKES = `(${IS_FREE} OR (${IS_UNSURE} AND ${IS_SAME} AND $7::boolean))`;
 const REPEATS = `(r.state = 'in-progress' AND NOT ${IS_FREE} AND NOT ${IS_UNSURE} AND r.owner = $4 AND ${IS_SAME})`;
 const FINDS_LAPSED = `(${IS_LAPSED} AND r.committed AND NOT ${TAKES})`;
+
+// What no step can have left behind.
+const PROBLEM = `CASE WHEN r.fence < 1 THEN 'has no fence'
+  WHEN r.state = 'completed' AND (r.head IS NULL OR r.body IS NULL) THEN 'is completed, without an answer' END`;
+const BYTES = `(coalesce(length(r.head), 0) + coalesce(length(r.body), 0) + coalesce(length(r.progress), 0))::float8`;
 
 /** A write names its claim: $1 key, $2 owner, $3 fence. */
 const IS_NAMED = `r.key = $1 AND r.owner = $2 AND r.fence = $3::bigint`;
@@ -161,6 +169,32 @@ RETURNING ${left('lease_until')} AS lease_left_ms`,
     // Waits for a transaction that is about to end the claim.
     stateOf: `
 SELECT state FROM ${records} WHERE key = $1 AND owner = $2 AND fence = $3::bigint FOR UPDATE`,
+
+    // $1 the last key of the page before.
+    list: `
+SELECT r.key, ${PROBLEM} AS problem, CASE WHEN ${IS_UNSURE} THEN 'indeterminate' ELSE r.state END AS state,
+  fence::text AS fence, ${left('lease_until')} AS lease_left_ms, ${left('expires_at')} AS expires_in_ms, ${BYTES} AS bytes
+FROM ${records} AS r WHERE r.key > $1 AND NOT ${IS_FREE} ORDER BY r.key LIMIT $2::int`,
+
+    stats: `
+SELECT state, count(*)::float8 AS records, coalesce(sum(bytes), 0)::float8 AS bytes FROM (
+  SELECT ${BYTES} AS bytes, CASE WHEN ${PROBLEM} IS NOT NULL THEN 'damaged' WHEN ${IS_FREE} THEN 'free'
+    WHEN ${IS_UNSURE} THEN 'indeterminate' ELSE r.state END AS state
+  FROM ${records} AS r WHERE NOT ${IS_EXPIRED}
+) AS kept GROUP BY state`,
+
+    // $2 the state to end in, $3 retention, $4 head, $5 body. Nobody waits for an indeterminate record.
+    resolve: `
+UPDATE ${records} AS r SET
+  state = $2,
+  owner = '',
+  committed = false,
+  waited = false,
+  head = $4::bytea,
+  body = $5::bytea,
+  progress = CASE WHEN $2 = 'free' THEN r.progress END,
+  expires_at = now() + ${ms('$3')}
+WHERE r.key = $1 AND ${IS_UNSURE} AND NOT ${IS_EXPIRED} RETURNING 1`,
 
     sweep: `
 DELETE FROM ${records} WHERE key IN (

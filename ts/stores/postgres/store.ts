@@ -17,6 +17,15 @@ import type {
   KeptRecord,
 } from '../contract.js';
 import { within } from '../../timeout.js';
+import {
+  noStats,
+  countInto,
+  type DamagedRecord,
+  type ListedRecord,
+  type Resolution,
+  type StoreOperations,
+  type StoreStats,
+} from '../operations.js';
 import { Wakeups } from '../wakeups.js';
 import {
   adapt,
@@ -26,7 +35,7 @@ import {
   type PostgresQuery,
   type Row,
 } from './client.js';
-import { createTableSql, statementsFor, type Statements } from './statements.js';
+import { createTableSql, identifier, statementsFor, type Statements } from './statements.js';
 
 /** Options of {@link PostgresStore}. */
 export interface PostgresStoreOptions {
@@ -61,6 +70,9 @@ const RULES: OptionRules<PostgresStoreOptions> = {
 /** Rows that one statement of a sweep deletes: enough to go fast, few enough to hold nobody up. */
 const SWEEP_BATCH = 1000;
 
+/** Rows that a list reads at a time. */
+const LIST_BATCH = 1000;
+
 /** How often a claim is asked again that met another one's write. */
 const MOST_TRIES = 20;
 
@@ -82,7 +94,7 @@ const COLLISIONS = new Set(['40001', '40P01']);
  * app.use(idempotencyMiddleware({ store }));
  * ```
  */
-export class PostgresStore implements AtomicStore {
+export class PostgresStore implements AtomicStore, StoreOperations {
   readonly #adapter: PostgresAdapter;
   readonly #table: string;
   readonly #createTable: boolean;
@@ -179,6 +191,38 @@ export class PostgresStore implements AtomicStore {
       swept += length;
       if (length < SWEEP_BATCH) return swept;
     }
+  }
+
+  /** See {@link StoreOperations.list}. Read by the primary key, some rows at a time, in its order. */
+  async *list(): AsyncGenerator<ListedRecord | DamagedRecord, void, undefined> {
+    for (let after = ''; ;) {
+      const rows = await this.#query(this.#statements.list, [after, LIST_BATCH]);
+      yield* rows.map(listed);
+      if (rows.length < LIST_BATCH) return;
+      after = String(rows.at(-1)?.['key']);
+    }
+  }
+
+  /** See {@link StoreOperations.stats}. It reads the whole table. */
+  async stats(): Promise<StoreStats> {
+    const stats = noStats();
+    for (const row of await this.#query(this.#statements.stats, [])) {
+      countInto(stats, String(row['state']), Number(row['bytes']), Number(row['records']));
+    }
+    return stats;
+  }
+
+  async resolve(key: string, as: Resolution, ttl: number): Promise<boolean> {
+    const answer = typeof as === 'string' ? [null, null] : [Buffer.from(as.head, 'latin1'), asBuffer(as.body)];
+    const values = [key, typeof as === 'string' ? as : 'completed', ttl * 1000, ...answer];
+    return (await this.#query(this.#statements.resolve, values)).length > 0;
+  }
+
+  /** Sweeps, and has PostgreSQL make the space free for new records (`VACUUM`); how many records were swept. */
+  async compact(): Promise<number> {
+    const swept = await this.sweep();
+    await this.#query(`VACUUM ${identifier(this.#table)}`);
+    return swept;
   }
 
   /** Ends the sweeps, and closes the connection that the store opened to wait; your client stays as it is. */
@@ -314,6 +358,15 @@ function outcomeOf(row: Row): ClaimOutcome | undefined {
     default:
       return { outcome: row['state'] as 'not-replayable' | 'indeterminate' };
   }
+}
+
+function listed(row: Row): ListedRecord | DamagedRecord {
+  const key = String(row['key']);
+  const problem = row['problem'] as string | null;
+  if (problem !== null) return { key, state: 'damaged', problem };
+  const state = row['state'] as KeptRecord['state'];
+  const leftMs = Number(row[state === 'in-progress' ? 'lease_left_ms' : 'expires_in_ms']);
+  return { key, state, fence: Number(row['fence']), leftMs, bytes: Number(row['bytes']) };
 }
 
 function answerOf(row: Row): KeptAnswer {

@@ -27,6 +27,10 @@ export interface RedisConnection {
   send: RedisCommand;
   /** Sends a command, and on its heels, over the same connection, `WAIT`. The replies of both. */
   sendAndWait: (args: RedisArgument[], key: string, wait: string[]) => Promise<[reply: unknown, replicas: unknown]>;
+  /** What the client itself puts before every key. */
+  keyPrefix?: string | undefined;
+  /** Ways to the primaries of a cluster, each by itself. Absent where the client is none of a cluster's, or hides them. */
+  primaries?: () => Promise<RedisCommand[]>;
   /** Listens on a connection of its own. `onGap` is called when messages may have been missed. */
   subscribe?: (channel: string, onMessage: (message: string) => void, onGap: () => void) => Promise<Subscription>;
 }
@@ -69,6 +73,8 @@ function oneByOne(send: RedisCommand): RedisConnection {
 
 interface IoRedis extends Emitter {
   isCluster?: boolean;
+  options?: { keyPrefix?: string };
+  nodes?(role: 'master'): IoRedis[];
   callBuffer(command: string, ...args: RedisArgument[]): Promise<unknown>;
   pipeline(): IoRedisPipeline;
   duplicate(...overrides: unknown[]): IoRedis;
@@ -82,8 +88,14 @@ interface IoRedisPipeline {
 }
 
 function ioredis(client: IoRedis): RedisConnection {
+  const sendTo =
+    (node: IoRedis): RedisCommand =>
+    async ([command, ...args]) =>
+      node.callBuffer(nameOf(command), ...args);
   return {
-    send: async ([command, ...args]) => client.callBuffer(nameOf(command), ...args),
+    send: sendTo(client),
+    keyPrefix: client.options?.keyPrefix,
+    ...(client.isCluster && { primaries: () => Promise.resolve((client.nodes?.('master') ?? []).map(sendTo)) }),
     sendAndWait: async ([command, ...args], _, [wait, ...limits]) => {
       const pipeline = client.pipeline().callBuffer(nameOf(command), ...args);
       const [first, second] = (await pipeline.callBuffer(nameOf(wait), ...limits).exec()) ?? [];
@@ -129,6 +141,8 @@ interface NodeRedis {
 }
 
 interface NodeRedisCluster {
+  masters: readonly object[];
+  nodeClient(node: object): NodeRedis | Promise<NodeRedis>;
   sendCommand(key: string | undefined, isReadonly: boolean, args: RedisArgument[], options: object): Promise<unknown>;
   duplicate(): Subscriber;
 }
@@ -137,13 +151,18 @@ interface NodeRedisCluster {
 const AS_BYTES = { typeMapping: { 36: Buffer } };
 
 function nodeRedis(client: NodeRedis): RedisConnection {
-  const send: RedisCommand = async (args) => client.sendCommand(args, AS_BYTES);
-  return { ...oneByOne(send), subscribe: subscribeBy(client) };
+  return { ...oneByOne(sendBy(client)), subscribe: subscribeBy(client) };
+}
+
+function sendBy(client: NodeRedis): RedisCommand {
+  return async (args) => client.sendCommand(args, AS_BYTES);
 }
 
 function nodeRedisCluster(client: NodeRedisCluster): RedisConnection {
   const send: RedisCommand = async (args, key) => client.sendCommand(key, false, args, AS_BYTES);
-  return { ...oneByOne(send), subscribe: subscribeBy(client) };
+  const primaries = async (): Promise<RedisCommand[]> =>
+    Promise.all(client.masters.map(async (node) => sendBy(await client.nodeClient(node))));
+  return { ...oneByOne(send), primaries, subscribe: subscribeBy(client) };
 }
 
 function subscribeBy(client: { duplicate(): Subscriber }): NonNullable<RedisConnection['subscribe']> {

@@ -138,7 +138,46 @@ redis.call('HSET', KEYS[1], 'w', 1)
 return left
 `;
 
-/** The steps of the contract. */
+/**
+ * ARGV: the state to end in, retention, and head and body of a completed one. Nobody waits for an indeterminate record.
+ */
+const RESOLVE = `${NOW}
+local kept = redis.call('HMGET', KEYS[1], 's', 'l', 'm')
+local lapsed = kept[1] == 'p' and kept[3] and tonumber(kept[2]) <= now
+if kept[1] ~= 'i' and not lapsed then return 0 end
+redis.call('HSET', KEYS[1], 's', ARGV[1])
+redis.call('HDEL', KEYS[1], 'o', 'l', 'm', 'w')
+if ARGV[1] == 'c' then redis.call('HSET', KEYS[1], 'h', ARGV[3], 'b', ARGV[4]) end
+if ARGV[1] ~= 'f' then redis.call('HDEL', KEYS[1], 'g') end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+`;
+
+/** One record of a list: state, fence, time left, bytes; or `damaged` and why. */
+const LIST = `${NOW}
+local type = redis.call('TYPE', KEYS[1]).ok
+if type == 'none' then return false end
+if type ~= 'hash' then return { 'damaged', 'is a ' .. type .. ', not a hash' } end
+local kept = redis.call('HMGET', KEYS[1], 's', 'f', 'l', 'm')
+local names = { p = 'in-progress', c = 'completed', n = 'not-replayable', i = 'indeterminate', f = 'free' }
+local state = kept[1] and names[kept[1]]
+if not state then return { 'damaged', 'has no state that a record can have' } end
+if (tonumber(kept[2]) or 0) < 1 then return { 'damaged', 'has no fence' } end
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then return { 'damaged', 'never expires' } end
+local size = function(field) return redis.call('HSTRLEN', KEYS[1], field) end
+if state == 'completed' and redis.call('HEXISTS', KEYS[1], 'b') * size('h') == 0 then
+  return { 'damaged', 'is completed, without an answer' }
+end
+if state == 'in-progress' then
+  if not tonumber(kept[3]) then return { 'damaged', 'is in progress, without a lease' } end
+  local lease = kept[3] - now
+  if lease > 0 then left = lease elseif kept[4] then state = 'indeterminate' else state = 'free' end
+end
+return { state, kept[2], tostring(left), tostring(size('h') + size('b') + size('g')) }
+`;
+
+/** The steps of the contract, and those of operators. */
 export const scripts = {
   claim: script(CLAIM),
   settle: script(SETTLE),
@@ -147,6 +186,8 @@ export const scripts = {
   inspect: script(INSPECT),
   forget: script(FORGET),
   wait: script(WAIT),
+  resolve: script(RESOLVE),
+  list: script(LIST),
 };
 
 function script(source: string): Script {

@@ -2,8 +2,24 @@ import { withCode } from '../../errors.js';
 import { Warnings } from '../../warnings.js';
 import { checkOptions, invalidOption, wholeNumberBetween, type OptionRules } from '../../options.js';
 import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from '../contract.js';
+import {
+  countInto,
+  noStats,
+  type DamagedRecord,
+  type ListedRecord,
+  type Resolution,
+  type StoreOperations,
+  type StoreStats,
+} from '../operations.js';
 import { Wakeups } from '../wakeups.js';
-import { connect, isRedisClient, type RedisArgument, type RedisClient, type RedisConnection } from './client.js';
+import {
+  connect,
+  isRedisClient,
+  type RedisArgument,
+  type RedisClient,
+  type RedisCommand,
+  type RedisConnection,
+} from './client.js';
 import { scripts, type Script } from './scripts.js';
 
 /** Options of {@link RedisStore}. */
@@ -36,6 +52,9 @@ const RULES: OptionRules<RedisStoreOptions> = {
   replicaTimeoutMs: wholeNumberBetween(1, 2 ** 31 - 1, 'milliseconds'),
 };
 
+/** Keys that one step of a scan looks at. */
+const SCAN_COUNT = '1000';
+
 /** Milliseconds between two looks at a key, where nobody tells: doubled from the first to the last. */
 const FIRST_POLL_MS = 20;
 const LONGEST_POLL_MS = 500;
@@ -53,7 +72,7 @@ const LONGEST_POLL_MS = 500;
  * app.use(idempotencyMiddleware({ store }));
  * ```
  */
-export class RedisStore implements AtomicStore {
+export class RedisStore implements AtomicStore, StoreOperations {
   readonly #connection: RedisConnection;
   readonly #prefix: string;
   readonly #channel: string;
@@ -108,9 +127,8 @@ export class RedisStore implements AtomicStore {
     }
   }
 
-  complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean> {
-    const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-    return this.#settle(claim, 'c', ttl, Buffer.from(head, 'latin1'), bytes);
+  complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean> {
+    return this.#settle(claim, 'c', ttl, ...bytesOf(answer));
   }
 
   release(claim: ClaimRef, ttl: number): Promise<boolean> {
@@ -160,6 +178,36 @@ export class RedisStore implements AtomicStore {
     }
   }
 
+  /**
+   * See {@link StoreOperations.list}. It walks over all keys of the server, or of every primary of a cluster (`SCAN`),
+   * in small steps; while Redis grows its table of keys, one may come twice.
+   *
+   * @throws Error with code `ERR_REPRISE_NO_LISTING` where the client does not lead to each node of a cluster
+   */
+  async *list(): AsyncGenerator<ListedRecord | DamagedRecord, void, undefined> {
+    for await (const { key, reply } of this.#scan()) {
+      const [state, second, left, bytes] = reply.map(String);
+      if (state === 'damaged') yield { key, state, problem: second ?? '' };
+      else if (state !== 'free') {
+        const kept = state as KeptRecord['state'];
+        yield { key, state: kept, fence: Number(second), leftMs: Number(left), bytes: Number(bytes) };
+      }
+    }
+  }
+
+  /** See {@link StoreOperations.stats}. It costs as much as {@link list}. */
+  async stats(): Promise<StoreStats> {
+    const stats = noStats();
+    for await (const { reply } of this.#scan()) countInto(stats, String(reply[0]), Number(reply[3] ?? 0));
+    return stats;
+  }
+
+  async resolve(key: string, as: Resolution, ttl: number): Promise<boolean> {
+    const state = typeof as !== 'string' ? 'c' : as === 'free' ? 'f' : 'n';
+    const answer = typeof as === 'string' ? [] : bytesOf(as);
+    return isDone(await this.#runOnReplicas(scripts.resolve, key, [state, toMs(ttl), ...answer]));
+  }
+
   /** Closes the connection that the store opened to wait; your client stays as it is. Those that wait are let go. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -169,6 +217,42 @@ export class RedisStore implements AtomicStore {
     await subscription?.then(
       (opened) => opened.close(),
       () => undefined,
+    );
+  }
+
+  /** Every record, with what the script `list` says of it. */
+  async *#scan(): AsyncGenerator<{ key: string; reply: readonly unknown[] }, void, undefined> {
+    const { keyPrefix = '', primaries } = this.#connection;
+    const prefix = keyPrefix + this.#prefix;
+    const pattern = `${prefix.replace(/[*?[\]\\]/g, '\\$&')}*`;
+    const nodes = primaries ? await primaries() : [await this.#onlyNode()];
+    for (const node of nodes) {
+      let cursor = '0';
+      do {
+        const [next, names] = (await node(['SCAN', cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT], undefined)) as [
+          Buffer,
+          Buffer[],
+        ];
+        const keys = new Set(names.map((name) => name.toString().slice(prefix.length)));
+        const found = await Promise.all(
+          [...keys].map(async (key) => ({ key, reply: (await this.#run(scripts.list, key, [])) as unknown[] | null })),
+        );
+        // One that was there a moment ago may have expired.
+        for (const { key, reply } of found) if (reply !== null) yield { key, reply };
+        cursor = String(next);
+      } while (cursor !== '0');
+    }
+  }
+
+  async #onlyNode(): Promise<RedisCommand> {
+    const { send } = this.#connection;
+    if (!/^cluster_enabled:1/m.test(textOf(await send(['INFO', 'cluster'], undefined)))) return send;
+    throw withCode(
+      new Error(
+        'RedisStore: this client does not lead to each node of its cluster, so the records cannot be listed; allowed: ' +
+          'a Cluster of ioredis or a createCluster() of node-redis',
+      ),
+      'ERR_REPRISE_NO_LISTING',
     );
   }
 
@@ -258,7 +342,7 @@ export class RedisStore implements AtomicStore {
     this.#policyChecked = true;
     this.#connection.send(['INFO', 'memory'], undefined).then(
       (info) => {
-        const text = String(info);
+        const text = textOf(info);
         const isBounded = !/^maxmemory:0\r?$/m.test(text);
         if (isBounded && /^maxmemory_policy:(?!noeviction)/m.test(text)) {
           new Warnings([], undefined).warn('WRN_REPRISE_STORE_EVICTS');
@@ -274,6 +358,10 @@ function toMs(ttl: number): string {
   return String(Math.max(1, Math.ceil(ttl * 1000)));
 }
 
+function bytesOf({ head, body }: KeptAnswer): [head: Buffer, body: Buffer] {
+  return [Buffer.from(head, 'latin1'), Buffer.from(body.buffer, body.byteOffset, body.byteLength)];
+}
+
 function answerOf(head: Buffer | undefined, body: Buffer | undefined): KeptAnswer {
   if (!Buffer.isBuffer(head) || !Buffer.isBuffer(body)) {
     throw withCode(
@@ -282,6 +370,14 @@ function answerOf(head: Buffer | undefined, body: Buffer | undefined): KeptAnswe
     );
   }
   return { head: head.toString('latin1'), body };
+}
+
+/** A reply as text; of a command that went to each node of a cluster, all of them. */
+function textOf(reply: unknown): string {
+  if (typeof reply === 'string' || Buffer.isBuffer(reply)) return reply.toString();
+  return Object.values(reply ?? {})
+    .map(textOf)
+    .join('\n');
 }
 
 function isDone(reply: unknown): boolean {

@@ -1,0 +1,54 @@
+// (k): what many records weigh, and whether a call ever holds the JavaScript thread.
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { micros, nanos } from '../text.mjs';
+
+const RECORDS = 100_000;
+const PAYLOAD = 1024;
+const CHILD = path.join(import.meta.dirname, '..', 'records-child.mjs');
+
+async function fill(records, progress) {
+  progress(`${records.toLocaleString('en')} records`);
+  const child = fork(CHILD, [String(records)], { execArgv: ['--expose-gc'] });
+  const [message] = await Promise.race([once(child, 'message'), once(child, 'exit').then(() => [undefined])]);
+  if (message === undefined) throw new Error('The process that fills the store died');
+  return message;
+}
+
+export const recordsScenario = {
+  id: 'k',
+  title: '100,000 records of 1 KiB in the memory store',
+  async run({ progress }) {
+    const found = await fill(RECORDS, progress);
+    if (found.settled !== RECORDS) throw new Error(`${found.settled} records instead of ${RECORDS}`);
+    const longest = Math.max(...found.calls.map((call) => call.longest));
+    const allowed = 1.1 * PAYLOAD + 550;
+    return {
+      tables: [
+        {
+          title: `Claim, complete and get, one after the other. Event-loop delay p99 ${found.loopP99.toFixed(1)} ms, longest GC pause ${found.longestGc.toFixed(1)} ms, JavaScript heap ${micros(found.heapPerRecord)} B a record`,
+          columns: ['call', 'p50', 'p99.9', 'longest'],
+          rows: found.calls.map(({ call, p50, p999, longest }) => [
+            call,
+            nanos(p50 * 1e6),
+            nanos(p999 * 1e6),
+            nanos(longest * 1e6),
+          ]),
+        },
+      ],
+      verdicts: [
+        {
+          target: `resident memory ≤ 1.1 × payload + 550 B (${allowed.toFixed(0)} B) a record`,
+          measured: `${found.residentPerRecord.toFixed(0)} B`,
+          isMet: found.residentPerRecord <= allowed,
+        },
+        {
+          target: 'no call longer than the longest GC pause',
+          measured: `${longest.toFixed(1)} ms against ${found.longestGc.toFixed(1)} ms`,
+          isMet: longest <= found.longestGc,
+        },
+      ],
+    };
+  },
+};
