@@ -23,6 +23,7 @@ export const {
   TaskInProgressError,
   chaosControl,
   chaosMiddleware,
+  chaosStore,
   computeDelay,
   createChaos,
   drain,

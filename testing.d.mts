@@ -428,6 +428,11 @@ type ChaosDelay =
 /** How a connection ends: with a FIN, as if the server had closed it, or with a RST, as if it had died. */
 type Ending = 'hangup' | 'reset';
 
+/** The calls of a store that can be made to fail or be slow: all but `close`. */
+declare const STORE_CALLS: readonly ["get", "set", "delete", "claim", "complete", "renew", "release", "mark", "save", "inspect", "forget", "waitFor", "transaction"];
+/** One of them. */
+type StoreCall = (typeof STORE_CALLS)[number];
+
 /** Where a body is cut: behind so many of its bytes, or behind a share of them, from 0 to below 1. */
 type Cut = {
     readonly bytes: number;
@@ -530,6 +535,22 @@ type ChaosFault =
  | {
     readonly kind: 'sse-stall';
     readonly event?: number | undefined;
+}
+/**
+ * A call of a {@link chaosStore} rejects. `calls`: which, default all. `'after'`: it was made, and only its answer is
+ * lost. Default `'before'`: it was not made.
+ */
+ | {
+    readonly kind: 'store-error';
+    readonly calls?: readonly StoreCall[] | undefined;
+    readonly when?: 'before' | 'after' | undefined;
+}
+/** A call of a {@link chaosStore} is held before it is made (default), or its answer is, `'after'`. */
+ | {
+    readonly kind: 'store-latency';
+    readonly delay: ChaosDelay;
+    readonly calls?: readonly StoreCall[] | undefined;
+    readonly when?: 'before' | 'after' | undefined;
 }
 /** Kills one registered kernel, of this group if one is given; the request goes on. */
  | {

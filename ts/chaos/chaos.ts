@@ -23,6 +23,7 @@ import { pathMatcher, pathOf } from './paths.js';
 import { RunningReplay } from './replay.js';
 import { planRule } from './rules.js';
 import type { ChaosRule } from './rules.js';
+import { registerForStores } from './store.js';
 
 /**
  * Chaos that is independent of {@link initChaos} and of every other instance; made for tests, and for an application
@@ -181,6 +182,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     });
   };
 
+  let resets = 0;
   const explain = (req: IncomingMessage): ChaosExplanation => {
     const { isExcluded, keyOf, matchOf, askedBy, rules } = configuration;
     const path = pathOf(req);
@@ -211,7 +213,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
   };
   if (enabled && !forbidden) arm(configuration.maxDurationMs);
 
-  return {
+  const chaos: Chaos = {
     get armed() {
       return life.armed;
     },
@@ -272,6 +274,7 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
     reset() {
       replay?.end();
       engine.reset();
+      resets++;
       kills.reset();
     },
     journal: () => new ChaosJournal({ seed: configuration.plan.seed, ...engine.journal() }),
@@ -292,6 +295,15 @@ export function armChaos(owner: string, options: ChaosOptions, kernels: Kernels)
       life.close();
     },
   };
+  registerForStores(chaos, {
+    active,
+    current() {
+      const { plan, rules } = configuration;
+      const elapsedMs = life.elapsedMs();
+      return life.armed && !life.isOverdue(elapsedMs) ? { plan, rules, elapsedMs, resets } : undefined;
+    },
+  });
+  return chaos;
 }
 
 /**

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 
 import { aFunction, checkOptions, listOf } from '../options.js';
 import type { OptionRules } from '../options.js';
+import { isStoreFault } from './faults/fault.js';
 import type { KernelKills } from './kernels/kills.js';
 import { pathMatcher, stateless } from './paths.js';
 import type { ChaosRule } from './rules.js';
@@ -76,6 +77,7 @@ function testOf({ fault, match, askedBy }: ChaosRule) {
   const { methods, where } = match ?? {};
   const headers = Object.entries(match?.headers ?? {}).map(headerTest);
   return (req: IncomingMessage, path: string, kernels: Candidates): boolean =>
+    !isStoreFault(fault) &&
     (fault.kind !== 'kernel-kill' || kernels.hasCandidate(fault.group)) &&
     (methods?.includes(req.method ?? '') ?? true) &&
     (onPath?.(path) ?? true) &&

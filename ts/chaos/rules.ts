@@ -1,7 +1,7 @@
 import type { ChaosPlanRule } from '../../native/binding.js';
 import { anObject, checkOptions, invalidOption, listOf, numberBetween, wholeNumberBetween } from '../options.js';
 import type { OptionRules } from '../options.js';
-import { checkFault, planFault } from './faults/fault.js';
+import { checkFault, isStoreFault, planFault } from './faults/fault.js';
 import type { ChaosFault } from './faults/fault.js';
 import { checkMatch } from './match.js';
 import type { ChaosMatch } from './match.js';
@@ -75,6 +75,11 @@ export function checkRules(owner: string, rules: readonly ChaosRule[], exclusive
     names.add(rule.name);
     if (rule.match) checkMatch(`${at}.match`, rule.match);
     checkFault(`${at}.fault`, rule.fault);
+    for (const name of ['match', 'askedBy'] as const) {
+      if (!isStoreFault(rule.fault) || rule[name] === undefined) continue;
+      const allowed = 'nothing: a call of a store is no request; see fault.calls';
+      throw invalidOption(TypeError, at, name, rule[name], allowed);
+    }
     if (rule.ramp) checkOptions(`${at}.ramp`, rule.ramp, { from: probability, overMs: ms });
     if (rule.window) {
       checkOptions(`${at}.window`, rule.window, { fromMs: ms, forMs: count, everyMs: count });
@@ -107,7 +112,11 @@ function checkSums(owner: string, rules: readonly ChaosRule[]): void {
 function canMeet(one: ChaosRule, other: ChaosRule): boolean {
   const overlap = <T>(a: readonly T[] | undefined, b: readonly T[] | undefined) =>
     a === undefined || b === undefined || a.some((item) => b.includes(item));
-  return overlap(one.attempts, other.attempts) && overlap(one.match?.methods, other.match?.methods);
+  if (!overlap(one.attempts, other.attempts)) return false;
+  if (isStoreFault(one.fault) || isStoreFault(other.fault)) {
+    return isStoreFault(one.fault) && isStoreFault(other.fault) && overlap(one.fault.calls, other.fault.calls);
+  }
+  return overlap(one.match?.methods, other.match?.methods);
 }
 
 /** What the engine is told of a rule. */

@@ -5,6 +5,7 @@ import {
   checkShape,
   either,
   invalidOption,
+  listOf,
   numberBetween,
   oneOf,
   wholeNumberBetween,
@@ -15,6 +16,8 @@ import type { ChaosDelay } from '../delay.js';
 import { kernelName } from '../kernels/registry.js';
 import type { Ending } from './connection.js';
 import { errorHeaders } from './error.js';
+import { STORE_CALLS } from './store.js';
+import type { StoreCall } from './store.js';
 import type { Cut } from './wire/cut.js';
 import type { Malformation } from './wire/malformed.js';
 import type { EventCut } from './wire/sse.js';
@@ -72,8 +75,29 @@ export type ChaosFault =
     }
   /** Nothing comes of a stream of server-sent events behind an event, and it stays open. `event` as in `sse-cut`. */
   | { readonly kind: 'sse-stall'; readonly event?: number | undefined }
+  /**
+   * A call of a {@link chaosStore} rejects. `calls`: which, default all. `'after'`: it was made, and only its answer is
+   * lost. Default `'before'`: it was not made.
+   */
+  | {
+      readonly kind: 'store-error';
+      readonly calls?: readonly StoreCall[] | undefined;
+      readonly when?: 'before' | 'after' | undefined;
+    }
+  /** A call of a {@link chaosStore} is held before it is made (default), or its answer is, `'after'`. */
+  | {
+      readonly kind: 'store-latency';
+      readonly delay: ChaosDelay;
+      readonly calls?: readonly StoreCall[] | undefined;
+      readonly when?: 'before' | 'after' | undefined;
+    }
   /** Kills one registered kernel, of this group if one is given; the request goes on. */
   | { readonly kind: 'kernel-kill'; readonly group?: string | undefined };
+
+/** What is done to the calls of a store, and not to requests. */
+export function isStoreFault(fault: ChaosFault): fault is FaultOf<'store-error' | 'store-latency'> {
+  return fault.kind === 'store-error' || fault.kind === 'store-latency';
+}
 
 /** The faults of one kind. */
 export type FaultOf<Kind extends ChaosFault['kind']> = Extract<ChaosFault, { readonly kind: Kind }>;
@@ -96,6 +120,9 @@ const body: OptionRule = {
 const seconds = wholeNumberBetween(0, 31_536_000, 'seconds');
 const ending = oneOf('reset', 'hangup');
 const when = oneOf('before', 'after');
+const calls = listOf(`a list of calls of a store: ${STORE_CALLS.join(', ')}`, (call) =>
+  STORE_CALLS.includes(call as StoreCall),
+);
 const event = wholeNumberBetween(1, 4_294_967_295);
 const PLACES: OptionRules<{ bytes: number; share: number }> = {
   bytes: wholeNumberBetween(0, Number.MAX_SAFE_INTEGER),
@@ -124,6 +151,8 @@ const FIELDS: Readonly<Record<ChaosFault['kind'], Record<string, OptionRule>>> =
   malformed: { what: oneOf('status-line', 'content-length', 'chunk-size') },
   'sse-cut': { where: oneOf('after-event', 'mid-event', 'mid-character'), event, ending },
   'sse-stall': { event },
+  'store-error': { calls, when },
+  'store-latency': { delay: anObject, calls, when },
   'kernel-kill': { group: kernelName },
 };
 const kind = oneOf(...Object.keys(FIELDS));
@@ -134,17 +163,25 @@ const OPTIONAL = Object.values(FIELDS)
   .filter((name) => name !== 'delay');
 
 /** The faults that any server of HTTP can do; all others use what only Node has: its sockets. */
-const ANYWHERE: readonly string[] = ['error', 'latency', 'hang', 'hangup', 'kernel-kill'];
+const ANYWHERE: readonly string[] = [
+  'error',
+  'latency',
+  'hang',
+  'hangup',
+  'store-error',
+  'store-latency',
+  'kernel-kill',
+];
 
 /** Refuses a fault that cannot be right, or that this runtime cannot do. `at` is where it stands. */
 export function checkFault(at: string, fault: ChaosFault): void {
   checkShape(at, { ...fault }, 'kind', FAULTS, OPTIONAL);
-  if (fault.kind === 'latency') checkDelay(`${at}.delay`, fault.delay);
+  if ('delay' in fault) checkDelay(`${at}.delay`, fault.delay);
   if ((fault.kind === 'truncate' || fault.kind === 'stall') && fault.at) checkOneOf(`${at}.at`, fault.at, PLACES);
   if (fault.kind === 'error' && typeof fault.retryAfter === 'object') {
     checkOneOf(`${at}.retryAfter`, fault.retryAfter, { dateInSeconds: seconds });
   }
-  const onWire = !ANYWHERE.includes(fault.kind) || ('when' in fault && fault.when === 'after');
+  const onWire = !ANYWHERE.includes(fault.kind) || (!isStoreFault(fault) && 'when' in fault && fault.when === 'after');
   // Bun's sockets do not reset, and its responses do not go through them (oven-sh/bun#43649).
   if (onWire && process.versions['bun'] !== undefined) {
     throw invalidOption(RangeError, at, 'kind', fault.kind, 'a fault that this runtime can do');
@@ -165,7 +202,7 @@ export function planFault(fault: ChaosFault): Pick<ChaosPlanRule, 'kernelKill' |
   return {
     kernelKill: fault.kind === 'kernel-kill',
     ...(fault.kind === 'error' && { statuses: weights(fault.statuses ?? [500, 503, 504, 429]) }),
-    ...(fault.kind === 'latency' && { latency: planDelay(fault.delay) }),
+    ...('delay' in fault && { latency: planDelay(fault.delay) }),
   };
 }
 

@@ -32,8 +32,8 @@ export interface Injection {
 }
 
 /**
- * Does a fault to a request. Either the request goes on, then or later, or this fault is its end. A kernel's death is
- * none of a request: for it, the request just goes on.
+ * Does a fault to a request. Either the request goes on, then or later, or this fault is its end. What happens to a
+ * kernel or a store happens elsewhere: for that, the request just goes on.
  */
 export function inject(fault: ChaosFault, injection: Injection): void {
   const { req, res, drawn, done, undone, next } = injection;
@@ -67,6 +67,8 @@ export function inject(fault: ChaosFault, injection: Injection): void {
       endConnection(req, fault.kind);
       return;
     case 'kernel-kill':
+    case 'store-error':
+    case 'store-latency':
       next();
       return;
     default:
@@ -76,7 +78,10 @@ export function inject(fault: ChaosFault, injection: Injection): void {
   next();
 }
 
-type FaultOnWire = Exclude<ChaosFault, { kind: 'latency' | 'hang' | 'hangup' | 'reset' | 'kernel-kill' }>;
+type FaultOnWire = Exclude<
+  ChaosFault,
+  { kind: 'latency' | 'hang' | 'hangup' | 'reset' | 'kernel-kill' | 'store-error' | 'store-latency' }
+>;
 
 const MALFORMATIONS = ['status-line', 'content-length', 'chunk-size'] as const;
 const EVENTS = [1, 2, 3, 4, 5, 6, 7, 8] as const;

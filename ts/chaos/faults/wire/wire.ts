@@ -142,6 +142,7 @@ export class Wire {
 
   /** Sends bytes; `sent` is called when the operating system has them. */
   send(bytes: Buffer, sent?: () => void): void {
+    if (this.#isOver) return;
     this.#unsent += bytes.length;
     this.#do(() => {
       this.#hasSent = true;
