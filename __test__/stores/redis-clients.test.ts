@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { GlideClient, GlideClusterClient } from '@valkey/valkey-glide';
+import { GlideClient, GlideClusterClient, Logger } from '@valkey/valkey-glide';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RedisStore } from '../../ts/stores/redis/index.js';
@@ -19,6 +19,8 @@ describe.skipIf(redisServer === undefined)('RedisStore, by Valkey GLIDE', () => 
   let clustered: GlideClusterClient;
 
   beforeAll(async () => {
+    // It would print each NOSCRIPT that the store answers with EVAL.
+    Logger.setLoggerConfig('off');
     [server, cluster] = await Promise.all([startRedis(), startRedisCluster()]);
     // Far more than a busy machine needs.
     const requestTimeout = 10_000;

@@ -10,8 +10,10 @@ use parking_lot::Mutex;
 
 use super::memory::{Limits, MemoryStore};
 
-/// How often a store is looked after while it is written to, and while it is not.
-const BUSY: Duration = Duration::from_millis(10);
+/// How often a store is looked after while it is written to, and while it is not. A writer that finds 64 writes waiting
+/// does moka's housekeeping itself, so this keeps it off the JavaScript thread up to 32,000 writes a second, several
+/// times what an Express process answers.
+const BUSY: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_millis(500);
 
 /// Two threads asked for one store with different limits.
