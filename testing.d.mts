@@ -358,15 +358,21 @@ interface ResumableTask<World> {
     /** What counts of the world in the end: rows, charges, mails. Compared deeply. */
     readonly effects: (world: World) => unknown;
 }
+/**
+ * What happens to a process: it is killed, or it is stopped for longer than its lease. The second one goes on when
+ * another process has taken the claim over and has come to the end, and does not know.
+ */
+type Interruption = 'killed' | 'lease lost';
 /** What {@link verifyResumable} found. */
 interface ResumableReport {
-    /** Points at which the task was killed, each in a run of its own. */
+    /** Points at which the task was interrupted, in each way, each in a run of its own. */
     readonly points: number;
     /** The first one after which it came out otherwise; absent where there is none. */
     readonly failure?: {
-        /** Its number, and what was about to happen there. */
+        /** Its number, what was about to happen there, and what happened instead. */
         readonly point: number;
         readonly at: string;
+        readonly by: Interruption;
         readonly expected: {
             readonly result: unknown;
             readonly effects: unknown;
@@ -378,13 +384,14 @@ interface ResumableReport {
     };
 }
 /**
- * Shows that a task can be killed anywhere: runs it once in peace, and then once for each point at which a process
- * could die (before and after every write of its record: an attempt noted, a step or checkpoint saved, the result
- * saved, the claim taken), kills it there, and lets another process go on. Result and effects must come out the same.
+ * Shows that a task can be interrupted anywhere: runs it once in peace, and then twice for each point at which a process
+ * could be (before and after every write of its record: the claim taken, an attempt noted, a step or checkpoint saved,
+ * the wait after a failure begun, the result saved). It kills it there, or lets it lose its lease, and another process
+ * go on. Result and effects must come out the same.
  *
- * A killed run does nothing more: its writes never return. So a task that repeats an effect after a crash shows here,
- * unless the world knows it by its key (`ctx.derive`). With a seed, every second kill is followed by another one, at a
- * point drawn from it.
+ * A killed run does nothing more: its writes never return. One that lost its lease goes on late, and its writes are
+ * refused. So a task that repeats an effect shows here, unless the world knows it by its key (`ctx.derive`) or its fence
+ * (`ctx.fence`). With a seed, every second kill is followed by another one, at a point drawn from it.
  *
  * @example
  * const report = await verifyResumable({ world: () => new Bank(), run: charge, effects: (bank) => bank.charges }, { seed: 1 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { TaskContext } from '../../ts/index.js';
+import { NonRetryableError, type TaskContext } from '../../ts/index.js';
 import { verifyResumable, type ResumableTask } from '../../ts/testing/index.js';
 
 /** A bank that knows a charge by its key, as a good one does, or charges whatever it is told. */
@@ -37,11 +37,46 @@ describe('verifyResumable', () => {
       },
     };
     expect((await verifyResumable(careless)).failure).toEqual({
-      point: 5,
-      at: 'before a save',
+      // It has the claim and notes the attempt; when it goes on, the charge of the other process is made already.
+      point: 4,
+      at: 'after a save',
+      by: 'lease lost',
       expected: { result: undefined, effects: [5] },
       actual: { result: undefined, effects: [5, 5] },
     });
+  });
+
+  it('reports an effect that is kept from the late by its fence, but not from a repetition after a crash', async () => {
+    const fenced = {
+      ...careful,
+      world: () => ({ charges: [] as number[], lastFence: 0 }),
+      run: async (bank: { charges: number[]; lastFence: number }, ctx: TaskContext) => {
+        await ctx.step('charge', () => {
+          if (ctx.fence < bank.lastFence) throw new NonRetryableError('a newer run has been here');
+          bank.lastFence = ctx.fence;
+          bank.charges.push(5);
+        });
+      },
+      effects: (bank: { charges: number[] }) => bank.charges,
+    };
+    expect((await verifyResumable(fenced)).failure).toMatchObject({
+      point: 5,
+      at: 'before a save',
+      by: 'killed',
+      actual: { effects: [5, 5] },
+    });
+  });
+
+  it('interrupts the wait after a failure, too', async () => {
+    const failing = {
+      ...careful,
+      run: async (bank: Bank, ctx: TaskContext) => {
+        await ctx.step('charge', () => bank.charge(5, ctx.derive('charge')));
+        if (ctx.attempt === 1) throw new Error('the first attempt fails');
+      },
+    };
+    // The claim, attempt, step, failure, second attempt and result: before and after each.
+    expect(await verifyResumable(failing)).toEqual({ points: 12 });
   });
 
   it('reports a result that depends on where the task was interrupted', async () => {
