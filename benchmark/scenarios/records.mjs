@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { micros, nanos } from '../text.mjs';
 
-const RECORDS = 100_000;
+const RECORDS = 1_000_000;
 const PAYLOAD = 1024;
 const CHILD = path.join(import.meta.dirname, '..', 'records-child.mjs');
 
@@ -18,7 +18,7 @@ async function fill(records, progress) {
 
 export const recordsScenario = {
   id: 'k',
-  title: '100,000 records of 1 KiB in the memory store',
+  title: 'A million records of 1 KiB in the memory store',
   async run({ progress }) {
     const found = await fill(RECORDS, progress);
     if (found.settled !== RECORDS) throw new Error(`${found.settled} records instead of ${RECORDS}`);
