@@ -184,7 +184,7 @@ impl MemoryStore {
                 }
                 Err(vacant) => vacant,
             },
-            None => match self.settled.get(&key).filter(|settled| settled.until > now) {
+            None => match self.settled_at(&key, now) {
                 Some(settled) => match settled.answer(claim) {
                     Ok(outcome) => return outcome,
                     Err(vacant) => vacant,
@@ -377,6 +377,15 @@ impl MemoryStore {
     fn shard(&self, key: &Digest) -> MutexGuard<'_, Shard> {
         // Other bits than those that choose a bucket inside of the shard.
         self.shards[usize::from(key.0[31]) % SHARDS].lock()
+    }
+
+    /// What is settled for a key. Most keys that are claimed are new, and to look for those is cheaper than to get them:
+    /// the cache takes a note of every get.
+    fn settled_at(&self, key: &Digest, now: Millis) -> Option<Settled> {
+        if !self.settled.contains_key(key) {
+            return None;
+        }
+        self.settled.get(key).filter(|settled| settled.until > now)
     }
 
     fn write(&self, key: &Digest, owner: Owner, fence: u64, change: impl FnOnce(&mut Held)) -> Written {
