@@ -211,6 +211,7 @@ export const chaosScenario = {
       noOp,
       chaos('disarmed', { enabled: false }),
       chaos('armed, path excluded', { failureProbability: 1, excludedPaths: ['/orders'] }),
+      chaos('armed, no rule for it', { rules: [{ name: 'other', fault: { kind: 'error' }, match: { paths: ['/other'] } }] }),
       chaos('armed, drawn, never hit', { failureProbability: 1e-12, latencyProbability: 1e-12 }),
     ];
     const options = { rounds, progress };
