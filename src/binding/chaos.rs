@@ -6,8 +6,8 @@ use napi::bindgen_prelude::{FnArgs, Function};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
-use super::text::Text;
 use super::chaos_journal::{ChaosEntry, ChaosExplanation, ChaosRecord, ChaosReplayCounts};
+use super::text::Text;
 use crate::chaos::{
     Decided, Decision, Distribution, Drawn, Engine, Entry, Fault, Hit, Injected, Plan, PlanError,
     Probability, Ramp, Request, Rule, Seed, Selection, Slot, Statuses, When, Window,
