@@ -9,7 +9,7 @@ import { application } from './subjects.mjs';
 
 const REQUESTS_IN_A_BLOCK = 150;
 /** Rounds that are not counted: measured, added times fall by half over the first 1,500 requests of a server. */
-const WARM_UP_ROUNDS = 10;
+export const WARM_UP_ROUNDS = 10;
 
 /** A subject behind a listening server. */
 export async function open(subject, handling) {
