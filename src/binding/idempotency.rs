@@ -406,6 +406,7 @@ const FORM: u32 = 3;
 const RAW_BYTES: u32 = 4;
 const RAW_TEXT: u32 = 5;
 const CONTENT_DIGEST: u32 = 6;
+const JSON_BYTES: u32 = 7;
 
 /// Reads `RequestFacts`: method, URL, key, content type, scope, credentials, kind of body, body.
 fn with_request<R>(call: &FunctionCallContext<'_>, body: impl FnOnce(&Request<'_>) -> R) -> Result<R> {
@@ -417,9 +418,12 @@ fn with_request<R>(call: &FunctionCallContext<'_>, body: impl FnOnce(&Request<'_
     let (text, bytes): (Text<'_>, BufferSlice<'_>);
     let kept = match call.get(6)? {
         ABSENT => Body::Absent,
-        RAW_BYTES => {
+        kind @ (RAW_BYTES | JSON_BYTES) => {
             bytes = call.get(7)?;
-            Body::Raw(&bytes)
+            match std::str::from_utf8(&bytes) {
+                Ok(text) if kind == JSON_BYTES => Body::Json(text),
+                _ => Body::Raw(&bytes),
+            }
         }
         kind => {
             text = read(7)?;
