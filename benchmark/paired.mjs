@@ -7,6 +7,9 @@ import { lastMicros, timed } from './stopwatch.mjs';
 import { median, summary } from './statistics.mjs';
 import { application } from './subjects.mjs';
 
+/** Rounds that are not counted: measured, added times fall by half over the first 1,500 requests of a server. */
+export const WARM_UP_ROUNDS = 10;
+
 /** A subject behind a listening server. */
 export async function open(subject, handling) {
   const { app, state } = application(subject, handling);
@@ -26,12 +29,12 @@ export async function open(subject, handling) {
 /**
  * @param servers what `open` gave; the first is the bare one
  * @param requests how many make a block
- * @param warmUpRounds rounds that are not counted: measured, added times fall by half over the first 1,500 requests of a server
+ * @param warmUpRounds how many rounds are not counted
  * @param request `(round, i)` gives the text of a request; `seed(round)` those that are sent before a block, unmeasured
  * @param expected `{ body, executions(sent) }`, against which every answer and the handler's runs are checked
  */
 export async function measure(servers, options) {
-  const { rounds, requests = 150, warmUpRounds = 10, request, seed = () => [] } = options;
+  const { rounds, requests = 150, warmUpRounds = WARM_UP_ROUNDS, request, seed = () => [] } = options;
   const { expectedBody, expectedRuns, onRound } = options;
   const blocks = servers.map(() => []);
   const wrong = servers.map(() => 0);

@@ -40,7 +40,7 @@ export const tablesScenario = {
     const subjects = [
       byHand('Map, without bound or expiry', new Map()),
       byHand('lru-cache with ttl', new LRUCache({ max: LIVE, ttl: TTL_MS })),
-      byHand('@isaacs/ttlcache', new TTLCache({ max: LIVE, ttl: TTL_MS })),
+      byHand('@isaacs/ttlcache, without bound', new TTLCache({ ttl: TTL_MS })),
       own,
     ];
     try {
@@ -49,8 +49,7 @@ export const tablesScenario = {
         for (let number = 0; number < LIVE; number++) await step(1e9 + number);
       }
       const onRound = (done, all) => progress(`round ${done} of ${all}`);
-      const rows = await measureSteps(subjects, { rounds, steps: 5000, inFlight: 1, onRound });
-      const [map, lru, ttl, mine] = rows.map(({ time }) => time.median);
+      const rows = await measureSteps(subjects, { rounds, steps: 1000, inFlight: 1, onRound });
       return {
         tables: [
           {
@@ -64,13 +63,8 @@ export const tablesScenario = {
             ]),
           },
         ],
-        verdicts: [
-          {
-            target: 'beside a Map, lru-cache and @isaacs/ttlcache (no target)',
-            measured: `${ratio(mine / map)}, ${ratio(mine / lru)} and ${ratio(mine / ttl)} of their time`,
-            isMet: true,
-          },
-        ],
+        // Nothing was promised of it.
+        verdicts: [],
       };
     } finally {
       own.close();
