@@ -169,7 +169,11 @@ interface StoreStats {
     readonly bytes: number;
 }
 
-/** Runs one statement with its values, and gives its rows. Without values it may be several statements. */
+/**
+ * Runs one statement with its values, and gives its rows. Without values it may be several statements. Where it fails,
+ * the `code` of the error is the SQLSTATE, as far as the client tells: by it the store knows that its table is missing,
+ * or that two transactions met and one has to try again.
+ */
 type PostgresQuery = (text: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
 /** One row, by the names of its columns; `bytea` comes as a Buffer or another Uint8Array. */
 type Row = Readonly<Record<string, unknown>>;

@@ -12,7 +12,8 @@ const program = path.join(__dirname, 'fixtures/host.cjs');
 
 /** `REPRISE_CRASH_KEYS=2000` for the long run. */
 const KEYS = Number(process.env['REPRISE_CRASH_KEYS'] ?? 12);
-const AT_ONCE = 6;
+const KEYS_AT_ONCE = 6;
+const KEYS_PER_RESTART = Math.max(KEYS_AT_ONCE, KEYS / 20);
 const DUPLICATES = 64;
 const PROCESSES = 4;
 const KILL_EVERY_MS = 100;
@@ -53,87 +54,138 @@ class Phoenix {
   }
 }
 
-/** What a client was told in the end: an answer, or that nobody knows. */
-async function ask(processes: readonly Phoenix[], key: string, nth: number): Promise<string | undefined> {
-  for (let i = nth; ; i++) {
-    const url = processes[i % processes.length]?.url;
-    try {
-      if (url !== undefined) {
-        const signal = AbortSignal.timeout(10_000);
-        const response = await fetch(url, { method: 'POST', headers: { 'Idempotency-Key': key }, signal });
-        const text = await response.text();
-        if (response.status === 200) return text;
-        if (response.status === 409 && text.includes('"indeterminate"')) return undefined;
-        if (![409, 500, 503].includes(response.status)) throw new Error(`answered ${response.status} ${text}`);
-      }
-    } catch (error) {
-      // The process is gone, and its connections with it.
-      if (error instanceof Error && error.message.startsWith('answered')) throw error;
+/** What a client was told in the end: an answer, and whether it is kept; or that nobody knows. */
+type Told = { answer: string; isKept: boolean } | 'indeterminate';
+
+/** What the run was like, for who runs it by hand. */
+interface Course {
+  kills: number;
+  restarts: number;
+  unavailable: number;
+  longestMs: number;
+}
+
+/** Asks one process after the other, as clients do, until one knows. */
+async function ask(processes: readonly Phoenix[], key: string, nth: number, course: Course): Promise<Told> {
+  const since = performance.now();
+  for (let tries = 0; ; tries++) {
+    const urls = processes.flatMap(({ url }) => url ?? []);
+    const url = urls[(nth + tries) % urls.length];
+    const response = url === undefined ? undefined : await post(url, key);
+    if (response?.status === 503) course.unavailable++;
+    const told = response && toldBy(response);
+    if (told) {
+      course.longestMs = Math.max(course.longestMs, performance.now() - since);
+      return told;
     }
-    await delay(100);
+    await delay(200);
   }
 }
 
-async function trial(kind: 'redis' | 'postgres', server: TestServer, url: string) {
+/** Undefined where the process is gone, and its connections with it. */
+async function post(url: string, key: string) {
+  try {
+    const signal = AbortSignal.timeout(10_000);
+    const response = await fetch(url, { method: 'POST', headers: { 'Idempotency-Key': key }, signal });
+    return { status: response.status, headers: response.headers, text: await response.text() };
+  } catch {
+    return undefined;
+  }
+}
+
+function toldBy({ status, headers, text }: NonNullable<Awaited<ReturnType<typeof post>>>): Told | undefined {
+  if (status === 200) return { answer: text, isKept: headers.get('Idempotency-Stored') !== 'false' };
+  if (status === 409 && text.includes('"indeterminate"')) return 'indeterminate';
+  if (![409, 500, 503].includes(status)) throw new Error(`answered ${status} ${text}`);
+  return undefined;
+}
+
+interface Trial {
+  /** What each key's duplicates were told. */
+  answers: Map<string, Told[]>;
+  /** What each key is told once all is calm. */
+  afterwards: Map<string, Told>;
+  /** How often each key's handler ran. */
+  runs: Map<string, number>;
+  course: Course;
+}
+
+async function trial(kind: 'redis' | 'postgres', server: TestServer, url: string): Promise<Trial> {
   const folder = mkdtempSync(path.join(tmpdir(), 'reprise-hosts-'));
   const effects = path.join(folder, 'effects');
   writeFileSync(effects, '');
   const processes = Array.from({ length: PROCESSES }, () => new Phoenix([kind, url, effects]));
-  let isOver = false as boolean;
-  let kills = 0;
+  const course: Course = { kills: 0, restarts: 0, unavailable: 0, longestMs: 0 };
+  const calm = new AbortController();
   const killing = (async () => {
-    for (let i = 0; !isOver; i++) {
+    for (let i = 0; !calm.signal.aborted; i++) {
       await delay(KILL_EVERY_MS);
       const alive = processes.filter(({ url: ready }) => ready !== undefined);
       // One is always there, or nothing would ever be answered.
       if (alive.length < 2) continue;
       alive[i % alive.length]?.kill();
-      kills++;
+      course.kills++;
     }
   })();
-  const answers = new Map<string, (string | undefined)[]>();
+  const answers = new Map<string, Told[]>();
+  const afterwards = new Map<string, Told>();
   try {
     const keys = Array.from({ length: KEYS }, () => randomUUID());
-    for (let from = 0, restarts = 0; from < KEYS; from += AT_ONCE) {
-      const asked = keys.slice(from, from + AT_ONCE).map(async (key) => {
-        const duplicates = Array.from({ length: DUPLICATES }, async (_, i) => ask(processes, key, i));
-        answers.set(key, await Promise.all(duplicates));
-      });
-      if (from >= ((restarts + 1) * KEYS) / 3) {
-        restarts++;
-        await delay(20);
-        await server.kill();
-        await server.restart();
+    const left = keys.values();
+    let begun = 0;
+    const someKeys = async (): Promise<void> => {
+      for (const key of left) {
+        const duplicates = Array.from({ length: DUPLICATES }, async (_, i) => ask(processes, key, i, course));
+        const told = Promise.all(duplicates);
+        if (++begun % KEYS_PER_RESTART === 0 && begun < KEYS) {
+          await delay(20);
+          await server.kill();
+          await server.restart();
+          course.restarts++;
+        }
+        answers.set(key, await told);
       }
-      await Promise.all(asked);
-    }
+    };
+    await Promise.all(Array.from({ length: KEYS_AT_ONCE }, someKeys));
+    calm.abort();
+    await killing;
+    for (const key of keys) afterwards.set(key, await ask(processes, key, 0, course));
   } finally {
-    isOver = true;
+    calm.abort();
     await killing;
     await Promise.all(processes.map(async (one) => one.end()));
   }
   const runs = new Map<string, number>();
   for (const key of readFileSync(effects, 'utf8').trimEnd().split('\n')) runs.set(key, (runs.get(key) ?? 0) + 1);
   rmSync(folder, { recursive: true });
-  return { answers, runs, kills };
+  return { answers, afterwards, runs, course };
 }
 
-function judge({ answers, runs, kills }: Awaited<ReturnType<typeof trial>>): void {
-  expect(kills).toBeGreaterThan(0);
+function judge({ answers, afterwards, runs, course }: Trial): void {
+  expect(course.kills).toBeGreaterThan(0);
+  expect(course.restarts).toBeGreaterThan(0);
   expect(answers.size).toBe(KEYS);
   expect([...runs.values()].filter((count) => count > 1)).toEqual([]);
   let replayedToAll = 0;
   for (const [key, all] of answers) {
-    const told = new Set(all.filter((answer) => answer !== undefined));
+    const heard = all.filter((told) => told !== 'indeterminate');
+    const told = new Set(heard.map(({ answer }) => answer));
     // Whoever was answered was answered the same, and it had happened.
     expect(told.size).toBeLessThanOrEqual(1);
     if (told.size === 1) expect(runs.get(key)).toBe(1);
-    if (!all.includes(undefined)) replayedToAll++;
+    // What was said to be kept, nobody was denied, and it still is.
+    const kept = heard.find(({ isKept }) => isKept);
+    if (kept === undefined) continue;
+    expect(all).not.toContain('indeterminate');
+    expect(afterwards.get(key)).toEqual(kept);
+    replayedToAll++;
   }
   expect(replayedToAll).toBeGreaterThan(0);
   if (process.env['REPRISE_CRASH_KEYS'] !== undefined) {
     console.log(
-      `${KEYS} keys, ${kills} kills: ${replayedToAll} replayed to all, ${KEYS - replayedToAll} indeterminate`,
+      `${KEYS} keys: ${replayedToAll} replayed to all, ${KEYS - replayedToAll} indeterminate; ${course.kills} kills, ` +
+        `${course.restarts} restarts of the server, ${course.unavailable} answers of 503; ` +
+        `the longest wait of a client was ${Math.round(course.longestMs)} ms`,
     );
   }
 }

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { Redis } from 'ioredis';
 import type { Pool, PoolClient } from 'pg';
 import * as vitest from 'vitest';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { layered, MemoryStore, type AtomicStore, type ClaimRequest } from '../../ts/index.js';
+import { FileStore, layered, MemoryStore, type AtomicStore, type ClaimRequest } from '../../ts/index.js';
 import { PostgresStore } from '../../ts/stores/postgres/index.js';
 import { RedisStore } from '../../ts/stores/redis/index.js';
 import { storeContract } from '../../ts/testing/index.js';
@@ -44,6 +47,23 @@ storeContract(
     makeSmallStore: (name) => layered(new MemoryStore(), new MemoryStore({ name: `${name}-small`, maxEntries: 8 })),
   },
 );
+
+describe('a move to a file', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'reprise-layered-'));
+
+  afterAll(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const file = (name: string, maxEntries = 1_000_000) => new FileStore({ path: path.join(folder, name), maxEntries });
+  const memory = (name: string) => new MemoryStore({ name: `${name}-memory` });
+
+  storeContract((name) => layered(file(`${name}-new`), memory(name)), {
+    title: 'a FileStore over a MemoryStore',
+    framework: waitingTogether,
+    makeSmallStore: (name) => layered(file(`${name}-small`, 8), new MemoryStore()),
+  });
+});
 
 describe('a move from one store to the next', () => {
   const stores = () => {
@@ -174,7 +194,8 @@ describe('a move from one store to the next', () => {
   });
 });
 
-describe.skipIf(redisServer === undefined || postgresPrograms === undefined)('PostgreSQL over Redis', () => {
+describe.skipIf(redisServer === undefined || postgresPrograms === undefined)('a move to and from servers', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'reprise-layered-'));
   let servers: TestServer[];
   let pool: Pool;
   let redis: Redis;
@@ -191,16 +212,32 @@ describe.skipIf(redisServer === undefined || postgresPrograms === undefined)('Po
     redis.disconnect();
     await pool.end();
     await Promise.all(servers.map(async (server) => server.stop()));
+    rmSync(folder, { recursive: true, force: true });
   });
+
+  const file = (name: string) => new FileStore({ path: path.join(folder, name) });
 
   const move = () => {
     const [newer, older] = [new PostgresStore({ client: pool }), new RedisStore({ client: redis })];
     return { newer, older, both: layered(newer, older) };
   };
 
-  storeContract(() => move().both, { title: 'the contract', framework: waitingTogether });
+  storeContract(() => move().both, { title: 'PostgreSQL over Redis', framework: waitingTogether });
+  storeContract((prefix) => layered(new RedisStore({ client: redis, prefix }), file(`${prefix}-a`)), {
+    title: 'Redis over a file',
+    framework: waitingTogether,
+  });
+  storeContract((name) => layered(new PostgresStore({ client: pool, table: 'moved' }), file(`${name}-b`)), {
+    title: 'PostgreSQL over a file',
+    framework: waitingTogether,
+  });
+  // Back again, where the move is undone.
+  storeContract((prefix) => layered(file(`${prefix}-c`), new RedisStore({ client: redis, prefix })), {
+    title: 'a file over Redis',
+    framework: waitingTogether,
+  });
 
-  describe('a transaction', () => {
+  describe('a transaction of PostgreSQL, with Redis', () => {
     const order = async (both: AtomicStore, held: Awaited<ReturnType<typeof claim>>) =>
       both.transaction?.(held, 60, async (tx) => {
         await (tx as PoolClient).query('INSERT INTO orders VALUES ($1)', [held.key]);

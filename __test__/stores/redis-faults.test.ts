@@ -43,6 +43,12 @@ async function claim(store: AtomicStore, asked: ClaimRequest) {
 
 const ANSWER = { head: '200\n\n2026-11-23T10:00:00.000Z', body: Buffer.from('kept') };
 
+/** As docs/stores.md has them. */
+const RIGHTS =
+  '+evalsha +eval +hmget +hset +hdel +hexists +hstrlen +pexpire +pttl +time +type +publish +subscribe +info +scan'.split(
+    ' ',
+  );
+
 describe.skipIf(redisServer === undefined)('RedisStore and its server', () => {
   it('goes on after the server forgot its scripts', async () => {
     const client = clientOf(await redis());
@@ -88,6 +94,67 @@ describe.skipIf(redisServer === undefined)('RedisStore and its server', () => {
     await claim(store, request());
     await client.config('SET', 'maxmemory', '1mb');
     expect((await store.claim(request())).outcome).toBe('full');
+  });
+
+  it('ends, keeps and frees what was claimed before Redis was full', async () => {
+    const client = clientOf(await redis('--maxmemory-policy', 'noeviction'));
+    const store = new RedisStore({ client });
+    const unsure = await claim(store, request());
+    await store.mark(unsure, 'indeterminate', 60);
+    const [done, released, forgotten, asked] = [request(), request(), request(), request()];
+    const held = await Promise.all([done, released, forgotten].map(async (one) => claim(store, one)));
+    const [first, second] = held as [(typeof held)[0], (typeof held)[0]];
+    await client.config('SET', 'maxmemory', '1mb');
+    expect((await store.claim(asked)).outcome).toBe('full');
+    expect(await store.renew(first, 90_000)).toBe(true);
+    expect(await store.complete(first, ANSWER, 60)).toBe(true);
+    expect(await store.claim({ ...done, owner: randomUUID() })).toMatchObject({ outcome: 'completed' });
+    expect(await store.release(second, 60)).toBe(true);
+    expect(await store.forget(forgotten.key)).toBe(true);
+    expect(await store.resolve(unsure.key, 'free', 60)).toBe(true);
+    for (const { key } of [released, forgotten, unsure]) expect(await store.inspect(key)).toBeUndefined();
+  });
+
+  it('works for a user of Redis who may do no more than it needs, and one who may not even publish', async () => {
+    const server = await redis();
+    const admin = clientOf(server);
+    await admin.call('ACL', 'SETUSER', 'shop', 'on', '>secret', 'resetchannels', '~reprise:*', '&reprise:*', ...RIGHTS);
+    await admin.call('ACL', 'SETUSER', 'mute', 'on', '>secret', 'resetchannels', '~reprise:*', ...RIGHTS);
+    const clientOfUser = (username: string) => {
+      const client = new Redis(server.port, { username, password: 'secret' }).on('error', () => undefined);
+      cleanups.push(() => {
+        client.disconnect();
+      });
+      return client;
+    };
+    const store = new RedisStore({ client: clientOfUser('shop') });
+    cleanups.push(async () => store.close());
+    const asked = request({ leaseMs: 600_000 });
+    const held = await claim(store, asked);
+    const waiting = store.waitFor(asked.key);
+    await vi.waitFor(async () => {
+      expect(await admin.hget(`reprise:${asked.key}`, 'w')).toBe('1');
+    }, 10_000);
+    expect(await store.mark(held, 'committed', 60)).toBe(true);
+    expect(await store.save(held, Buffer.from('half'))).toBe(true);
+    expect(await store.renew(held, 600_000)).toBe(true);
+    expect(await store.complete(held, ANSWER, 60)).toBe(true);
+    await waiting;
+    expect(await store.stats()).toMatchObject({ completed: 1 });
+    for await (const { key } of store.list()) expect(key).toBe(asked.key);
+    expect(await store.forget(asked.key)).toBe(true);
+
+    const muteClient = clientOfUser('mute');
+    const polling = async ([command = '', ...args]: (string | Buffer)[]) =>
+      muteClient.callBuffer(String(command), args);
+    const mute = new RedisStore({ client: polling });
+    const other = await claim(mute, request());
+    const polled = mute.waitFor(other.key);
+    await vi.waitFor(async () => {
+      expect(await admin.hget(`reprise:${other.key}`, 'w')).toBe('1');
+    }, 10_000);
+    expect(await mute.complete(other, ANSWER, 60)).toBe(true);
+    await polled;
   });
 
   it('warns once of a Redis that evicts', async () => {

@@ -1,6 +1,10 @@
 import { hasMethods } from '../../options.js';
 
-/** Runs one statement with its values, and gives its rows. Without values it may be several statements. */
+/**
+ * Runs one statement with its values, and gives its rows. Without values it may be several statements. Where it fails,
+ * the `code` of the error is the SQLSTATE, as far as the client tells: by it the store knows that its table is missing,
+ * or that two transactions met and one has to try again.
+ */
 export type PostgresQuery = (text: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
 
 /** One row, by the names of its columns; `bytea` comes as a Buffer or another Uint8Array. */
@@ -132,7 +136,8 @@ function pgPool(pool: PgPool): PostgresAdapter {
       try {
         await client.connect();
         client.unref?.();
-        await pgListen(client, channel, on);
+        pgHear(client, channel, on);
+        await client.query(`LISTEN ${quoted(channel)}`);
       } catch (error) {
         await close();
         throw error;
@@ -144,35 +149,67 @@ function pgPool(pool: PgPool): PostgresAdapter {
 
 /** One connection: what handlers do between BEGIN and COMMIT would run into each other, so it has no transactions. */
 function pgClient(client: PgClient): PostgresAdapter {
-  const query = pgQuery(client);
-  let last: Promise<unknown> = Promise.resolve();
+  const shared = sharedConnections.get(client) ?? new SharedConnection(client);
+  sharedConnections.set(client, shared);
   return {
-    // pg does one statement at a time on a connection, and asks its users to see to that.
-    query: async (text, values) => {
-      const rows = last.then(async () => query(text, values));
-      last = rows.catch(() => undefined);
-      return rows;
-    },
-    listen: async (channel, on) => {
-      client.on('end', on.onLost);
-      const forget = await pgListen(client, channel, on);
-      return {
-        close: async () => {
-          forget();
-          client.off('end', on.onLost);
-          await client.query(`UNLISTEN ${quoted(channel)}`).catch(() => undefined);
-        },
-      };
-    },
+    query: async (text, values) => shared.query(text, values),
+    listen: async (channel, on) => shared.listen(channel, on),
   };
 }
 
-async function pgListen(client: PgClient, channel: string, { onMessage }: Listener): Promise<() => void> {
+/**
+ * What the stores of one connection have in common: it does one statement at a time, which pg asks its users to see to,
+ * and it listens to a channel for all of them or for none.
+ */
+class SharedConnection {
+  readonly #client: PgClient;
+  readonly #listening = new Map<string, number>();
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(client: PgClient) {
+    this.#client = client;
+  }
+
+  async query(text: string, values?: readonly unknown[]): Promise<readonly Row[]> {
+    const rows = this.#last.then(async () => pgQuery(this.#client)(text, values));
+    this.#last = rows.catch(() => undefined);
+    return rows;
+  }
+
+  async listen(channel: string, on: Listener): Promise<{ close: () => Promise<void> }> {
+    this.#count(channel, 1);
+    this.#client.on('end', on.onLost);
+    const forget = pgHear(this.#client, channel, on);
+    const close = async (): Promise<void> => {
+      forget();
+      this.#client.off('end', on.onLost);
+      // Those that begin to listen meanwhile say so after it: statements keep their order.
+      if (this.#count(channel, -1) === 0) await this.query(`UNLISTEN ${quoted(channel)}`).catch(() => undefined);
+    };
+    try {
+      await this.query(`LISTEN ${quoted(channel)}`);
+    } catch (error) {
+      await close();
+      throw error;
+    }
+    return { close };
+  }
+
+  #count(channel: string, change: number): number {
+    const count = (this.#listening.get(channel) ?? 0) + change;
+    this.#listening.set(channel, count);
+    return count;
+  }
+}
+
+const sharedConnections = new WeakMap<PgClient, SharedConnection>();
+
+/** Hears notifications until the returned function is called. */
+function pgHear(client: PgClient, channel: string, { onMessage }: Listener): () => void {
   const onNotification = (notification: { channel: string; payload?: string }): void => {
     if (notification.channel === channel) onMessage(notification.payload ?? '');
   };
   client.on('notification', onNotification);
-  await client.query(`LISTEN ${quoted(channel)}`);
   return () => {
     client.off('notification', onNotification);
   };

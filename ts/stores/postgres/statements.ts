@@ -1,4 +1,9 @@
-/** What a database is asked for one step; `$1` is always the record's key. */
+import { createHash } from 'node:crypto';
+
+/**
+ * What a database is asked for one step; `$1` is always the record's key. Columns of results have names of one word in
+ * small letters: a client may be told to write others in its own way (`postgres.camel`).
+ */
 export interface Statements {
   readonly claim: string;
   readonly settle: string;
@@ -26,7 +31,7 @@ export interface Statements {
  */
 export function createTableSql(table = 'reprise_records'): string {
   const name = identifier(table);
-  const index = identifier(`${table.slice(table.lastIndexOf('.') + 1)}_expires_at`);
+  const index = identifier(ofItsOwn(`${table.slice(table.lastIndexOf('.') + 1)}_expires_at`));
   // Two processes that start at once would get in each other's way without the lock.
   return `
 SELECT pg_advisory_xact_lock(hashtext('reprise'));
@@ -48,6 +53,20 @@ CREATE TABLE IF NOT EXISTS ${name} (
 );
 CREATE INDEX IF NOT EXISTS ${index} ON ${name} (expires_at);
 `;
+}
+
+/** The channel of a table, over which those that wait are woken. */
+export function channelOf(table: string): string {
+  return ofItsOwn(`reprise:${table}`);
+}
+
+/** Bytes of a name. PostgreSQL cuts what is longer, after which two names may be one. */
+export const LONGEST_NAME = 63;
+
+/** A name that no other has, also where it is too long for PostgreSQL. */
+function ofItsOwn(name: string): string {
+  if (Buffer.byteLength(name) <= LONGEST_NAME) return name;
+  return `reprise_${createHash('sha256').update(name).digest('hex').slice(0, 32)}`;
 }
 
 /** A name, with its schema if it has one, for use in SQL. */
@@ -85,12 +104,13 @@ const BYTES = `(coalesce(length(r.head), 0) + coalesce(length(r.body), 0) + coal
 const IS_NAMED = `r.key = $1 AND r.owner = $2 AND r.fence = $3::bigint`;
 const IS_OURS = `${IS_NAMED} AND r.state = 'in-progress'`;
 
-/** The statements over one table, which wake those that wait over one channel. */
-export function statementsFor(table: string, channel: string): Statements {
+/** The statements over one table. */
+export function statementsFor(table: string): Statements {
   const records = identifier(table);
+  const channel = channelOf(table);
   const wake = `CASE WHEN waited THEN pg_notify('${channel.replaceAll("'", "''")}', key)::text END`;
-  const columns = `state, fence::text AS fence, owner = $4 AS mine, fingerprint = $2 AS same_fingerprint,
-    identity = $3 AS same_identity, ${left('lease_until')} AS lease_left_ms, head, body, progress`;
+  const columns = `state, fence::text AS fence, owner = $4 AS mine, fingerprint = $2 AS samefingerprint,
+    identity = $3 AS sameidentity, ${left('lease_until')} AS leaseleft, head, body, progress`;
   return {
     // A row that a claim cannot change is only read. Where the row was changed between the statement's snapshot and
     // its write, no row or a free one comes back, and the caller asks again.
@@ -117,9 +137,9 @@ written AS (
   WHERE ${TAKES} OR ${REPEATS} OR ${FINDS_LAPSED}
   RETURNING *
 )
-SELECT ${columns}, false AS is_free FROM written
+SELECT ${columns}, false AS isfree FROM written
 UNION ALL
-SELECT ${columns}, ${IS_FREE} AS is_free FROM kept AS r WHERE NOT EXISTS (SELECT 1 FROM written)`,
+SELECT ${columns}, ${IS_FREE} AS isfree FROM kept AS r WHERE NOT EXISTS (SELECT 1 FROM written)`,
 
     // $4 the state to end in, $5 retention, $6 head, $7 body. A completion that is repeated, by a driver that lost the
     // answer, is as good as the first. A released record keeps its progress, and one behind its commit point is not free.
@@ -149,22 +169,22 @@ WHERE ${IS_OURS} RETURNING 1`,
 
     inspect: `
 SELECT CASE WHEN ${IS_UNSURE} THEN 'indeterminate' ELSE r.state END AS state, fence::text AS fence, head, body,
-  ${left('lease_until')} AS lease_left_ms, ${left('expires_at')} AS expires_in_ms
+  ${left('lease_until')} AS leaseleft, ${left('expires_at')} AS expiresin
 FROM ${records} AS r WHERE r.key = $1 AND NOT ${IS_FREE}`,
 
     // The row stays, for the next claim's fence must be higher.
     forget: `
-WITH kept AS (SELECT r.key, r.waited, ${IS_FREE} AS is_free FROM ${records} AS r WHERE r.key = $1 FOR UPDATE),
+WITH kept AS (SELECT r.key, r.waited, ${IS_FREE} AS isfree FROM ${records} AS r WHERE r.key = $1 FOR UPDATE),
 forgotten AS (
   UPDATE ${records} AS r SET state = 'free', committed = false, waited = false, head = NULL, body = NULL, progress = NULL
   FROM kept WHERE r.key = kept.key
 )
-SELECT is_free, ${wake} FROM kept`,
+SELECT isfree, ${wake} FROM kept`,
 
     wait: `
 UPDATE ${records} AS r SET waited = true
 WHERE r.key = $1 AND r.state = 'in-progress' AND r.lease_until > now()
-RETURNING ${left('lease_until')} AS lease_left_ms`,
+RETURNING ${left('lease_until')} AS leaseleft`,
 
     // Waits for a transaction that is about to end the claim.
     stateOf: `
@@ -173,7 +193,7 @@ SELECT state FROM ${records} WHERE key = $1 AND owner = $2 AND fence = $3::bigin
     // $1 the last key of the page before.
     list: `
 SELECT r.key, ${PROBLEM} AS problem, CASE WHEN ${IS_UNSURE} THEN 'indeterminate' ELSE r.state END AS state,
-  fence::text AS fence, ${left('lease_until')} AS lease_left_ms, ${left('expires_at')} AS expires_in_ms, ${BYTES} AS bytes
+  fence::text AS fence, ${left('lease_until')} AS leaseleft, ${left('expires_at')} AS expiresin, ${BYTES} AS bytes
 FROM ${records} AS r WHERE r.key > $1 AND NOT ${IS_FREE} ORDER BY r.key LIMIT $2::int`,
 
     stats: `

@@ -35,7 +35,7 @@ import {
   type PostgresQuery,
   type Row,
 } from './client.js';
-import { createTableSql, identifier, statementsFor, type Statements } from './statements.js';
+import { channelOf, createTableSql, identifier, LONGEST_NAME, statementsFor, type Statements } from './statements.js';
 
 /** Options of {@link PostgresStore}. */
 export interface PostgresStoreOptions {
@@ -59,9 +59,10 @@ const RULES: OptionRules<PostgresStoreOptions> = {
     type: (value) => isPostgresClient(value) || hasMethods(value, 'query'),
   },
   table: {
-    allowed: 'the name of a table',
+    allowed: `the name of a table, with its schema or without, each of at most ${LONGEST_NAME} bytes`,
     type: (value) => typeof value === 'string',
-    range: (value: string) => /^[^.]+(\.[^.]+)?$/.test(value) && value.length <= 100,
+    range: (value: string) =>
+      /^[^.\0]+(\.[^.\0]+)?$/.test(value) && value.split('.').every((name) => Buffer.byteLength(name) <= LONGEST_NAME),
   },
   createTable: aBoolean,
   sweepIntervalMs: wholeNumberBetween(0, 2 ** 31 - 1, 'milliseconds'),
@@ -116,9 +117,8 @@ export class PostgresStore implements AtomicStore, StoreOperations {
     this.#adapter = isPostgresClient(client) ? adapt(client) : client;
     this.#table = table;
     this.#createTable = createTable;
-    // Names of channels are cut at 63 bytes.
-    this.#channel = `reprise:${table}`.slice(0, 60);
-    this.#statements = statementsFor(table, this.#channel);
+    this.#channel = channelOf(table);
+    this.#statements = statementsFor(table);
     this.#sweepIntervalMs = sweepIntervalMs;
   }
 
@@ -163,14 +163,14 @@ export class PostgresStore implements AtomicStore, StoreOperations {
     const [row] = await this.#query(this.#statements.inspect, [key]);
     if (row === undefined) return undefined;
     const state = row['state'] as KeptRecord['state'];
-    const [fence, expiresInMs] = [Number(row['fence']), Number(row['expires_in_ms'])];
-    if (state === 'in-progress') return { state, fence, leaseLeftMs: Number(row['lease_left_ms']) };
+    const [fence, expiresInMs] = [Number(row['fence']), Number(row['expiresin'])];
+    if (state === 'in-progress') return { state, fence, leaseLeftMs: Number(row['leaseleft']) };
     return state === 'completed' ? { state, fence, expiresInMs, answer: answerOf(row) } : { state, fence, expiresInMs };
   }
 
   async forget(key: string): Promise<boolean> {
     const [row] = await this.#query(this.#statements.forget, [key]);
-    return row?.['is_free'] === false;
+    return row?.['isfree'] === false;
   }
 
   /** Waits by `LISTEN`; behind an adapter that cannot listen, requests that would wait are refused. */
@@ -294,7 +294,7 @@ export class PostgresStore implements AtomicStore, StoreOperations {
     const place = this.#wakeups.enter(key);
     try {
       const [row] = await this.#query(this.#statements.wait, [key]);
-      if (row !== undefined && !this.#closed) await place.wait(Number(row['lease_left_ms']));
+      if (row !== undefined && !this.#closed) await place.wait(Number(row['leaseleft']));
     } finally {
       place.leave();
     }
@@ -342,10 +342,13 @@ export class PostgresStore implements AtomicStore, StoreOperations {
 
 /** What a claim found; undefined where somebody else's write came between. */
 function outcomeOf(row: Row): ClaimOutcome | undefined {
-  if (row['is_free'] === true) return undefined;
-  if (row['same_fingerprint'] !== true) return { outcome: 'mismatch', differs: 'fingerprint' };
-  if (row['same_identity'] !== true) return { outcome: 'mismatch', differs: 'identity' };
-  const leaseLeftMs = Number(row['lease_left_ms']);
+  if (typeof row['samefingerprint'] !== 'boolean') {
+    throw strangeClient('names columns or gives values of its own', 'one whose rows are as PostgreSQL sends them');
+  }
+  if (row['isfree']) return undefined;
+  if (!row['samefingerprint']) return { outcome: 'mismatch', differs: 'fingerprint' };
+  if (row['sameidentity'] !== true) return { outcome: 'mismatch', differs: 'identity' };
+  const leaseLeftMs = Number(row['leaseleft']);
   switch (row['state']) {
     case 'in-progress': {
       if (leaseLeftMs <= 0) return undefined;
@@ -365,13 +368,24 @@ function listed(row: Row): ListedRecord | DamagedRecord {
   const problem = row['problem'] as string | null;
   if (problem !== null) return { key, state: 'damaged', problem };
   const state = row['state'] as KeptRecord['state'];
-  const leftMs = Number(row[state === 'in-progress' ? 'lease_left_ms' : 'expires_in_ms']);
+  const leftMs = Number(row[state === 'in-progress' ? 'leaseleft' : 'expiresin']);
   return { key, state, fence: Number(row['fence']), leftMs, bytes: Number(row['bytes']) };
 }
 
-function answerOf(row: Row): KeptAnswer {
+function answerOf({ head, body }: Row): KeptAnswer {
   // Some drivers give plain bytes.
-  return { head: asBuffer(row['head'] as Uint8Array).toString('latin1'), body: row['body'] as Uint8Array };
+  if (head instanceof Uint8Array && body instanceof Uint8Array) {
+    return { head: asBuffer(head).toString('latin1'), body };
+  }
+  throw strangeClient(`gives bytea as ${typeof head}`, 'one that gives a Buffer or another Uint8Array');
+}
+
+/** Better no answer than a wrong one. */
+function strangeClient(does: string, allowed: string): Error {
+  return withCode(
+    new TypeError(`PostgresStore: option "client" ${does}; allowed: ${allowed}`),
+    'ERR_REPRISE_INVALID_OPTION',
+  );
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -59,8 +59,7 @@ export function connect(client: RedisClient): RedisConnection {
       ? nodeRedisCluster(client as unknown as NodeRedisCluster)
       : nodeRedis(client as unknown as NodeRedis);
   }
-  const glide = client as unknown as Glide;
-  return oneByOne(async (args) => glide.customCommand(args, { decoder: GLIDE_BYTES }));
+  return glide(client as unknown as Glide);
 }
 
 /** A client about whose connections nothing is known: `WAIT` goes where the key's commands go. */
@@ -186,6 +185,25 @@ interface Glide {
 
 /** GLIDE's `Decoder.Bytes`. */
 const GLIDE_BYTES = 0;
+
+/** A part of a reply to `CLUSTER SLOTS`: a range of slots, its primary and its replicas. */
+type SlotRange = readonly [from: number, to: number, primary: readonly [host: Buffer, port: number]];
+
+function glide(client: Glide): RedisConnection {
+  const sendTo =
+    (route?: object | string): RedisCommand =>
+    async (args) =>
+      client.customCommand(args, { decoder: GLIDE_BYTES, ...(route && { route }) });
+  const isCluster = hasMethods(client, 'fcallWithRoute');
+  const primaries = async (): Promise<RedisCommand[]> => {
+    const ranges = (await sendTo('randomNode')(['CLUSTER', 'SLOTS'], undefined)) as SlotRange[];
+    const addresses = new Map(ranges.map(([, , [host, port]]) => [`${String(host)}:${port}`, { host, port }]));
+    return [...addresses.values()].map(({ host, port }) =>
+      sendTo({ type: 'routeByAddress', host: String(host), port }),
+    );
+  };
+  return { ...oneByOne(sendTo()), ...(isCluster && { primaries }) };
+}
 
 interface Emitter {
   on(event: string, listener: (...args: never[]) => void): this;

@@ -7,6 +7,9 @@ import { createHash } from 'node:crypto';
  * `f` the fence, `fp` and `id` fingerprint and identity, `o` the owner, `l` when the lease ends, `m` the commit point
  * is passed, `r` the retention, `g` progress, `h` and `b` the answer, `w` somebody waits. The key's own time to live
  * is the retention; that of a claim in progress begins at the end of its lease.
+ *
+ * A full Redis refuses a script at its first command that may need memory, and none after one that has written. So a
+ * claim begins with `HSET`, and is refused; what ends a claim, or keeps it, begins with a command that needs none.
  */
 export interface Script {
   readonly source: string;
@@ -18,9 +21,12 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
-/** Ends the waiting of those who said that they wait. KEYS[1] may carry a prefix of the client's own. */
+/**
+ * Ends the waiting of those who said that they wait. KEYS[1] may carry a prefix of the client's own. A user of Redis that
+ * may not publish has written all the same: the others look for themselves when the lease has run out.
+ */
 const WAKE = (waited: string, channel: string, name: string): string => `
-if ${waited} then redis.call('PUBLISH', ${channel}, ${name}) end
+if ${waited} then redis.pcall('PUBLISH', ${channel}, ${name}) end
 `;
 
 /** ARGV: fingerprint, identity, owner, lease, retention, whether over an indeterminate record. */
@@ -73,8 +79,8 @@ if kept[1] == 'c' and state == 'c' then
 end
 if kept[1] ~= 'p' then return 0 end
 if state == 'f' and kept[4] then state = 'i' end
-redis.call('HSET', KEYS[1], 's', state)
 redis.call('HDEL', KEYS[1], 'l', 'm', 'w')
+redis.call('HSET', KEYS[1], 's', state)
 if state == 'c' then redis.call('HSET', KEYS[1], 'h', ARGV[7], 'b', ARGV[8]) end
 if state == 'c' or state == 'n' then redis.call('HDEL', KEYS[1], 'g') end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
@@ -89,8 +95,8 @@ if kept[1] ~= 'p' or kept[2] ~= ARGV[1] or kept[3] ~= ARGV[2] then return 0 end
 
 /** ARGV: owner, fence, lease. */
 const RENEW = `${NOW}${IS_LOST}
-redis.call('HSET', KEYS[1], 'l', now + ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[3] + kept[4])
+redis.call('HSET', KEYS[1], 'l', now + ARGV[3])
 return 1
 `;
 
@@ -122,8 +128,8 @@ const FORGET = `${NOW}
 local kept = redis.call('HMGET', KEYS[1], 's', 'l', 'm', 'w')
 local state = kept[1]
 if not state or state == 'f' then return 0 end
-redis.call('HSET', KEYS[1], 's', 'f')
 redis.call('HDEL', KEYS[1], 'o', 'l', 'm', 'g', 'h', 'b', 'w')
+redis.call('HSET', KEYS[1], 's', 'f')
 ${WAKE('kept[4]', 'ARGV[1]', 'ARGV[2]')}
 return (state == 'p' and tonumber(kept[2]) <= now and not kept[3]) and 0 or 1
 `;
@@ -145,8 +151,8 @@ const RESOLVE = `${NOW}
 local kept = redis.call('HMGET', KEYS[1], 's', 'l', 'm')
 local lapsed = kept[1] == 'p' and kept[3] and tonumber(kept[2]) <= now
 if kept[1] ~= 'i' and not lapsed then return 0 end
-redis.call('HSET', KEYS[1], 's', ARGV[1])
 redis.call('HDEL', KEYS[1], 'o', 'l', 'm', 'w')
+redis.call('HSET', KEYS[1], 's', ARGV[1])
 if ARGV[1] == 'c' then redis.call('HSET', KEYS[1], 'h', ARGV[3], 'b', ARGV[4]) end
 if ARGV[1] ~= 'f' then redis.call('HDEL', KEYS[1], 'g') end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])

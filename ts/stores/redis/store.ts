@@ -250,7 +250,7 @@ export class RedisStore implements AtomicStore, StoreOperations {
     throw withCode(
       new Error(
         'RedisStore: this client does not lead to each node of its cluster, so the records cannot be listed; allowed: ' +
-          'a Cluster of ioredis or a createCluster() of node-redis',
+          'a Cluster of ioredis, a createCluster() of node-redis or a GlideClusterClient',
       ),
       'ERR_REPRISE_NO_LISTING',
     );
@@ -374,7 +374,8 @@ function answerOf(head: Buffer | undefined, body: Buffer | undefined): KeptAnswe
 
 /** A reply as text; of a command that went to each node of a cluster, all of them. */
 function textOf(reply: unknown): string {
-  if (typeof reply === 'string' || Buffer.isBuffer(reply)) return reply.toString();
+  // node-redis has an object of its own for a text of RESP 3.
+  if (typeof reply === 'string' || reply instanceof String || Buffer.isBuffer(reply)) return reply.toString();
   return Object.values(reply ?? {})
     .map(textOf)
     .join('\n');

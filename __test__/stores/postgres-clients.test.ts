@@ -1,0 +1,135 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client, type Pool } from 'pg';
+import postgres from 'postgres';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { ClaimRequest } from '../../ts/index.js';
+import { PostgresStore } from '../../ts/stores/postgres/index.js';
+import { poolOf, postgresPrograms, startPostgres, type TestServer } from './servers.js';
+
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const ANSWER = { head: '200\n\n2026-11-23T10:00:00.000Z', body: Buffer.from('kept') };
+
+function request(): ClaimRequest {
+  const key = randomUUID();
+  return { key, fingerprint: 'f', identity: 'i', owner: randomUUID(), leaseMs: 600_000, ttl: 3600 };
+}
+
+async function claim(store: PostgresStore, asked: ClaimRequest) {
+  const found = await store.claim(asked);
+  if (found.outcome !== 'claimed') throw new Error(`answered ${found.outcome}`);
+  return { key: asked.key, owner: asked.owner, fence: found.fence };
+}
+
+describe.skipIf(postgresPrograms === undefined)('PostgresStore and the clients and tables that users have', () => {
+  let server: TestServer;
+  let url: string;
+  let pool: Pool;
+
+  beforeAll(async () => {
+    server = await startPostgres();
+    url = `postgres://postgres@127.0.0.1:${server.port}/postgres`;
+    pool = poolOf(server);
+  });
+
+  afterAll(async () => {
+    await pool.end();
+    await server.stop();
+  });
+
+  const open = (options: ConstructorParameters<typeof PostgresStore>[0]): PostgresStore => {
+    const store = new PostgresStore(options);
+    cleanups.push(async () => store.close());
+    return store;
+  };
+
+  /** Waits for a claim, until the database knows of it; then ends it. */
+  async function wakes(store: PostgresStore, table: string): Promise<void> {
+    const held = await claim(store, request());
+    const waiting = store.waitFor?.(held.key);
+    const isWaited = async () => {
+      const { rows } = await pool.query<{ waited: boolean }>(`SELECT waited FROM ${table} WHERE key = $1`, [held.key]);
+      return rows[0]?.waited;
+    };
+    while (!(await isWaited())) await delay(10);
+    expect(await store.complete(held, ANSWER, 60)).toBe(true);
+    // Its lease is ten minutes.
+    await waiting;
+  }
+
+  it('wakes those that wait in a store while another one of the same connection is closed', async () => {
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    cleanups.push(async () => client.end());
+    const [first, second] = [open({ client }), open({ client })];
+    await wakes(first, 'reprise_records');
+    await wakes(second, 'reprise_records');
+    await first.close();
+    await wakes(second, 'reprise_records');
+    await second.close();
+    const { rows } = await client.query('SELECT pg_listening_channels()');
+    expect(rows).toEqual([]);
+  });
+
+  it.each([
+    ['as long as PostgreSQL takes them', 'r'.repeat(63)],
+    ['of many bytes', `"${'ключи'.repeat(6)}"`],
+    ['with signs of SQL', `"rec'o""rds; --"`],
+  ])('keeps its table, index and channel apart for names %s', async (_, quoted) => {
+    const table = quoted.replace(/^"|"$/g, '').replaceAll('""', '"');
+    await wakes(open({ client: pool, table }), quoted);
+    const { rows } = await pool.query('SELECT 1 FROM pg_indexes WHERE tablename = $1', [table]);
+    // That of the key, and that of the sweep.
+    expect(rows.length).toBe(2);
+  });
+
+  it('refuses a name that PostgreSQL would cut', () => {
+    for (const table of ['r'.repeat(64), 'ж'.repeat(32), `shop.${'r'.repeat(64)}`, 'a.b.c', 'nul\0']) {
+      expect(() => new PostgresStore({ client: pool, table })).toThrow(/each of at most 63 bytes/);
+    }
+  });
+
+  it('reads rows whatever way a client writes the names of columns in', async () => {
+    const sql = postgres(url, { transform: postgres.camel, onnotice: () => undefined });
+    cleanups.push(async () => sql.end());
+    const store = open({ client: sql, table: 'camels' });
+    const asked = request();
+    const held = await claim(store, asked);
+    expect(await store.claim({ ...asked, owner: randomUUID() })).toMatchObject({ outcome: 'in-progress' });
+    expect(await store.inspect(asked.key)).toMatchObject({
+      state: 'in-progress',
+      leaseLeftMs: expect.any(Number) as number,
+    });
+    expect(await store.complete(held, ANSWER, 60)).toBe(true);
+    expect(await store.claim({ ...asked, owner: randomUUID() })).toMatchObject({ outcome: 'completed' });
+  });
+
+  it('says so where a client gives rows that it cannot read, and takes nobody for another', async () => {
+    const store = open({ client: pool, table: 'strange' });
+    const asked = request();
+    await store.complete(await claim(store, asked), ANSWER, 60);
+    const changed = (change: (name: string, value: unknown) => [string, unknown]) => {
+      const query = async (text: string, values?: readonly unknown[]) => {
+        const { rows } = await pool.query<Record<string, unknown>>(text, values && [...values]);
+        return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => change(name, value))));
+      };
+      return open({ client: { query }, table: 'strange' });
+    };
+    const inCapitals = changed((name, value) => [name.toUpperCase(), value]);
+    const inHex = changed((name, value) => [name, Buffer.isBuffer(value) ? value.toString('hex') : value]);
+    const code = 'ERR_REPRISE_INVALID_OPTION';
+    await expect(inCapitals.claim(asked)).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(/names columns/) as string,
+    });
+    await expect(inHex.claim(asked)).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(/gives bytea as string/) as string,
+    });
+  });
+});
