@@ -47,10 +47,23 @@ An armed chaos decides in about 6 µs, and yet the request is faster than withou
 cheap first, as the idempotency middleware does (\`ts/idempotency/cheap.ts\`), and the response that follows saves more than
 that. On plain \`node:http\`, where there is nothing to be saved, deciding costs about 3 µs.`,
   g: `
-The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. \`EVALSHA\` has ten arguments where they have five.`,
+The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A step of the store is a script, so that it is one
+round trip: Redis takes some 16 µs for it, and 2 for a \`SET\` (\`INFO commandstats\`). With 32 in flight it is Redis that a
+pair waits for, on a core that it shares with the client; what would get ahead there is a record of one string, claimed by \`SET NX GET\`.`,
   h: `
 The least that keeps a key and an answer knows no leases, no fences and no owner, and forgets nobody's crash.`,
   k: `
 moka's housekeeping is done every 2 ms on a thread of its own, so that no call waits for it. Of each record, 1,096 bytes
 are its answer; the rest is the record, and what moka keeps for its order, its expiry and its table.`,
+  l: `
+**Why the target is missed.** The threads wait for glibc's allocator. Of the calls of \`futex\` on two threads seven in eight are
+the lock of one of its arenas (\`perf record -e syscalls:sys_enter_futex\`): an answer is allocated by the thread that
+completes it and freed by another, whose housekeeping evicts it. With jemalloc preloaded a pair takes a third less on one
+thread and on two, but two are still no faster than one. Sixteen parts of the cache with a lock each, and a thousand locks
+instead of 64, changed nothing that could be measured with glibc; with jemalloc the parts made two threads 1.1 × one. What
+to try next is both together, with an allocator of the addon's own that takes no lock to free what another thread made.`,
+  m: `
+The other tables live on JavaScript's heap, hold a reference to what they are given, and check nothing. MemoryStore copies
+each answer out of the heap and back, tells a claim from an answer and the right owner from any other, and gives a promise
+for each step. The middleware does not go this way: it calls the store without the promises and the objects.`,
 };
