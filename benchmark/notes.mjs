@@ -6,7 +6,7 @@ stands below each scenario).
 
 - One process holds a server for each middleware. Blocks of 150 requests go to them in turn, one request in flight; the
   time is that inside the server, from its \`request\` event until \`res.end\` returns. The first 10 rounds warm up, 20
-  are counted (of (a) 20 and 24). *Added* is the median of the differences to the bare server's block of the same round, with its
+  are counted (of (a) 20 and 24, of (i) 60). *Added* is the median of the differences to the bare server's block of the same round, with its
   quartiles; *of bare* is the same as a ratio (B). M is what the hand-written Map middleware adds to the same work.
 - *requests/s* and *CPU* come from 32 connections of another process, in turn as well. They move more than the rest.
 - *checked*: the handler ran exactly as often as there are keys, and every answer had the bytes of the first.
