@@ -26,7 +26,7 @@ export const notes = {
 **Why the target is missed.** It is the response that costs, not the store: called in a loop, a claim takes 2.9 µs and a
 completion 1.5 µs. Express gives each request and response another prototype; after that V8 makes a hidden class of its
 own for that one object at every property that is added, and no inline cache hits any more. The middleware therefore
-makes both into hash tables first (\`ts/idempotency/cheap.ts\`), which more than halves what it adds,
+makes both into hash tables first (\`ts/cheap.ts\`), which more than halves what it adds,
 and puts functions on the response that all responses share. What is left is six properties put on a response where the
 hand-written Map puts one, the head read before it is sent, the fingerprint, and moka's insertion. What would reach the
 target is to guard in front of Express, on the plain \`node:http\` listener, before any prototype is changed.`,
@@ -44,7 +44,7 @@ read. Of it, 51 ms are the first request with its 50 ms timer, 1.3 the sixty-thr
 all, and the rest the clients. Without any middleware, where each request runs the handler, Express takes longer.`,
   i: `
 An armed chaos decides in about 6 µs, and yet the request is faster than without it: under Express it makes the response
-cheap first, as the idempotency middleware does (\`ts/idempotency/cheap.ts\`), and the response that follows saves more than
+cheap first, as the idempotency middleware does (\`ts/cheap.ts\`), and the response that follows saves more than
 that. On plain \`node:http\`, where there is nothing to be saved, deciding costs about 3 µs.`,
   g: `
 The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A step of the store is a script, so that it is one

@@ -3,7 +3,7 @@ import { ServerResponse } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 
 import type { ChaosPlan } from '../../native/binding.js';
-import { makeCheap } from '../idempotency/cheap.js';
+import { makeCheap } from '../cheap.js';
 import { native } from '../native.js';
 import { checkArgument, invalidArgument, invalidOption } from '../options.js';
 import type { Chaos, ChaosExplanation, ChaosMiddleware } from './api.js';

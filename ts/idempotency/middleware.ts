@@ -7,7 +7,7 @@ import { MemoryStore } from '../stores/memory.js';
 import { SimpleStoreAdapter } from '../stores/simple.js';
 import type { Answer } from './answer.js';
 import { Capture, type CaptureHost } from './capture.js';
-import { makeCheap } from './cheap.js';
+import { makeCheap } from '../cheap.js';
 import { Completions } from './completions.js';
 import { ContractDesk } from './contract-desk.js';
 import { ClaimContext, type IdempotencyContext } from './context.js';
