@@ -30,12 +30,19 @@ async function buildCore() {
   return artifacts.find(({ target, executable }) => target?.name === 'file_store' && executable).executable;
 }
 
-async function inTheCore(program, ...args) {
-  const { stdout } = await promisify(execFile)(program, [...args, String(SECONDS)]);
-  return { sum: Number(stdout), share: 1 };
+/** What processes of that program do, all together, and of them the least in shares of an equal one. */
+async function inTheCore(program, args, processes = 1) {
+  const one = () => promisify(execFile)(program, [...args, String(SECONDS)]);
+  const ends = await Promise.all(Array.from({ length: processes }, one));
+  return summed(ends.map(({ stdout }) => Number(stdout)));
 }
 
-/** All processes on one file, and of them the least in shares of an equal one. */
+function summed(rates) {
+  const sum = rates.reduce((a, b) => a + b, 0);
+  return { sum, share: (Math.min(...rates) * rates.length) / sum };
+}
+
+/** The same through Node. */
 async function inProcesses(folder, durability, processes) {
   const args = [path.join(folder, 'store'), durability, String(CALLERS / processes), String(SECONDS)];
   const children = Array.from({ length: processes }, () => fork(CHILD, args));
@@ -46,9 +53,7 @@ async function inProcesses(folder, durability, processes) {
   const results = (await Promise.all(ends)).map(([result]) => result);
   await Promise.all(exits);
   if (!results.every(({ isReplayed }) => isReplayed)) throw new Error('not replayed');
-  const rates = results.map(({ perSecond }) => perSecond);
-  const sum = rates.reduce((a, b) => a + b, 0);
-  return { sum, share: (Math.min(...rates) * processes) / sum };
+  return summed(results.map(({ perSecond }) => perSecond));
 }
 
 export const filesScenario = {
@@ -57,24 +62,20 @@ export const filesScenario = {
   async run({ rounds, progress }) {
     progress('cargo bench, which is built first');
     const program = await buildCore();
+    const plain = (group) => (folder) => inTheCore(program, ['plain', folder, String(group)]);
+    const core = (durability, processes) => (folder) =>
+      inTheCore(program, ['serve', path.join(folder, 'store'), durability, String(CALLERS / processes)], processes);
+    const node = (durability, processes) => (folder) => inProcesses(folder, durability, processes);
     const subjects = {
-      full: ['plain SQLite, `synchronous=FULL`, one after the other', (at) => inTheCore(program, 'plain', at, '1')],
-      limit: [
-        `plain SQLite in groups of ${CALLERS}, one \`fdatasync\` each`,
-        (at) => inTheCore(program, 'plain', at, String(CALLERS)),
-      ],
-      core: [
-        "`'os'`, the core without Node",
-        (at) => inTheCore(program, 'serve', path.join(at, 'store'), 'os', String(CALLERS)),
-      ],
-      os1: ["`'os'`, one process", (at) => inProcesses(at, 'os', 1)],
-      os4: ["`'os'`, four processes", (at) => inProcesses(at, 'os', 4)],
-      coreSynced: [
-        "`'fsync'`, the core without Node",
-        (at) => inTheCore(program, 'serve', path.join(at, 'store'), 'fsync', String(CALLERS)),
-      ],
-      fsync1: ["`'fsync'`, one process", (at) => inProcesses(at, 'fsync', 1)],
-      fsync4: ["`'fsync'`, four processes", (at) => inProcesses(at, 'fsync', 4)],
+      full: ['plain SQLite, `synchronous=FULL`, one after the other', plain(1)],
+      limit: [`plain SQLite in groups of ${CALLERS}, one \`fdatasync\` each`, plain(CALLERS)],
+      core1: ["`'os'`, the core without Node, one process", core('os', 1)],
+      core4: ["`'os'`, the core without Node, four processes", core('os', 4)],
+      os1: ["`'os'`, one process", node('os', 1)],
+      os4: ["`'os'`, four processes", node('os', 4)],
+      coreSynced: ["`'fsync'`, the core without Node, one process", core('fsync', 1)],
+      fsync1: ["`'fsync'`, one process", node('fsync', 1)],
+      fsync4: ["`'fsync'`, four processes", node('fsync', 4)],
     };
     const measured = Object.fromEntries(Object.keys(subjects).map((id) => [id, []]));
     const all = Math.ceil(rounds * SHARE_OF_ROUNDS);
@@ -110,23 +111,24 @@ export const filesScenario = {
       verdicts: [
         {
           target: "'os': a pair ≤ 1.5 × the core's own",
-          measured: `${ratio(1 / over('os1', 'core'))} ×`,
-          isMet: over('os1', 'core') >= 1 / 1.5,
+          measured: `${ratio(1 / over('os1', 'core1'))} ×`,
+          isMet: over('os1', 'core1') >= 1 / 1.5,
         },
         {
           target: "'os': four processes together ≥ one, none below half of its share",
-          measured: `${ratio(over('os4', 'os1'))} ×, least share ${ratio(least('os4'))}`,
-          isMet: over('os4', 'os1') >= 1 && least('os4') > 0.5,
+          measured: `the core ${ratio(over('core4', 'core1'))} ×, through Node ${ratio(over('os4', 'os1'))} ×; least share ${ratio(Math.min(least('core4'), least('os4')))}`,
+          isMet:
+            Math.min(over('core4', 'core1'), over('os4', 'os1')) >= 1 && Math.min(least('core4'), least('os4')) > 0.5,
         },
         {
           target: "'os': four processes ≥ 2 × plain SQLite, FULL",
-          measured: `${ratio(over('os4', 'full'))} ×`,
-          isMet: over('os4', 'full') >= 2,
+          measured: `the core ${ratio(over('core4', 'full'))} ×, through Node ${ratio(over('os4', 'full'))} ×`,
+          isMet: Math.min(over('core4', 'full'), over('os4', 'full')) >= 2,
         },
         {
           target: "'fsync' ≥ 0.8 of one fdatasync for each group",
-          measured: `${ratio(over('coreSynced', 'limit'))} ×, through Node ${ratio(over('fsync1', 'limit'))} ×`,
-          isMet: over('coreSynced', 'limit') >= 0.8 && over('fsync1', 'limit') >= 0.8,
+          measured: `the core ${ratio(over('coreSynced', 'limit'))} ×, through Node ${ratio(over('fsync1', 'limit'))} ×`,
+          isMet: Math.min(over('coreSynced', 'limit'), over('fsync1', 'limit')) >= 0.8,
         },
       ],
     };
