@@ -6,7 +6,7 @@ stands below each scenario).
 
 - One process holds a server for each middleware. Blocks of 150 requests go to them in turn, one request in flight; the
   time is that inside the server, from its \`request\` event until \`res.end\` returns. The first 10 rounds warm up, 20
-  are counted (of (a) 20 and 24). *Added* is the median of the differences to the bare server's block of the same round, with its
+  are counted (of (a) 20 and 24, of (i) 60). *Added* is the median of the differences to the bare server's block of the same round, with its
   quartiles; *of bare* is the same as a ratio (B). M is what the hand-written Map middleware adds to the same work.
 - *requests/s* and *CPU* come from 32 connections of another process, in turn as well. They move more than the rest.
 - *checked*: the handler ran exactly as often as there are keys, and every answer had the bytes of the first.
@@ -52,10 +52,23 @@ that. On plain \`node:http\`, where there is nothing to be saved, deciding costs
 The engine's groups write 64 claims and then 64 completions, with fewer columns, no index of claims and nobody who waits
 for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread.`,
   g: `
-The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. \`EVALSHA\` has ten arguments where they have five.`,
+The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A step of the store is a script, so that it is one
+round trip: Redis takes some 16 µs for it, and 2 for a \`SET\` (\`INFO commandstats\`). With 32 in flight it is Redis that a
+pair waits for, on a core that it shares with the client; what would get ahead there is a record of one string, claimed by \`SET NX GET\`.`,
   h: `
 The least that keeps a key and an answer knows no leases, no fences and no owner, and forgets nobody's crash.`,
   k: `
 moka's housekeeping is done every 2 ms on a thread of its own, so that no call waits for it. Of each record, 1,096 bytes
 are its answer; the rest is the record, and what moka keeps for its order, its expiry and its table.`,
+  l: `
+**Why the target is missed.** The threads wait for glibc's allocator. Of the calls of \`futex\` on two threads seven in eight are
+the lock of one of its arenas (\`perf record -e syscalls:sys_enter_futex\`): an answer is allocated by the thread that
+completes it and freed by another, whose housekeeping evicts it. With jemalloc preloaded a pair takes a third less on one
+thread and on two, but two are still no faster than one. Sixteen parts of the cache with a lock each, and a thousand locks
+instead of 64, changed nothing that could be measured with glibc; with jemalloc the parts made two threads 1.1 × one. What
+to try next is both together, with an allocator of the addon's own that takes no lock to free what another thread made.`,
+  m: `
+The other tables live on JavaScript's heap, hold a reference to what they are given, and check nothing. MemoryStore copies
+each answer out of the heap and back, tells a claim from an answer and the right owner from any other, and gives a promise
+for each step. The middleware does not go this way: it calls the store without the promises and the objects.`,
 };
