@@ -7,9 +7,8 @@ import { lastMicros, timed } from './stopwatch.mjs';
 import { median, summary } from './statistics.mjs';
 import { application } from './subjects.mjs';
 
-const REQUESTS_IN_A_BLOCK = 150;
 /** Rounds that are not counted: measured, added times fall by half over the first 1,500 requests of a server. */
-const WARM_UP_ROUNDS = 10;
+export const WARM_UP_ROUNDS = 10;
 
 /** A subject behind a listening server. */
 export async function open(subject, handling) {
@@ -29,19 +28,23 @@ export async function open(subject, handling) {
 
 /**
  * @param servers what `open` gave; the first is the bare one
+ * @param requests how many make a block
+ * @param warmUpRounds how many rounds are not counted
  * @param request `(round, i)` gives the text of a request; `seed(round)` those that are sent before a block, unmeasured
  * @param expected `{ body, executions(sent) }`, against which every answer and the handler's runs are checked
  */
-export async function measure(servers, { rounds, request, seed = () => [], expectedBody, expectedRuns, onRound }) {
+export async function measure(servers, options) {
+  const { rounds, requests = 150, warmUpRounds = WARM_UP_ROUNDS, request, seed = () => [] } = options;
+  const { expectedBody, expectedRuns, onRound } = options;
   const blocks = servers.map(() => []);
   const wrong = servers.map(() => 0);
-  for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
+  for (let round = -warmUpRounds; round < rounds; round++) {
     for (let turn = 0; turn < servers.length; turn++) {
       // Another one begins each round.
       const at = (turn + Math.max(round, 0)) % servers.length;
       const { client } = servers[at];
       for (const text of seed(round)) await client.send(text);
-      const samples = new Float64Array(REQUESTS_IN_A_BLOCK);
+      const samples = new Float64Array(requests);
       for (let i = 0; i < samples.length; i++) {
         const { body } = await client.send(request(round, i));
         samples[i] = lastMicros();
@@ -49,10 +52,10 @@ export async function measure(servers, { rounds, request, seed = () => [], expec
       }
       if (round >= 0) blocks[at].push(median(samples));
     }
-    onRound(round + WARM_UP_ROUNDS + 1, rounds + WARM_UP_ROUNDS);
+    onRound(round + warmUpRounds + 1, rounds + warmUpRounds);
   }
-  const sent = (rounds + WARM_UP_ROUNDS) * REQUESTS_IN_A_BLOCK;
-  const seeded = (rounds + WARM_UP_ROUNDS) * seed(0).length;
+  const sent = (rounds + warmUpRounds) * requests;
+  const seeded = (rounds + warmUpRounds) * seed(0).length;
   return servers.map(({ subject, state }, at) => ({
     name: subject.name,
     time: summary(blocks[at]),

@@ -264,6 +264,44 @@ describe.each(expresses)('$name', ({ express }) => {
       expect(guard.metrics().replays).toBe(1);
     });
 
+    it('one of those that wait asks the store for all that want the same', async () => {
+      const store = new HeldClaims();
+      const { guard, server, begun, runs } = await heldApp({ ...wait, store });
+      const first = send(server, { key: 'k' });
+      const run = await begun(1);
+      const others = Array.from({ length: 20 }, () => send(server, { key: 'k' }));
+      await waitingAre(guard, 20);
+      let asked = 0;
+      store.before = () => {
+        asked++;
+        return Promise.resolve();
+      };
+      run.open(201);
+      for (const other of await Promise.all(others)) {
+        expect(other).toMatchObject({ status: 201, text: 'run 1', isReplay: true });
+      }
+      expect(asked).toBe(1);
+      expect(guard.metrics()).toMatchObject({ waiting: 0, replays: 20 });
+      expect((await first).status).toBe(201);
+      expect(runs).toHaveLength(1);
+    });
+
+    it('where that one is told of a failure, the others ask for themselves', async () => {
+      const store = new HeldClaims();
+      const { guard, server, begun } = await heldApp({ ...wait, store });
+      const first = send(server, { key: 'k' });
+      const run = await begun(1);
+      const others = Array.from({ length: 5 }, () => send(server, { key: 'k' }));
+      await waitingAre(guard, 5);
+      let asked = 0;
+      store.before = () => (asked++ === 0 ? Promise.reject(new Error('down')) : Promise.resolve());
+      run.open(201);
+      const answers = await Promise.all(others);
+      expect(answers.map(({ status }) => status).sort()).toEqual([201, 201, 201, 201, 503]);
+      expect((await first).status).toBe(201);
+      expect(guard.metrics()).toMatchObject({ waiting: 0, replays: 4, storeErrors: 1 });
+    });
+
     it("one that passes a failing store (onStoreError: 'pass') is not answered by its deadline", async () => {
       const store = new HeldClaims();
       const { guard, server, begun } = await heldApp({ ...wait, store, onStoreError: 'pass', waitTimeoutMs: 150 });

@@ -1,38 +1,56 @@
 // (e): sixty-four clients send the same request at once.
 import { Client, postText } from '../client.mjs';
-import { open } from '../paired.mjs';
-import { quantile } from '../statistics.mjs';
-import { handWritten, nodeIdempotency, reprise } from '../subjects.mjs';
-import { micros, ratio } from '../text.mjs';
+import { open, WARM_UP_ROUNDS } from '../paired.mjs';
+import { summary } from '../statistics.mjs';
+import { bare, handWritten, nodeIdempotency, reprise } from '../subjects.mjs';
+import { ratio } from '../text.mjs';
 
 const CLIENTS = 64;
 const HANDLER_MS = 50;
 const ANSWER = { id: 4711, status: 'paid' };
 
-async function burst(subject, rounds, progress) {
+/** A server with its own clients, and what came of the bursts that count. */
+async function opened(subject) {
   const server = await open(subject, { answer: ANSWER, delayMs: HANDLER_MS });
   const clients = await Promise.all(Array.from({ length: CLIENTS }, () => Client.open(server.port)));
-  const times = [];
-  let sameAnswer = 0;
+  return { subject, server, clients, times: [], sameAnswer: 0 };
+}
+
+async function burst({ clients }, round) {
+  const text = postText('/orders', '{"item":"book"}', { 'Idempotency-Key': `e-${round}` });
+  const since = performance.now();
+  const answers = await Promise.all(clients.map((client) => client.send(text)));
+  const millis = performance.now() - since;
+  const isSame = ({ status, body }) => status === 201 && body === JSON.stringify(ANSWER);
+  return { millis, sameAnswer: answers.filter(isSame).length };
+}
+
+/** Bursts of all subjects in turn, so that what disturbs the machine disturbs all of them alike. */
+async function bursts(subjects, rounds, progress) {
+  const all = [];
   try {
-    for (let round = 0; round < rounds; round++) {
-      const text = postText('/orders', '{"item":"book"}', { 'Idempotency-Key': `e-${round}` });
-      const since = performance.now();
-      const answers = await Promise.all(clients.map((client) => client.send(text)));
-      times.push(performance.now() - since);
-      sameAnswer += answers.filter(({ status, body }) => status === 201 && body === JSON.stringify(ANSWER)).length;
-      progress(`${subject.name}, burst ${round + 1} of ${rounds}`);
+    for (const subject of subjects) all.push(await opened(subject));
+    for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
+      for (const one of all) {
+        const { millis, sameAnswer } = await burst(one, round);
+        if (round < 0) continue;
+        one.times.push(millis);
+        one.sameAnswer += sameAnswer;
+      }
+      progress(`burst ${round + WARM_UP_ROUNDS + 1} of ${rounds + WARM_UP_ROUNDS}`);
     }
+    return all.map(({ subject, server, times, sameAnswer }) => ({
+      name: subject.name,
+      runs: server.state.executions / (rounds + WARM_UP_ROUNDS),
+      answered: sameAnswer / rounds,
+      ...summary(times),
+    }));
   } finally {
-    for (const client of clients) client.close();
-    server.close();
+    for (const { server, clients } of all) {
+      for (const client of clients) client.close();
+      server.close();
+    }
   }
-  return {
-    name: subject.name,
-    runs: server.state.executions / rounds,
-    answered: sameAnswer / rounds,
-    millis: quantile(times, 0.5),
-  };
 }
 
 export const duplicatesScenario = {
@@ -40,18 +58,21 @@ export const duplicatesScenario = {
   title: '64 duplicates at once of a 50 ms handler',
   async run({ rounds, progress }) {
     const waiting = reprise({ onConcurrent: 'wait' }, 'reprise, onConcurrent: wait');
-    const rows = [];
-    for (const subject of [waiting, reprise({}, 'reprise, default (409)'), handWritten, nodeIdempotency]) {
-      rows.push(await burst(subject, rounds, progress));
-    }
-    const [own] = rows;
-    const share = own.millis / HANDLER_MS;
+    const refusing = reprise({}, 'reprise, default (409)');
+    const rows = await bursts([bare, waiting, refusing, handWritten, nodeIdempotency], rounds, progress);
+    const own = rows[1];
+    const share = own.median / HANDLER_MS;
     return {
       tables: [
         {
-          title: 'Per burst of 64; the others are refused with 409',
+          title: 'Per burst of 64; without onConcurrent: wait, all but one are refused with 409',
           columns: ['middleware', 'runs of the handler', 'got the answer', 'all answered within, ms'],
-          rows: rows.map(({ name, runs, answered, millis }) => [name, ratio(runs), ratio(answered), micros(millis)]),
+          rows: rows.map(({ name, runs, answered, median, low, high }) => [
+            name,
+            ratio(runs),
+            ratio(answered),
+            `${median.toFixed(1)} (${low.toFixed(1)} … ${high.toFixed(1)})`,
+          ]),
         },
       ],
       verdicts: [

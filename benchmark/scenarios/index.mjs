@@ -1,6 +1,10 @@
 import { retryScenario } from './calls.mjs';
 import { duplicatesScenario } from './duplicates.mjs';
+import { postgresScenario } from './postgres.mjs';
 import { recordsScenario } from './records.mjs';
+import { redisScenario } from './redis.mjs';
+import { tablesScenario } from './tables.mjs';
+import { threadsScenario } from './threads.mjs';
 import { chaosScenario, derivedScenario, largeScenario, newKeyScenario, replayScenario } from './requests.mjs';
 
 export const scenarios = [
@@ -9,7 +13,11 @@ export const scenarios = [
   largeScenario,
   derivedScenario,
   duplicatesScenario,
+  redisScenario,
+  postgresScenario,
   chaosScenario,
   retryScenario,
   recordsScenario,
+  threadsScenario,
+  tablesScenario,
 ];

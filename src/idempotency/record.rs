@@ -1,6 +1,8 @@
 //! What a store keeps for one key, and what it answers.
 #![forbid(unsafe_code)]
 
+use std::iter;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::request::Identified;
@@ -25,7 +27,7 @@ pub struct Claim {
 }
 
 /// How far a claim's owner has come: bytes of its own, kept when the claim ends without an answer, for the next one.
-pub type Progress = std::sync::Arc<[u8]>;
+pub type Progress = Arc<[u8]>;
 
 /// The answer to a [`Claim`].
 #[derive(Clone, Debug)]
@@ -79,7 +81,7 @@ impl Differs {
 /// A kept answer: bytes that the core never looks into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    bytes: std::sync::Arc<[u8]>,
+    bytes: Arc<[u8]>,
     head_length: usize,
 }
 
@@ -87,7 +89,13 @@ impl Answer {
     /// Joins a head (status, headers) and a body.
     #[must_use]
     pub fn new(head: &[u8], body: &[u8]) -> Self {
-        Self { bytes: [head, body].concat().into(), head_length: head.len() }
+        // One allocation, of the size that is kept: concatenated first, every byte would be copied twice.
+        let mut bytes: Arc<[u8]> = iter::repeat_n(0, head.len() + body.len()).collect();
+        if let Some(bytes) = Arc::get_mut(&mut bytes) {
+            bytes[..head.len()].copy_from_slice(head);
+            bytes[head.len()..].copy_from_slice(body);
+        }
+        Self { bytes, head_length: head.len() }
     }
 
     /// The head.

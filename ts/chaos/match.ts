@@ -57,13 +57,21 @@ export interface RuleMatcher {
 
 /** Makes the conditions of these rules ready. */
 export function matcherOf(rules: readonly ChaosRule[]): RuleMatcher {
-  const tests = rules.map(testOf);
+  // A rule without conditions costs a request nothing.
+  let always = 0;
+  const tested: { readonly bit: number; readonly conditions: readonly Condition[] }[] = [];
+  rules.forEach((rule, index) => {
+    if (isStoreFault(rule.fault)) return;
+    const conditions = conditionsOf(rule);
+    if (conditions.length === 0) always |= 1 << index;
+    else tested.push({ bit: 1 << index, conditions });
+  });
   const mayAsk = rules.some(({ askedBy }) => askedBy !== undefined);
   return {
     matchOf: (req, path, kernels) => {
-      let matched = 0;
-      for (let index = 0; index < tests.length; index++) {
-        if (tests[index]?.(req, path, kernels) === true) matched |= 1 << index;
+      let matched = always;
+      for (const { bit, conditions } of tested) {
+        if (holds(conditions, req, path, kernels)) matched |= bit;
       }
       return matched >>> 0;
     },
@@ -72,18 +80,27 @@ export function matcherOf(rules: readonly ChaosRule[]): RuleMatcher {
   };
 }
 
-function testOf({ fault, match, askedBy }: ChaosRule) {
-  const onPath = match?.paths && pathMatcher(match.paths);
-  const { methods, where } = match ?? {};
-  const headers = Object.entries(match?.headers ?? {}).map(headerTest);
-  return (req: IncomingMessage, path: string, kernels: Candidates): boolean =>
-    !isStoreFault(fault) &&
-    (fault.kind !== 'kernel-kill' || kernels.hasCandidate(fault.group)) &&
-    (methods?.includes(req.method ?? '') ?? true) &&
-    (onPath?.(path) ?? true) &&
-    (askedBy === undefined || askedFor(req, askedBy) > 0) &&
-    (headers.length === 0 || headers.every((test) => test(req))) &&
-    (where?.(req) ?? true);
+type Condition = (req: IncomingMessage, path: string, kernels: Candidates) => boolean;
+
+/** In the order in which they are asked: what is the user's own comes last. */
+function conditionsOf({ fault, match, askedBy }: ChaosRule): Condition[] {
+  const { paths, methods, headers = {}, where } = match ?? {};
+  const conditions: Condition[] = [];
+  if (fault.kind === 'kernel-kill') conditions.push((_req, _path, kernels) => kernels.hasCandidate(fault.group));
+  if (paths) {
+    const onPath = pathMatcher(paths);
+    conditions.push((_req, path) => onPath(path));
+  }
+  if (methods) conditions.push((req) => methods.includes(req.method ?? ''));
+  if (askedBy !== undefined) conditions.push((req) => askedFor(req, askedBy) > 0);
+  conditions.push(...Object.entries(headers).map(headerTest));
+  if (where) conditions.push((req) => where(req));
+  return conditions;
+}
+
+function holds(conditions: readonly Condition[], req: IncomingMessage, path: string, kernels: Candidates): boolean {
+  for (const condition of conditions) if (!condition(req, path, kernels)) return false;
+  return true;
 }
 
 function headerTest([name, expected]: [string, string | RegExp]): (req: IncomingMessage) => boolean {

@@ -175,7 +175,7 @@ class Middleware implements CaptureHost {
     if (facts[2] === undefined && !this.#admitsWithoutKey(visit)) return;
     if (isUnread(facts)) this.#warnings.warn('WRN_REPRISE_BODY_NOT_PARSED');
     if (this.#closed) this.#storeFailed(visit, closedError());
-    else this.#begin(visit, false);
+    else void this.#begin(visit, false);
   }
 
   isWorthStoring(answer: AnswerSummary, req: IncomingMessage): boolean {
@@ -264,21 +264,23 @@ class Middleware implements CaptureHost {
     }
   }
 
-  #begin(visit: Visit, overIndeterminate: boolean): void {
-    let begun;
+  /** Asks for the key, and goes on as the store says. What it said; `undefined` if it failed. */
+  #begin(visit: Visit, overIndeterminate: boolean): Begun | undefined | Promise<Begun | undefined> {
+    let begun: Begun | Promise<Begun>;
     try {
       begun = this.#desk.begin(visit.facts, overIndeterminate);
     } catch (error) {
       this.#storeFailed(visit, error);
-      return;
+      return undefined;
     }
     if (!(begun instanceof Promise)) {
       this.#serve(visit, begun);
-      return;
+      return begun;
     }
-    void within(begun, this.#settings.storeTimeoutMs).then(
+    return within(begun, this.#settings.storeTimeoutMs).then(
       (begun) => {
         this.#serve(visit, begun);
+        return begun;
       },
       (error: unknown) => {
         // A claim that comes after all is nobody's: free it.
@@ -289,6 +291,7 @@ class Middleware implements CaptureHost {
           () => undefined,
         );
         this.#storeFailed(visit, error);
+        return undefined;
       },
     );
   }
@@ -390,7 +393,13 @@ class Middleware implements CaptureHost {
     if (visit.parked === undefined) {
       const parked: Parked = {
         resume: () => {
-          this.#begin(visit, false);
+          const begun = this.#begin(visit, false);
+          return begun instanceof Promise ? begun.then(answerOf) : answerOf(begun);
+        },
+        share: (answer) => {
+          // Bytes of its own: they pass through middleware of the user's.
+          const body = typeof answer.body === 'string' ? answer.body : Buffer.from(answer.body);
+          this.#serve(visit, { outcome: 'completed', answer: { ...answer, body } });
         },
         giveUp: (error) => {
           if (error !== undefined) this.#reportStoreError(error, visit.req, visit.facts, 'claim');
@@ -402,13 +411,13 @@ class Middleware implements CaptureHost {
         this.#parking.leave(parked);
       });
     }
-    this.#parking.park(this.#recordKey(visit.facts), visit.parked);
+    this.#parking.park(this.#identified(visit.facts), visit.parked);
   }
 
   #onIndeterminate(visit: Visit): void {
     const { onIndeterminate } = this.#settings;
     const obey = (verdict: 'block' | 'retry') => {
-      if (verdict === 'retry') this.#begin(visit, true);
+      if (verdict === 'retry') void this.#begin(visit, true);
       else {
         this.#counts.unanswerable++;
         this.#refuse(visit, problem('indeterminate', 'It may have run. Ask before you send it under a new key.'));
@@ -506,6 +515,10 @@ class Middleware implements CaptureHost {
     const identified = this.#identify(facts);
     return typeof identified === 'string' ? { key: '', fingerprint: '', identity: '' } : identified;
   }
+}
+
+function answerOf(begun: Begun | undefined): Answer | undefined {
+  return begun?.outcome === 'completed' ? begun.answer : undefined;
 }
 
 /** One request on its way through the middleware. */

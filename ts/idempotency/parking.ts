@@ -1,14 +1,19 @@
+import type { Answer } from './answer.js';
+import type { Identified } from './desk.js';
+
 /** A request that waits for another one's answer. */
 export interface Parked {
-  /** Asks for the key again. */
-  resume(): void;
+  /** Asks for the key again. The answer that it gets is that of all who ask for the same; without one, each has to ask. */
+  resume(): Answer | undefined | Promise<Answer | undefined>;
+  /** Another one has asked for the same, and got this. */
+  share(answer: Answer): void;
   /** Has waited long enough, or in vain: the store failed to wait. */
   giveUp(error?: unknown): void;
 }
 
 /**
- * Where duplicates wait for the first request's answer (`onConcurrent: 'wait'`). Requests of one key wait together,
- * for one notification; all requests wait for the same time, so that one timer serves the one that is next to give up.
+ * Where duplicates wait for the first request's answer (`onConcurrent: 'wait'`). Requests for the same wait together,
+ * for one notification, and one of them asks the store for all; all requests wait for the same time, so that one timer serves the one that is next to give up.
  */
 export class Parking {
   readonly #timeoutMs: number;
@@ -33,32 +38,30 @@ export class Parking {
   }
 
   /** Parks a request until its record's claim is settled. One that comes back keeps its place and its deadline. */
-  park(recordKey: string, parked: Parked): void {
+  park({ key, fingerprint, identity }: Identified, parked: Parked): void {
     if (!this.has(parked)) this.#deadlines.set(parked, performance.now() + this.#timeoutMs);
     this.#arm();
-    const group = this.#groups.get(recordKey);
+    // Not by the key alone: news of its last claim may be late, and the present one that of another request.
+    const same = `${key} ${fingerprint} ${identity}`;
+    const group = this.#groups.get(same);
     if (group) {
       group.add(parked);
       return;
     }
     const fresh = new Set([parked]);
-    this.#groups.set(recordKey, fresh);
-    const wake = (act: (waiting: Parked) => void) => {
-      this.#groups.delete(recordKey);
-      for (const waiting of fresh) if (this.has(waiting)) act(waiting);
-    };
-    this.#waitFor(recordKey).then(
+    this.#groups.set(same, fresh);
+    this.#waitFor(key).then(
       () => {
-        wake((waiting) => {
-          waiting.resume();
-        });
+        this.#groups.delete(same);
+        this.#resume(this.#present(fresh));
       },
       (error: unknown) => {
+        this.#groups.delete(same);
         // Asked for the key again, they would wait and fail again, without end.
-        wake((waiting) => {
+        for (const waiting of this.#present(fresh)) {
           this.leave(waiting);
           waiting.giveUp(error);
-        });
+        }
       },
     );
   }
@@ -72,6 +75,23 @@ export class Parking {
     clearTimeout(this.#timer);
     for (const parked of this.#deadlines.keys()) parked.giveUp();
     this.#deadlines.clear();
+  }
+
+  /** Those that still wait: a client may have left, or its time be over. */
+  #present(parked: Iterable<Parked>): Parked[] {
+    return [...parked].filter((waiting) => this.has(waiting));
+  }
+
+  #resume([first, ...others]: Parked[]): void {
+    const tell = (answer: Answer | undefined): void => {
+      for (const waiting of this.#present(others)) {
+        if (answer) waiting.share(answer);
+        else void waiting.resume();
+      }
+    };
+    const got = first?.resume();
+    if (got instanceof Promise) void got.then(tell);
+    else tell(got);
   }
 
   #arm(): void {
