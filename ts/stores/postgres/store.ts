@@ -316,8 +316,9 @@ export class PostgresStore implements AtomicStore, StoreOperations {
     const drop = (): void => {
       if (this.#subscription === subscription) this.#subscription = undefined;
     };
+    // Until it listens there is nothing to miss: those that wait for it look for themselves afterwards.
     const onGap = (): void => {
-      this.#wakeups.wakeAll();
+      if (subscription.opened) this.#wakeups.wakeAll();
     };
     const onMessage = (key: string): void => {
       this.#wakeups.wake(key);
