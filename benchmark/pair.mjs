@@ -23,10 +23,11 @@ export function claimOf(number, owner = `owner-${number}`) {
 /** Claims and completes through a store of the full contract. */
 export function pairThrough(store) {
   return async (number) => {
-    const { key, owner, ...request } = claimOf(number);
-    const { outcome, fence } = await store.claim({ key, owner, ...request });
+    const request = claimOf(number);
+    const { outcome, fence } = await store.claim(request);
     if (outcome !== 'claimed') throw new Error(`${outcome} instead of claimed`);
-    if (!(await store.complete({ key, owner, fence }, ANSWER, DAY))) throw new Error('not completed');
+    if (!(await store.complete({ key: request.key, owner: request.owner, fence }, ANSWER, DAY)))
+      throw new Error('not completed');
   };
 }
 

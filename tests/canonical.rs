@@ -158,6 +158,13 @@ proptest! {
     }
 
     #[test]
+    fn decimals_are_written_as_ecmascript_writes_them(
+        text in "-?(0|[1-9][0-9]{0,17})(\\.(0{0,7}[0-9]{1,9}))?"
+    ) {
+        prop_assert_eq!(ours(&text), ecmascript(text.parse().unwrap()));
+    }
+
+    #[test]
     fn neighbouring_doubles_differ(bits in any::<u64>()) {
         let (number, next) = (f64::from_bits(bits), f64::from_bits(bits.wrapping_add(1)));
         prop_assume!(number.is_finite() && next.is_finite() && number.to_bits() << 1 != 0 && next.to_bits() << 1 != 0);

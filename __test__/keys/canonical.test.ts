@@ -10,7 +10,7 @@ const identify = createIdentifier(255);
 function fingerprint(body: unknown): string {
   const headers = { 'content-type': 'application/json', 'content-length': '1' };
   const req = { method: 'POST', url: '/', headers, rawHeaders: [], httpVersionMajor: 1, readableEnded: true, body };
-  const identified = identify(factsOf(req as unknown as ServerRequest, 'idempotency-key', undefined));
+  const identified = identify(factsOf(req as unknown as ServerRequest, 'idempotency-key', undefined, undefined));
   if (typeof identified === 'string') throw new Error(identified);
   return identified.fingerprint;
 }

@@ -1,5 +1,5 @@
 import type { RequestHandler } from 'express';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { expresses, type Sent } from '../helpers/server.js';
 import { refusal, shop, type Handler, type Shop } from '../helpers/shop.js';
 
@@ -21,9 +21,21 @@ const json = (body: string): Sent => as('application/json', body);
 const deep = (levels: number, inside = '0'): string => '['.repeat(levels) + inside + ']'.repeat(levels);
 const deepObject = (levels: number, inside: string): string => '{"a":'.repeat(levels) + inside + '}'.repeat(levels);
 
-describe.each(expresses)('§2.4 the fingerprint of JSON, $name', ({ express }) => {
-  const before = [express.json({ strict: false, limit: LIMIT })];
+/** The bytes that a parser has kept. */
+const kept = new WeakMap<object, Buffer>();
+const keep = (req: object, _res: unknown, bytes: Buffer) => kept.set(req, bytes);
 
+const waysOfJson = expresses.flatMap(({ name, express }) => [
+  { name, before: [express.json({ strict: false, limit: LIMIT })], express, options: {} },
+  {
+    name: `${name}, by the bytes that the parser kept`,
+    before: [express.json({ strict: false, limit: LIMIT, verify: keep })],
+    express,
+    options: { rawBody: (req: object) => kept.get(req) },
+  },
+]);
+
+describe.each(waysOfJson)('§2.4 the fingerprint of JSON, $name', ({ express, before, options }) => {
   it.each([
     ['key order', '{"a":1,"b":{"c":2,"d":3}}', '{"b":{"d":3,"c":2},"a":1}'],
     ['white space', '{"a":[1,2]}', ' {\r\n\t"a" : [ 1 , 2 ] } '],
@@ -37,7 +49,7 @@ describe.each(expresses)('§2.4 the fingerprint of JSON, $name', ({ express }) =
     ['10,000 levels of lists', deep(10_000), deep(10_000, ' 0.0 ')],
     ['10,000 levels of objects', deepObject(10_000, '{"x":1,"y":null}'), deepObject(10_000, '{"y":null,"x":1.0}')],
   ])('§2.4 does not matter: %s', async (_what, a, b) => {
-    expect(await second(await shop({}, { express, before }), json(a), json(b))).toBe('replayed');
+    expect(await second(await shop(options, { express, before }), json(a), json(b))).toBe('replayed');
   });
 
   it.each([
@@ -69,7 +81,7 @@ describe.each(expresses)('§2.4 the fingerprint of JSON, $name', ({ express }) =
     ['what is at 10,000 levels', deep(10_000), deep(10_000, '1')],
     ['what is at 10,000 levels, beside null', deep(10_000, 'null,0'), deep(10_000, 'null,1')],
   ])('§2.4 matters: %s', async (_what, a, b) => {
-    expect(await second(await shop({}, { express, before }), json(a), json(b))).toBe('refused');
+    expect(await second(await shop(options, { express, before }), json(a), json(b))).toBe('refused');
   });
 
   it('§2.4 a large body counts to its last byte', async () => {
@@ -78,16 +90,20 @@ describe.each(expresses)('§2.4 the fingerprint of JSON, $name', ({ express }) =
     expect(body.length).toBeGreaterThan(4_000_000);
     const other = body.replace('"row 99999"', '"row 99998"');
     expect(other).not.toBe(body);
-    expect(await second(await shop({}, { express, before }), json(body), json(other))).toBe('refused');
-    expect(await second(await shop({}, { express, before }), json(body), json(` ${body}`))).toBe('replayed');
+    expect(await second(await shop(options, { express, before }), json(body), json(other))).toBe('refused');
+    expect(await second(await shop(options, { express, before }), json(body), json(` ${body}`))).toBe('replayed');
   });
 
   it('§2.4 is taken once, on entry: a handler may change the body', async () => {
-    expect(await second(await shop({}, { express, before, handler: changing }), json('{"a":1}'), json('{"a":1}'))).toBe(
-      'replayed',
-    );
     expect(
-      await second(await shop({}, { express, before, handler: changing }), json('{"a":1}'), json('{"a":1,"price":3}')),
+      await second(await shop(options, { express, before, handler: changing }), json('{"a":1}'), json('{"a":1}')),
+    ).toBe('replayed');
+    expect(
+      await second(
+        await shop(options, { express, before, handler: changing }),
+        json('{"a":1}'),
+        json('{"a":1,"price":3}'),
+      ),
     ).toBe('refused');
   });
 
@@ -96,6 +112,44 @@ describe.each(expresses)('§2.4 the fingerprint of JSON, $name', ({ express }) =
     req.url = '/elsewhere';
     res.status(201).json(req.body);
   };
+});
+
+describe.each(expresses)('`rawBody`, $name', ({ express }) => {
+  const before = [express.json({ strict: false, verify: keep }), express.urlencoded({ extended: false, verify: keep })];
+  const rawBody = (req: object) => kept.get(req);
+
+  it('the bytes and the parsed body have one fingerprint', async () => {
+    const isFirst = vi.fn(() => false).mockReturnValueOnce(true);
+    const options = { rawBody: (req: object) => (isFirst() ? kept.get(req) : undefined) };
+    const spaced = json(' {"b": 1.0, "a": "\\u0041"} ');
+    expect(await second(await shop(options, { express, before }), spaced, json('{"a":"A","b":1}'))).toBe('replayed');
+  });
+
+  it('a form is still compared by its fields', async () => {
+    const form = (body: string) => as('application/x-www-form-urlencoded', body);
+    const orders = await shop({ rawBody }, { express, before });
+    expect(await second(orders, form('a=%41'), form('a=A'))).toBe('replayed');
+  });
+
+  it('JSON in another encoding is compared by its bytes', async () => {
+    const utf16 = (text: string) => as('application/json; charset=utf-16le', Buffer.from(text, 'utf16le'));
+    expect(await second(await shop({ rawBody }, { express, before }), utf16('["é"]'), utf16('["é"]'))).toBe('replayed');
+    expect(await second(await shop({ rawBody }, { express, before }), utf16('["é"]'), utf16('["ê"]'))).toBe('refused');
+  });
+
+  it('anything but bytes is an error of the application', async () => {
+    const errors: unknown[] = [];
+    const options: object = { rawBody: () => '{}' };
+    const orders = await shop(options, { express, before, errors });
+    expect(await orders.send({ key: 'k', ...json('{}') })).toMatchObject({ status: 500 });
+    expect(errors).toEqual([
+      expect.objectContaining({
+        code: 'ERR_REPRISE_INVALID_ARGUMENT',
+        message: 'idempotencyMiddleware: rawBody(req) returned "{}"; allowed: a Uint8Array, or undefined',
+      }),
+    ]);
+    expect(orders.runs).toBe(0);
+  });
 });
 
 describe.each(expresses)('§2.4 the fingerprint of other bodies, $name', ({ express }) => {

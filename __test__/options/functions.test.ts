@@ -16,6 +16,7 @@ describe.each(expresses)('$name', ({ express }) => {
     it.each<[string, object]>([
       ['skip throws', { skip: fail }],
       ['scope throws', { scope: fail }],
+      ['rawBody throws', { rawBody: fail }],
       ['onProblem throws', { onProblem: fail }],
       ['onProblem rejects', { onProblem: reject }],
     ])('%s', async (_name, options) => {

@@ -41,6 +41,7 @@ describe('bad options throw at start, naming the option, its value and what is a
     [{ store: null }, 'TypeError', 'option "store" is null; allowed: a MemoryStore'],
     [{ headerName: 'a b' }, 'RangeError', 'option "headerName" is "a b"; allowed: the name of a header'],
     [{ headerName: '' }, 'RangeError', 'option "headerName" is ""; allowed: the name of a header'],
+    [{ rawBody: true }, 'TypeError', 'option "rawBody" is true; allowed: a function (req) => Uint8Array | undefined'],
     [{ scope: 'tenant' }, 'TypeError', 'option "scope" is "tenant"; allowed: a function (req) => string | undefined'],
     [{ missingKey: 'ignore' }, 'RangeError', `option "missingKey" is "ignore"; allowed: 'derive' | 'pass' | 'reject'`],
     [{ onConcurrent: 'queue' }, 'RangeError', `option "onConcurrent" is "queue"; allowed: 'reject' | 'wait'`],

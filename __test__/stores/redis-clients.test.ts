@@ -54,6 +54,44 @@ describe.skipIf(redisServer === undefined)('RedisStore, by Valkey GLIDE', () => 
   });
 });
 
+describe.skipIf(redisServer === undefined)('RedisStore, whatever the names are made of', () => {
+  it('keeps them apart where they hold spaces, ends of lines and letters of several bytes', async () => {
+    const server = await startRedis();
+    const client = new Redis(server.port, '127.0.0.1');
+    try {
+      const names = ['', ' ', '1 2 ', 'a\nb', 'Schlüssel\r\n', '鍵 🗝', '\0%d+'];
+      const store = new RedisStore({ client, prefix: 'Präfix 1 :' });
+      for (const name of names) {
+        const key = `of ${name}`;
+        const request = {
+          key,
+          fingerprint: name,
+          identity: `${name}${name}`,
+          owner: `${name}!`,
+          leaseMs: 60_000,
+          ttl: 60,
+        };
+        expect(await store.claim(request)).toEqual({ outcome: 'claimed', fence: 1 });
+        expect(await store.claim(request)).toEqual({ outcome: 'claimed', fence: 1 });
+        const other = { ...request, owner: name };
+        expect(await store.claim({ ...other, fingerprint: `${name}?` })).toMatchObject({ differs: 'fingerprint' });
+        expect(await store.claim({ ...other, identity: `${name}?` })).toMatchObject({ differs: 'identity' });
+        expect(await store.claim(other)).toMatchObject({ outcome: 'in-progress' });
+        const woken = store.waitFor(key);
+        const answer = { head: 'head', body: Buffer.from(name) };
+        expect(await store.complete({ key, owner: name, fence: 1 }, answer, 60)).toBe(false);
+        expect(await store.complete({ key, owner: request.owner, fence: 1 }, answer, 60)).toBe(true);
+        await woken;
+        expect(await store.claim(other)).toEqual({ outcome: 'completed', answer });
+      }
+      await store.close();
+    } finally {
+      client.disconnect();
+      await server.stop();
+    }
+  });
+});
+
 describe.skipIf(redisServer === undefined)('RedisStore, by Sentinel', () => {
   const ends: (() => unknown)[] = [];
 

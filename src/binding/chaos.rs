@@ -7,7 +7,7 @@ use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
 use super::chaos_journal::{ChaosEntry, ChaosExplanation, ChaosRecord, ChaosReplayCounts};
-use super::text::Text;
+use super::text::Room;
 use crate::chaos::{
     Decided, Decision, Distribution, Drawn, Engine, Entry, Fault, Hit, Injected, Plan, PlanError,
     Probability, Ramp, Request, Rule, Seed, Selection, Slot, Statuses, When, Window,
@@ -237,7 +237,8 @@ impl ChaosEngine {
     ) -> Result<Function<'env, FnArgs<(String, u32, f64, Option<Vec<f64>>)>, Option<ChaosDecision>>> {
         let engine = Arc::clone(&self.engine);
         env.create_function_from_closure("decide", move |call| {
-            let key: Text = call.get(0)?;
+            let mut room = Room::new();
+            let key = room.reader().text(call.get(0)?)?;
             let asked = asked(call.get(3)?);
             let request = Request {
                 key: key.or_empty(),

@@ -13,7 +13,7 @@ use napi::bindgen_prelude::{
 use napi::{Either, Env, Error, Status, sys};
 use napi_derive::napi;
 
-use super::text::{Latin1, Text};
+use super::text::{Latin1, Room, Text};
 use crate::idempotency::{
     Answer, Body, Claim, Differs, Digest, DigestBuilder, Identified, Inspection, InvalidKey, Limits,
     MemoryStore, Outcome, Owner, Registry, Request, Settlement, Written, identify, name,
@@ -406,20 +406,27 @@ const FORM: u32 = 3;
 const RAW_BYTES: u32 = 4;
 const RAW_TEXT: u32 = 5;
 const CONTENT_DIGEST: u32 = 6;
+const JSON_BYTES: u32 = 7;
 
 /// Reads `RequestFacts`: method, URL, key, content type, scope, credentials, kind of body, body.
 fn with_request<R>(call: &FunctionCallContext<'_>, body: impl FnOnce(&Request<'_>) -> R) -> Result<R> {
-    let (method, original_url, key): (Text, Text, Text) = (call.get(0)?, call.get(1)?, call.get(2)?);
-    let (content_type, scope, credentials): (Text, Text, Text) = (call.get(3)?, call.get(4)?, call.get(5)?);
-    let (text, bytes): (Text, BufferSlice<'_>);
+    let mut room = Room::new();
+    let mut reader = room.reader();
+    let mut read = |at: usize| reader.text(call.get(at)?);
+    let (method, original_url, key) = (read(0)?, read(1)?, read(2)?);
+    let (content_type, scope, credentials) = (read(3)?, read(4)?, read(5)?);
+    let (text, bytes): (Text<'_>, BufferSlice<'_>);
     let kept = match call.get(6)? {
         ABSENT => Body::Absent,
-        RAW_BYTES => {
+        kind @ (RAW_BYTES | JSON_BYTES) => {
             bytes = call.get(7)?;
-            Body::Raw(&bytes)
+            match std::str::from_utf8(&bytes) {
+                Ok(text) if kind == JSON_BYTES => Body::Json(text),
+                _ => Body::Raw(&bytes),
+            }
         }
         kind => {
-            text = call.get(7)?;
+            text = read(7)?;
             match kind {
                 JSON => Body::Json(text.or_empty()),
                 FORM => Body::Form(text.or_empty()),

@@ -2,39 +2,47 @@
 
 use std::mem::MaybeUninit;
 
-use napi::bindgen_prelude::{FromNapiValue, Result, ToNapiValue};
+use napi::bindgen_prelude::{FromNapiValue, JsValue, Result, ToNapiValue, Unknown};
 use napi::{Error, Status, sys};
 
-/// Strings up to this many bytes of UTF-8 are read onto the stack: methods, paths, keys, most credentials.
-const INLINE: usize = 512;
+/// What the strings of one call may take of the stack, in bytes of UTF-8: method, path, key, and most bodies.
+const ROOM: usize = 4096;
 
-/// A string from JavaScript. `undefined` (or anything else that is no string) is [`Text::Absent`].
-#[expect(clippy::large_enum_variant, reason = "the point is to stay on the stack")]
-pub enum Text {
-    /// It was no string.
-    Absent,
-    /// A short one.
-    Inline {
-        /// Where it is.
-        buffer: [MaybeUninit<u8>; INLINE],
-        /// How much of the buffer it fills.
-        length: usize,
-    },
-    /// A long one.
-    Heap(String),
+/// Room on the stack for the strings of one call, one behind the other. Moving them costs more than reading them.
+pub struct Room([MaybeUninit<u8>; ROOM]);
+
+impl Room {
+    /// All of it.
+    pub fn new() -> Self {
+        Self([MaybeUninit::uninit(); ROOM])
+    }
+
+    /// What reads the strings into it.
+    pub fn reader(&mut self) -> Reader<'_> {
+        Reader(&mut self.0)
+    }
 }
 
-impl Text {
+/// Reads strings of JavaScript.
+pub struct Reader<'a>(&'a mut [MaybeUninit<u8>]);
+
+/// A string from JavaScript.
+pub enum Text<'a> {
+    /// It was no string: `undefined`, or anything else.
+    Absent,
+    /// One that found room.
+    Short(&'a str),
+    /// One that did not.
+    Long(String),
+}
+
+impl Text<'_> {
     /// The string, if it was one.
     pub fn get(&self) -> Option<&str> {
         match self {
             Self::Absent => None,
-            Self::Heap(text) => Some(text),
-            Self::Inline { buffer, length } => {
-                // SAFETY: `from_napi_value` had exactly `length` bytes of the buffer written.
-                let bytes = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast(), *length) };
-                std::str::from_utf8(bytes).ok()
-            }
+            Self::Short(text) => Some(text),
+            Self::Long(text) => Some(text),
         }
     }
 
@@ -44,23 +52,49 @@ impl Text {
     }
 }
 
-impl FromNapiValue for Text {
-    unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> Result<Self> {
-        let mut buffer = [MaybeUninit::uninit(); INLINE];
+impl<'a> Reader<'a> {
+    /// Reads one.
+    pub fn text(&mut self, value: Unknown<'_>) -> Result<Text<'a>> {
+        let raw = value.value();
+        let room = std::mem::take(&mut self.0);
         let mut length = 0;
-        // SAFETY: `env` and `value` are valid by this function's contract; the buffer has INLINE bytes.
+        // SAFETY: environment and value are those of a value that is alive; the pointer has room for so many bytes.
         let status = unsafe {
-            sys::napi_get_value_string_utf8(env, value, buffer.as_mut_ptr().cast(), INLINE, &raw mut length)
+            sys::napi_get_value_string_utf8(
+                raw.env,
+                raw.value,
+                room.as_mut_ptr().cast(),
+                room.len(),
+                &raw mut length,
+            )
         };
+        // Filled to where another character, and the zero behind it, could have been left out?
+        let is_whole = length + 4 < room.len();
         match status {
-            sys::Status::napi_ok if length < INLINE - 4 => Ok(Self::Inline { buffer, length }),
-            // Filled to where another character could have been left out: read it again, whole.
-            // SAFETY: the contract is the same.
-            sys::Status::napi_ok => unsafe { String::from_napi_value(env, value) }.map(Self::Heap),
-            sys::Status::napi_string_expected => Ok(Self::Absent),
-            status => Err(Error::new(Status::from(status), "a string could not be read")),
+            sys::Status::napi_ok if is_whole => {
+                let (text, rest) = room.split_at_mut(length);
+                self.0 = rest;
+                // SAFETY: exactly these bytes were written just now, and nobody else has them.
+                let bytes = unsafe { std::slice::from_raw_parts(text.as_ptr().cast(), text.len()) };
+                // Node writes nothing but UTF-8.
+                std::str::from_utf8(bytes).map(Text::Short).map_err(|_| unreadable(Status::InvalidArg))
+            }
+            sys::Status::napi_ok => {
+                self.0 = room;
+                // SAFETY: the contract is the same.
+                unsafe { String::from_napi_value(raw.env, raw.value) }.map(Text::Long)
+            }
+            sys::Status::napi_string_expected => {
+                self.0 = room;
+                Ok(Text::Absent)
+            }
+            status => Err(unreadable(Status::from(status))),
         }
     }
+}
+
+fn unreadable(status: Status) -> Error {
+    Error::new(status, "a string could not be read")
 }
 
 /// Bytes that go to JavaScript as the string of the same code units: six times cheaper than a Buffer when short.

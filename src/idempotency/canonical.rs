@@ -31,7 +31,8 @@ pub struct NotJson {
 /// assert_eq!(canonicalize(r#"{ "b": 1.0, "a": "\u0041" }"#).unwrap(), br#"{"a":"A","b":1}"#);
 /// ```
 pub fn canonicalize(text: &str) -> Result<Vec<u8>, NotJson> {
-    let mut parser = Parser { input: text.as_bytes(), at: 0, tree: Tree::default() };
+    let input = text.as_bytes();
+    let mut parser = Parser { input, at: 0, tree: Tree::over(input) };
     let root = parser.document()?;
     Ok(parser.tree.print(root))
 }
@@ -56,10 +57,12 @@ struct Item {
     node: Node,
 }
 
-#[derive(Default)]
 struct Tree {
+    /// The input, and behind it what is not canonical there: most scalars are, and stay where they are.
     text: Vec<u8>,
     items: Vec<Item>,
+    /// Whether all names sort by their bytes: there are only ASCII characters, none of them escaped.
+    is_plain: bool,
 }
 
 /// A container that is still open: its kind, and where its items start among those not yet placed.
@@ -78,9 +81,9 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn document(&mut self) -> Result<Node, NotJson> {
-        let mut open: Vec<Open> = Vec::new();
+        let mut open: Vec<Open> = Vec::with_capacity(8);
         // Finished items of containers that are still open.
-        let mut pending: Vec<Item> = Vec::new();
+        let mut pending: Vec<Item> = Vec::with_capacity(16);
         loop {
             // Here a value is due.
             self.space();
@@ -152,8 +155,9 @@ impl Parser<'_> {
             _ => {
                 for literal in ["true", "false", "null"] {
                     if self.input[self.at..].starts_with(literal.as_bytes()) {
+                        let start = self.at;
                         self.at += literal.len();
-                        return Ok(self.tree.append(literal.as_bytes()));
+                        return Ok(to_u32(start)..to_u32(self.at));
                     }
                 }
                 Err(self.wrong())
@@ -169,6 +173,9 @@ impl Parser<'_> {
         }
         if self.skip(|byte| byte == b'.', 1) == 1 {
             self.digits()?;
+        }
+        if !matches!(self.peek(), Some(b'e' | b'E')) && is_canonical_number(&self.input[start..self.at]) {
+            return Ok(to_u32(start)..to_u32(self.at));
         }
         if self.skip(|byte| matches!(byte, b'e' | b'E'), 1) == 1 {
             self.skip(|byte| matches!(byte, b'+' | b'-'), 1);
@@ -188,12 +195,18 @@ impl Parser<'_> {
 
     /// Reads a string and writes its canonical form, quotes included.
     fn string(&mut self) -> Result<Span, NotJson> {
-        let start = self.tree.text.len();
-        self.tree.text.push(b'"');
+        let quote = self.at;
         self.at += 1;
+        self.skip_plain();
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(to_u32(quote)..to_u32(self.at));
+        }
+        let start = self.tree.text.len();
+        self.tree.text.extend_from_slice(&self.input[quote..self.at]);
         loop {
             let plain = self.at;
-            self.skip(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\', usize::MAX);
+            self.skip_plain();
             self.tree.text.extend_from_slice(&self.input[plain..self.at]);
             match self.peek() {
                 Some(b'"') => {
@@ -271,6 +284,11 @@ impl Parser<'_> {
         }
     }
 
+    /// Moves on over characters of a string that stand for themselves.
+    fn skip_plain(&mut self) {
+        self.skip(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\', usize::MAX);
+    }
+
     fn space(&mut self) {
         self.skip(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'), usize::MAX);
     }
@@ -292,6 +310,15 @@ impl Parser<'_> {
 }
 
 impl Tree {
+    fn over(input: &[u8]) -> Self {
+        Self {
+            text: input.to_vec(),
+            // Short members are the rule.
+            items: Vec::with_capacity(input.len() / 16 + 4),
+            is_plain: input.is_ascii() && !input.contains(&b'\\'),
+        }
+    }
+
     fn append(&mut self, bytes: &[u8]) -> Span {
         let start = self.text.len();
         self.text.extend_from_slice(bytes);
@@ -306,17 +333,23 @@ impl Tree {
     /// equal names (as `JSON.parse` does), and keeps them together.
     fn place(&mut self, pending: &mut Vec<Item>, container: &Open) -> Node {
         let first = self.items.len();
-        let mut own = pending.split_off(container.first);
         if container.object {
-            let text = &self.text;
-            let name = |item: &Item| bytes(text, &item.name);
+            let Self { text, is_plain, .. } = self;
+            let name = |item: &Item| unquoted(bytes(text, &item.name));
             // Stable, so that equal names stay in the order of the text.
-            own.sort_by(|a, b| by_utf16(name(a), name(b)));
-            own.reverse();
-            own.dedup_by(|a, b| name(a) == name(b));
-            own.reverse();
+            pending[container.first..].sort_by(|a, b| match is_plain {
+                true => name(a).cmp(name(b)),
+                false => by_utf16(name(a), name(b)),
+            });
+            for member in pending.drain(container.first..) {
+                match self.items[first..].last_mut() {
+                    Some(before) if name(before) == name(&member) => *before = member,
+                    _ => self.items.push(member),
+                }
+            }
+        } else {
+            self.items.extend(pending.drain(container.first..));
         }
-        self.items.append(&mut own);
         let span = to_u32(first)..to_u32(self.items.len());
         if container.object { Node::Object(span) } else { Node::Array(span) }
     }
@@ -324,7 +357,7 @@ impl Tree {
     fn print(&self, root: Node) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.text.len() + self.items.len() * 2 + 2);
         // What is left to print of each open container, and how it ends.
-        let mut open: Vec<(Span, u8)> = Vec::new();
+        let mut open: Vec<(Span, u8)> = Vec::with_capacity(8);
         let mut next = Some(root);
         loop {
             match next.take() {
@@ -369,10 +402,24 @@ fn to_u32(position: usize) -> u32 {
     u32::try_from(position).expect("a JSON text is smaller than 4 GiB")
 }
 
-/// Orders two canonical strings by their UTF-16 code units (RFC 8785 §3.2.3).
+/// Whether a number without an exponent is written as ECMAScript writes it. Fifteen significant digits come back from
+/// a double as they went in; with more, and for zeros that could be left out, it is made a double and written anew.
+fn is_canonical_number(number: &[u8]) -> bool {
+    let digits = number.strip_prefix(b"-").unwrap_or(number);
+    let (whole, fraction) = match digits.iter().position(|byte| *byte == b'.') {
+        Some(point) => (&digits[..point], &digits[point + 1..]),
+        None => (digits, &[][..]),
+    };
+    let is_short = whole.len() + fraction.len() <= 15;
+    let is_minus_zero = number.len() > digits.len() && whole == b"0" && fraction.is_empty();
+    // Below a millionth there is an exponent.
+    let is_tiny = whole == b"0" && fraction.starts_with(b"000000");
+    is_short && !is_minus_zero && !is_tiny && fraction.last() != Some(&b'0')
+}
+
+/// Orders two canonical strings, without their quotes, by their UTF-16 code units (RFC 8785 §3.2.3).
 fn by_utf16(a: &[u8], b: &[u8]) -> Ordering {
     let plain = |name: &[u8]| name.is_ascii() && !name.contains(&b'\\');
-    let (a, b) = (unquoted(a), unquoted(b));
     if plain(a) && plain(b) { a.cmp(b) } else { units(a).cmp(units(b)) }
 }
 

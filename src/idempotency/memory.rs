@@ -3,10 +3,13 @@
 //! Claims and indeterminate records are *held*: in sharded tables of their own, never evicted. All other ends are
 //! *settled*: in a cache that drops the least recently used when it is full. The lock of a key's shard is taken
 //! around every step, so that what happens to one key happens in one order.
+//!
+//! To write to the cache costs more than all else that a request does here. So what is settled waits beside what is
+//! held until [`MemoryStore::maintain`] takes it there, on a thread that serves no requests.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -28,6 +31,10 @@ const RECORD_OVERHEAD: u64 = 512;
 
 /// How many locks the held records are spread over: enough that worker threads rarely meet.
 const SHARDS: usize = 64;
+
+/// How many settled records of a shard wait for the cache, and how large each may be: little beside any store.
+const MOST_RECENT: usize = 16;
+const LARGEST_RECENT: u64 = 16 << 10;
 
 /// How much a store may keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +73,12 @@ pub struct MemoryStore {
     next_sweep: AtomicUsize,
 }
 
-type Shard = HashMap<Digest, Held, BuildDigestHasher>;
+#[derive(Debug, Default)]
+struct Shard {
+    held: HashMap<Digest, Held, BuildDigestHasher>,
+    /// Settled, and not in the cache yet. Of two with one key, the later is right.
+    recent: Vec<(Digest, Settled)>,
+}
 
 #[derive(Debug)]
 struct Held {
@@ -182,7 +194,7 @@ impl MemoryStore {
         let key = claim.request.key;
         let lease_until = now.saturating_add(millis(claim.lease));
         let mut shard = self.shard(&key);
-        let vacant = match shard.get_mut(&key) {
+        let vacant = match shard.held.get_mut(&key) {
             Some(held) => match held.answer(claim, now) {
                 Ok(outcome) => {
                     if matches!(outcome, Outcome::Claimed { .. }) {
@@ -192,7 +204,7 @@ impl MemoryStore {
                 }
                 Err(vacant) => vacant,
             },
-            None => match self.settled.get(&key).filter(|settled| settled.until > now) {
+            None => match self.settled(&shard, &key, now) {
                 Some(settled) => match settled.answer(claim) {
                     Ok(outcome) => return outcome,
                     Err(vacant) => vacant,
@@ -211,7 +223,7 @@ impl MemoryStore {
             progress: progress.clone(),
             waiters: None,
         };
-        match shard.entry(key) {
+        match shard.held.entry(key) {
             Entry::Occupied(mut lapsed) => lapsed.insert(held).wake(),
             Entry::Vacant(place) => {
                 if self.held.fetch_add(1, Ordering::Relaxed) >= self.most_held() {
@@ -234,7 +246,7 @@ impl MemoryStore {
         retention: Duration,
     ) -> Written {
         let mut shard = self.shard(key);
-        let Some(held) = shard.get_mut(key).filter(|held| held.is_claim_of(owner, fence)) else {
+        let Some(held) = shard.held.get_mut(key).filter(|held| held.is_claim_of(owner, fence)) else {
             return Written::Lost;
         };
         let until = self.clock.now().saturating_add(millis(retention));
@@ -249,8 +261,8 @@ impl MemoryStore {
                 return Written::Done;
             }
         };
-        if let Some(held) = shard.remove(key) {
-            self.put_away(*key, &held, end, millis(retention));
+        if let Some(held) = shard.held.remove(key) {
+            self.put_away(&mut shard, *key, &held, end, millis(retention));
         }
         Written::Done
     }
@@ -281,14 +293,14 @@ impl MemoryStore {
     #[must_use]
     pub fn progress(&self, key: &Digest, owner: Owner, fence: u64) -> Option<Progress> {
         let shard = self.shard(key);
-        shard.get(key).filter(|held| held.is_claim_of(owner, fence))?.progress.clone()
+        shard.held.get(key).filter(|held| held.is_claim_of(owner, fence))?.progress.clone()
     }
 
     /// A place in the queue for a key in progress; `None` if there is nothing to wait for.
     pub fn wait(&self, key: &Digest) -> Option<Waiting> {
         let now = self.clock.now();
         let mut shard = self.shard(key);
-        let held = shard.get_mut(key)?;
+        let held = shard.held.get_mut(key)?;
         let HeldState::Claimed { lease_until, .. } = held.state else {
             return None;
         };
@@ -303,7 +315,8 @@ impl MemoryStore {
     pub fn inspect(&self, key: &Digest) -> Option<Inspection> {
         let now = self.clock.now();
         let left = |until: Millis| Duration::from_millis(until.saturating_sub(now));
-        if let Some(held) = self.shard(key).get(key) {
+        let shard = self.shard(key);
+        if let Some(held) = shard.held.get(key) {
             let fence = held.fence;
             return match held.state_at(now) {
                 Some(HeldState::Claimed { lease_until, .. }) => {
@@ -315,7 +328,7 @@ impl MemoryStore {
                 None => None,
             };
         }
-        let settled = self.settled.get(key).filter(|settled| settled.until > now)?;
+        let settled = self.settled(&shard, key, now)?;
         let (fence, expires_in) = (settled.fence, left(settled.until));
         match settled.end {
             End::Completed(answer) => Some(Inspection::Completed { fence, answer, expires_in }),
@@ -327,30 +340,34 @@ impl MemoryStore {
     /// The records of a key and its scope (see [`super::name`]), at whatever endpoints. Looks at every record.
     #[must_use]
     pub fn find(&self, name: &Digest) -> Vec<Digest> {
+        self.fill_cache();
         let held = self.shards.iter().flat_map(|shard| {
             let shard = shard.lock();
-            let named = shard.iter().filter(|(_, held)| held.request.name == *name);
+            let named = shard.held.iter().filter(|(_, held)| held.request.name == *name);
             named.map(|(key, _)| *key).collect::<Vec<_>>()
         });
         let settled = self.settled.iter();
         let settled = settled.filter(|(_, settled)| settled.request.name == *name).map(|(key, _)| *key);
-        held.chain(settled).filter(|key| self.inspect(key).is_some()).collect()
+        // A key that was free and is held again is in both.
+        let found: HashSet<Digest> = held.chain(settled).collect();
+        found.into_iter().filter(|key| self.inspect(key).is_some()).collect()
     }
 
     /// Frees a key, whatever its state; the owner of a claim on it has lost it. Whether there was anything to forget.
     pub fn forget(&self, key: &Digest) -> bool {
         let known = self.inspect(key).is_some();
         let mut shard = self.shard(key);
-        if let Some(held) = shard.remove(key) {
-            self.put_away(*key, &held, End::Free(None), held.retention);
-        } else if let Some(settled) = self.settled.get(key) {
-            self.keep(*key, Settled { end: End::Free(None), ..settled });
+        if let Some(held) = shard.held.remove(key) {
+            self.put_away(&mut shard, *key, &held, End::Free(None), held.retention);
+        } else if let Some(settled) = self.settled(&shard, key, 0) {
+            self.keep(&mut shard, *key, Settled { end: End::Free(None), ..settled });
         }
         known
     }
 
     /// Does what waits to be done, then counts.
     pub fn stats(&self) -> Stats {
+        self.fill_cache();
         self.settled.run_pending_tasks();
         Stats {
             held: self.held.load(Ordering::Relaxed),
@@ -366,19 +383,20 @@ impl MemoryStore {
         &self.clock
     }
 
-    /// A share of the housekeeping: the cache's own, and one shard's lapsed records. Whether anything was written
-    /// since the last time. Meant for a thread that serves no requests.
+    /// A share of the housekeeping: what waits for the cache, the cache's own, and one shard's lapsed records. Whether
+    /// anything was written since the last time. Meant for a thread that serves no requests.
     pub fn maintain(&self) -> bool {
         let changed = self.changed.swap(false, Ordering::Relaxed);
+        self.fill_cache();
         self.settled.run_pending_tasks();
         let now = self.clock.now();
         let next = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut shard = self.shards[next].lock();
         let lapsed: Vec<Digest> =
-            shard.iter().filter(|(_, held)| held.is_forgettable(now)).map(|(key, _)| *key).collect();
+            shard.held.iter().filter(|(_, held)| held.is_forgettable(now)).map(|(key, _)| *key).collect();
         for key in lapsed {
-            if let Some(held) = shard.remove(&key) {
-                self.put_away(key, &held, End::Free(held.progress.clone()), held.retention);
+            if let Some(held) = shard.held.remove(&key) {
+                self.put_away(&mut shard, key, &held, End::Free(held.progress.clone()), held.retention);
             }
         }
         changed
@@ -389,9 +407,28 @@ impl MemoryStore {
         self.shards[usize::from(key.0[31]) % SHARDS].lock()
     }
 
+    /// What is settled for a key. Most keys that are claimed are new, and to look for those in the cache is cheaper than
+    /// to get them: it takes a note of every get.
+    fn settled(&self, shard: &Shard, key: &Digest, now: Millis) -> Option<Settled> {
+        let recent = shard.recent.iter().rev().find(|(recent, _)| recent == key);
+        let settled = match recent {
+            Some((_, settled)) => Some(settled.clone()),
+            None if self.settled.contains_key(key) => self.settled.get(key),
+            None => None,
+        };
+        settled.filter(|settled| settled.until > now)
+    }
+
+    /// Takes to the cache what waits for that.
+    fn fill_cache(&self) {
+        for shard in &self.shards {
+            self.fill_cache_from(&mut shard.lock());
+        }
+    }
+
     fn write(&self, key: &Digest, owner: Owner, fence: u64, change: impl FnOnce(&mut Held)) -> Written {
         let mut shard = self.shard(key);
-        match shard.get_mut(key).filter(|held| held.is_claim_of(owner, fence)) {
+        match shard.held.get_mut(key).filter(|held| held.is_claim_of(owner, fence)) {
             Some(held) => {
                 change(held);
                 Written::Done
@@ -400,18 +437,28 @@ impl MemoryStore {
         }
     }
 
-    fn keep(&self, key: Digest, settled: Settled) {
-        self.bytes.fetch_add(settled.size(), Ordering::Relaxed);
-        self.settled.insert(key, settled);
+    fn keep(&self, shard: &mut Shard, key: Digest, settled: Settled) {
+        let size = settled.size();
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+        self.changed.store(true, Ordering::Relaxed);
+        shard.recent.push((key, settled));
+        if shard.recent.len() > MOST_RECENT || size > LARGEST_RECENT {
+            self.fill_cache_from(shard);
+        }
     }
 
-    /// Moves a record that is no longer held to the settled ones. The caller has the shard's lock.
-    fn put_away(&self, key: Digest, held: &Held, end: End, retention: Millis) {
+    fn fill_cache_from(&self, shard: &mut Shard) {
+        for (key, settled) in shard.recent.drain(..) {
+            self.settled.insert(key, settled);
+        }
+    }
+
+    /// Moves a record that is no longer held to the settled ones.
+    fn put_away(&self, shard: &mut Shard, key: Digest, held: &Held, end: End, retention: Millis) {
         self.held.fetch_sub(1, Ordering::Relaxed);
         let until = self.clock.now().saturating_add(retention);
         let settled = Settled { request: held.request.into(), fence: held.fence, until, retention, end };
-        self.keep(key, settled);
-        self.changed.store(true, Ordering::Relaxed);
+        self.keep(shard, key, settled);
         held.wake();
     }
 

@@ -1,6 +1,8 @@
 //! From what a request says to what a store needs to know of it.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
+
 use super::canonical;
 use super::digest::{Digest, DigestBuilder};
 use super::key::{InvalidKey, parse_key};
@@ -109,15 +111,26 @@ fn path(url: &str) -> &str {
 
 /// The media type in one spelling. A multipart boundary is chosen anew for each attempt and says nothing; JSON knows
 /// no parameters (RFC 8259 §11).
-fn media_type(content_type: &str) -> String {
-    let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
-    let essence = parts.next().unwrap_or_default();
-    if essence.ends_with("/json") || essence.ends_with("+json") {
+fn media_type(content_type: &str) -> Cow<'_, str> {
+    let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    let essence = lower_case(essence.trim());
+    if parameters.is_empty() || essence.ends_with("/json") || essence.ends_with("+json") {
         return essence;
     }
-    parts
+    parameters
+        .split(';')
+        .map(|parameter| lower_case(parameter.trim()))
         .filter(|parameter| !parameter.is_empty() && !parameter.starts_with("boundary="))
-        .fold(essence, |all, parameter| all + ";" + &parameter)
+        .fold(essence, |all, parameter| format!("{all};{parameter}").into())
+}
+
+/// Most are in lower case as they come.
+fn lower_case(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 fn body(digest: DigestBuilder, body: Body<'_>) -> DigestBuilder {

@@ -7,6 +7,7 @@ import type { HeldClaim, Settlement, Written } from './desk.js';
 import { isSendable, readHead, snapshot, type HeadArguments, type SeenHead, type Snapshot } from './headers.js';
 import { exposeHeaders } from '../problem.js';
 import { seal } from './seal.js';
+import { timestamp } from './timestamp.js';
 import type { Answered } from './transaction.js';
 
 /** What a capture asks of its middleware. */
@@ -300,7 +301,9 @@ export class Capture {
 
   onEnd(args: WriteArguments): ServerResponse {
     const [chunk, encoding] = args;
-    const bytes = isChunk(chunk) ? toBytes(chunk, encoding) : undefined;
+    let bytes: Buffer | undefined;
+    if (chunk instanceof Buffer && this.claim.endsAtOnce) bytes = chunk;
+    else if (isChunk(chunk)) bytes = toBytes(chunk, encoding);
     // Any other body is refused by Node.
     const isRefused = bytes === undefined && Boolean(chunk) && typeof chunk !== 'function';
     if (this.#phase === 'over' || isRefused) return this.#end(args);
@@ -433,7 +436,7 @@ export class Capture {
       statusMessage,
       headers: removed.length === 0 ? headers : [...removed.flatMap((name) => [REMOVED, name]), ...headers],
       body: hasBody(head) ? joined(this.#body, contentLength) : '',
-      timestamp: new Date().toISOString(),
+      timestamp: timestamp(Date.now()),
     };
   }
 

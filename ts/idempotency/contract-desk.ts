@@ -61,6 +61,7 @@ export class ContractDesk implements Desk {
 
 /** Its steps are asynchronous even where they only pass one on: a store that throws at once is one that rejects. */
 class ContractClaim implements HeldClaim {
+  readonly endsAtOnce = false;
   readonly #store: AtomicStore;
   readonly #ref: ClaimRef;
   readonly #leaseMs: number;

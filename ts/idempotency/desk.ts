@@ -14,6 +14,8 @@ export type Settlement = 'release' | 'not-replayable' | 'indeterminate';
 /** A claim that this process holds. It ends with one of `complete` and `settle`. */
 export interface HeldClaim {
   readonly fence: number;
+  /** Whether it ends within the call, so that the bytes of an answer are free again after it. */
+  readonly endsAtOnce: boolean;
   complete(answer: Answer): Written;
   settle(how: Settlement): Written;
   renew(): Written;
@@ -81,7 +83,18 @@ export class MemoryDesk implements Desk {
   }
 
   begin(facts: RequestFacts, overIndeterminate: boolean): Begun {
-    const begun = this.#calls.begin(...facts, overIndeterminate);
+    const [method, url, key, contentType, scope, credentials, bodyKind, body] = facts;
+    const begun = this.#calls.begin(
+      method,
+      url,
+      key,
+      contentType,
+      scope,
+      credentials,
+      bodyKind,
+      body,
+      overIndeterminate,
+    );
     if (typeof begun !== 'number') {
       return { outcome: 'completed', answer: { ...decodeHead(begun[0]), body: begun[1] } };
     }
@@ -118,6 +131,7 @@ class MemoryClaim implements HeldClaim {
   readonly #calls;
   readonly #slot;
   readonly fence: number;
+  readonly endsAtOnce = true;
 
   constructor(calls: ReturnType<NativeMemoryStore['desk']>, slot: number, fence: number) {
     this.#calls = calls;

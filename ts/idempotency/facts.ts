@@ -18,6 +18,7 @@ const FORM_TEXT = 3;
 const RAW_BYTES = 4;
 const RAW_TEXT = 5;
 const CONTENT_DIGEST = 6;
+const JSON_BYTES = 7;
 
 /**
  * Whether all of the body is known, so that a key may be derived from it. It is not where nobody has read it, not even
@@ -32,13 +33,22 @@ export function isBodyKnown(req: ServerRequest): boolean {
 /** Two header lines are refused, not joined: the space makes that sure. */
 const NO_KEY = 'two lines';
 
-/** The facts by which a request is known, in the order of the binding. */
-export function factsOf(req: ServerRequest, keyHeader: string, scope: string | undefined): RequestFacts {
+/**
+ * The facts by which a request is known, in the order of the binding.
+ *
+ * @param json the bytes of its body, if that is JSON
+ */
+export function factsOf(
+  req: ServerRequest,
+  keyHeader: string,
+  scope: string | undefined,
+  json: Uint8Array | undefined,
+): RequestFacts {
   const { headers } = req;
   const contentType = headers['content-type'];
   const key = headers[keyHeader];
   const sentTwice = typeof key === 'object' || (key?.includes(',') === true && countLines(req, keyHeader) > 1);
-  const [bodyKind, body] = bodyOf(req, contentType ?? '');
+  const [bodyKind, body] = bodyOf(req, contentType ?? '', json);
   return [
     req.method ?? '',
     req.originalUrl ?? req.url ?? '',
@@ -71,7 +81,11 @@ function countLines({ rawHeaders }: ServerRequest, name: string): number {
   return rawHeaders.filter((text, i) => i % 2 === 0 && text.toLowerCase() === name).length;
 }
 
-function bodyOf(req: ServerRequest, contentType: string): [kind: number, body: string | Uint8Array | undefined] {
+function bodyOf(
+  req: ServerRequest,
+  contentType: string,
+  json: Uint8Array | undefined,
+): [kind: number, body: string | Uint8Array | undefined] {
   const { body } = req;
   if (!hasBody(req) && (body === undefined || isEmptyObject(body))) return [ABSENT, undefined];
   const multipart = isMultipart(contentType);
@@ -82,7 +96,8 @@ function bodyOf(req: ServerRequest, contentType: string): [kind: number, body: s
   if (body instanceof Uint8Array) return [RAW_BYTES, body];
   if (typeof body === 'string' && !/[/+]json\s*(;|$)/i.test(contentType)) return [RAW_TEXT, body];
   const form = multipart || /^\s*application\/x-www-form-urlencoded/i.test(contentType);
-  return [form ? FORM_TEXT : JSON_TEXT, jsonText(body)];
+  if (form) return [FORM_TEXT, jsonText(body)];
+  return json === undefined ? [JSON_TEXT, jsonText(body)] : [JSON_BYTES, json];
 }
 
 /** Whether no parser took the body; Express 4 then has an empty object for it. */

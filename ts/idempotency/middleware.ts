@@ -166,7 +166,7 @@ class Middleware implements CaptureHost {
         next();
         return;
       }
-      facts = factsOf(req, this.#keyHeader, this.#scopeOf(req));
+      facts = factsOf(req, this.#keyHeader, this.#scopeOf(req), this.#rawBodyOf(req));
     } catch (error) {
       next(error);
       return;
@@ -242,6 +242,12 @@ class Middleware implements CaptureHost {
     if (typeof scope === 'number' && Number.isFinite(scope)) return String(scope);
     if (typeof scope === 'string' && !/\p{Surrogate}/u.test(scope)) return scope;
     throw wrongResult('scope(req)', scope, 'a well-formed string, or undefined');
+  }
+
+  #rawBodyOf(req: ServerRequest): Uint8Array | undefined {
+    const bytes = this.#settings.rawBody?.(req) as unknown;
+    if (bytes === undefined || bytes instanceof Uint8Array) return bytes;
+    throw wrongResult('rawBody(req)', bytes, 'a Uint8Array, or undefined');
   }
 
   /** Whether a request without a key is to be handled; where not, it has been passed on or answered. */

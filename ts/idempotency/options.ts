@@ -49,6 +49,17 @@ export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
    * came with, and is refused to any other. Returning `undefined` does the same for that request.
    */
   scope?: (req: Req) => string | undefined;
+  /**
+   * The bytes of a JSON body, where its parser has kept them (`express.json({ verify })`). To compare those costs less
+   * than to write the parsed body as JSON again, and comes to the same. Default: the parsed body. So does `undefined`.
+   *
+   * @example
+   * ```ts
+   * app.use(express.json({ verify: (req, _res, bytes) => { req.rawBody = bytes; } }));
+   * app.use(idempotencyMiddleware({ rawBody: (req) => req.rawBody }));
+   * ```
+   */
+  rawBody?: (req: Req) => Uint8Array | undefined;
   /** Leaves a request alone. */
   skip?: (req: Req) => boolean;
   /** What to do without a key: derive one from the request (default), pass it on unguarded, or refuse it with 400. */
@@ -111,6 +122,7 @@ const RULES: OptionRules<IdempotencyOptions> = {
   },
   derivedTtl: numberBetween(0.001, SECONDS_IN_TEN_YEARS, 'seconds'),
   scope: aFunction('(req) => string | undefined'),
+  rawBody: aFunction('(req) => Uint8Array | undefined'),
   skip: aFunction('(req) => boolean'),
   missingKey: oneOf('derive', 'pass', 'reject'),
   onConcurrent: oneOf('reject', 'wait'),
@@ -155,6 +167,7 @@ function settle(options: IdempotencyOptions) {
     store: options.store ?? new MemoryStore(),
     derivedTtl: options.derivedTtl ?? 300,
     scope: options.scope,
+    rawBody: options.rawBody,
     skip: options.skip,
     missingKey: options.missingKey ?? 'derive',
     onConcurrent: options.onConcurrent ?? 'reject',

@@ -10,20 +10,17 @@ import { exposeHeaders } from '../problem.js';
 export function replay(req: IncomingMessage, res: ServerResponse, kept: Answer): void {
   const answer = acceptable(req, kept);
   const { headers } = answer;
-  const fields = new Map<string, { name: string; values: string[] }>();
+  const set: string[] = [];
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] ?? '';
     const value = headers[i + 1] ?? '';
-    const field = fields.get(name.toLowerCase());
+    const lower = name.toLowerCase();
     if (name === REMOVED) res.removeHeader(value);
-    else if (field) field.values.push(value);
-    else fields.set(name.toLowerCase(), { name, values: [value] });
-  }
-  for (const [lower, { name, values }] of fields) {
-    if (lower === 'vary') setUnion(res, name, values);
+    else if (lower === 'vary') setUnion(res, name, value);
     // Other middleware may set cookies of its own, for this request.
-    else if (lower === 'set-cookie') res.appendHeader(name, values);
-    else res.setHeader(name, values.length === 1 ? (values[0] ?? '') : values);
+    else if (lower === 'set-cookie' || set.includes(lower)) res.appendHeader(name, value);
+    else res.setHeader(name, value);
+    set.push(lower);
   }
   res.setHeader('X-Idempotency-Replay', 'true');
   res.setHeader('X-Original-Timestamp', answer.timestamp);
@@ -37,9 +34,9 @@ export function replay(req: IncomingMessage, res: ServerResponse, kept: Answer):
 }
 
 /** Adds to a list-valued header what other middleware has not said this time. */
-function setUnion(res: ServerResponse, name: string, values: string[]): void {
+function setUnion(res: ServerResponse, name: string, value: string): void {
   const now = res.getHeader(name);
-  const all = [...(now === undefined ? [] : [String(now)]), ...values].flatMap((value) => value.split(/\s*,\s*/));
+  const all = [...(now === undefined ? [] : [String(now)]), value].flatMap((list) => list.split(/\s*,\s*/));
   const seen = new Set<string>();
   const union = all.filter((token) => token && !seen.has(token.toLowerCase()) && seen.add(token.toLowerCase()));
   res.setHeader(name, union.join(', '));

@@ -20,7 +20,7 @@ export class Wakeups {
       woken: place.promise,
       wait: async (ms) => {
         // Whoever waits holds the process by a socket of its own.
-        const timer = setTimeout(place.resolve, Math.min(ms, LONGEST_TIMER_MS)).unref();
+        const timer = setTimeout(place.resolve, Math.min(Math.ceil(ms), LONGEST_TIMER_MS)).unref();
         await place.promise;
         clearTimeout(timer);
         leave();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import type { AtomicStore, ClaimRef, ClaimRequest } from '../stores/contract.js';
+import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest } from '../stores/contract.js';
 import {
   answer,
   bytes,
@@ -463,8 +463,14 @@ const CASES = {
     const asked = request({ leaseMs: 200 });
     await store.waitFor(asked.key);
     await claimed(store, asked);
-    await soon(store.waitFor(asked.key));
-    await claimed(store, byAnother(asked));
+    // Timers may run early by as much as the process was busy when they were set: who waits looks, and waits again.
+    let found: ClaimOutcome;
+    let waits = 0;
+    do {
+      await soon(store.waitFor(asked.key));
+      found = await store.claim(byAnother(asked));
+    } while (found.outcome === 'in-progress' && ++waits < MOST_EARLY_WAKEUPS);
+    assert.equal(found.outcome, 'claimed');
   },
 } satisfies Record<string, StoreContractCase['run']>;
 
@@ -477,6 +483,9 @@ export const cases: readonly StoreContractCase[] = Object.entries(CASES).map(([n
   isOfFullStore: name.startsWith('a full store'),
   run,
 }));
+
+/** More than that, and a store does not wait but is asked over and over. */
+const MOST_EARLY_WAKEUPS = 5;
 
 /** How many claims a store may take before it is not a small one. */
 const MOST_CLAIMS_OF_SMALL = 20_000;

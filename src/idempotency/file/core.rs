@@ -1,6 +1,7 @@
 //! What the threads of an open store share.
 #![forbid(unsafe_code)]
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -18,9 +19,10 @@ use super::ledger::Ended;
 use super::owners::Process;
 use super::place::Place;
 use super::queue::Queue;
+use super::syncer::{self, Syncer};
 use super::waiters::Waiters;
 use super::writer::Writer;
-use super::{Access, FileOptions};
+use super::{Access, Durability, FileOptions};
 
 /// How long the opening of a file may take. A journal that a crash has left behind is read meanwhile.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,10 +38,11 @@ pub(super) struct Core {
     pub holds: Holds,
     pub waiters: Waiters,
     pub pages: Arc<Pages>,
+    pub syncer: Syncer,
     pub syncs: AtomicU64,
     bell: Option<Arc<Bell>>,
-    /// The thread that works on the journal, which has a connection of its own.
-    journal: Mutex<Option<JoinHandle<()>>>,
+    /// The threads that work on the journal.
+    journal: Mutex<Vec<JoinHandle<()>>>,
     sessions: AtomicU64,
     is_over: watch::Sender<bool>,
 }
@@ -72,8 +75,11 @@ impl Core {
         let Some(bell) = self.bell.clone() else { return Ok(()) };
         let (keeper, journal) = (Arc::clone(self), Arc::clone(self));
         spawn("reprise-keeper", &self.place, move || keeper::run(&keeper, &bell))?;
-        let journal = spawn("reprise-journal", &self.place, move || journal::run(&journal))?;
-        *self.journal.lock() = Some(journal);
+        self.journal.lock().push(spawn("reprise-journal", &self.place, move || journal::run(&journal))?);
+        if self.is_synced() {
+            let syncer = Arc::clone(self);
+            self.journal.lock().push(spawn("reprise-syncer", &self.place, move || syncer::run(&syncer))?);
+        }
         Ok(())
     }
 
@@ -95,6 +101,7 @@ impl Core {
             holds: Holds::default(),
             waiters: Waiters::default(),
             pages,
+            syncer: Syncer::default(),
             syncs: AtomicU64::new(0),
             bell,
             journal: Mutex::default(),
@@ -106,6 +113,11 @@ impl Core {
 
     pub fn new_session(&self) -> Session {
         Session(self.sessions.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether what is written must survive a power cut before it is told.
+    pub fn is_synced(&self) -> bool {
+        self.options.durability == Durability::Fsync && self.options.access == Access::ReadWrite
     }
 
     /// The process that claims; one that only reads claims nothing.
@@ -133,9 +145,12 @@ impl Core {
 
     /// Blocks until no other thread works on the file.
     pub fn be_alone(&self) {
-        let journal = self.journal.lock().take();
-        // That it panicked, if it did, has been said where panics are said.
-        let _ = journal.map(JoinHandle::join);
+        self.syncer.close();
+        let threads = mem::take(&mut *self.journal.lock());
+        for thread in threads {
+            // That it panicked, if it did, has been said where panics are said.
+            let _ = thread.join();
+        }
     }
 
     /// Ends when the file is closed.

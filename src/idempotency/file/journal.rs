@@ -12,8 +12,8 @@ use super::turn::Turn;
 /// Pages that are written to the journal between two times that it is copied into the file: 4 MiB.
 const SOFT: u32 = 1_000;
 
-/// At so many pages, 64 MiB, the journal has to begin anew, which needs a moment without writers.
-const HARD: u32 = 16_000;
+/// At so many pages, 16 MiB, the journal has to begin anew, which needs a moment without writers.
+const HARD: u32 = 4_000;
 
 /// How long the journal is.
 #[derive(Debug, Default)]

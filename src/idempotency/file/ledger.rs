@@ -31,6 +31,8 @@ pub(super) struct Ledger<'a> {
     totals: Totals,
     kept_totals: Totals,
     ended: Vec<Ended>,
+    /// The date and the number of the last ending: those of one moment mostly expire at one moment, too.
+    last_ending: Option<(Ms, i64)>,
 }
 
 /// A claim that has ended, if the transaction commits.
@@ -82,6 +84,7 @@ impl<'a> Ledger<'a> {
             totals,
             kept_totals: totals,
             ended: Vec::new(),
+            last_ending: None,
         })
     }
 
@@ -361,8 +364,19 @@ impl<'a> Ledger<'a> {
             self.totals.settled += 1;
             self.totals.bytes += row.bytes;
         }
-        row.ending = Some(self.rows.add_ending(row, answer)?);
+        let ending = self.number_ending(row.expires_at)?;
+        self.rows.add_ending(ending, row.id, answer)?;
+        row.ending = Some(ending);
         self.rows.put(row)
+    }
+
+    fn number_ending(&mut self, date: Ms) -> Result<i64> {
+        let number = match self.last_ending {
+            Some((last, number)) if last == date => number + 1,
+            _ => self.rows.free_ending(date)?,
+        };
+        self.last_ending = Some((date, number));
+        Ok(number)
     }
 
     fn tell(&mut self, row: &Row) {

@@ -23,6 +23,7 @@ mod queue;
 mod registry;
 mod rows;
 mod schema;
+mod syncer;
 mod time;
 mod turn;
 mod upkeep;
@@ -94,7 +95,7 @@ pub struct FileStats {
     pub file_bytes: u64,
     /// Bytes of its journal.
     pub journal_bytes: u64,
-    /// How often this process has synced the journal: once for each group of writes, with [`Durability::Fsync`].
+    /// How often this process has synced the journal, with [`Durability::Fsync`]: groups of writes share a sync.
     pub syncs: u64,
 }
 

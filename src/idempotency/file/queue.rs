@@ -111,6 +111,8 @@ pub(super) struct Queue {
 struct State {
     steps: VecDeque<Queued>,
     is_closed: bool,
+    /// At so many steps the writer is woken.
+    wanted: usize,
 }
 
 struct Queued {
@@ -132,7 +134,9 @@ impl Queue {
         if !state.is_closed {
             let step = Box::new(Job { step: Some(step), result: None, told, reply });
             state.steps.push_back(Queued { step, bytes, since: Instant::now() });
-            self.added.notify_one();
+            if state.steps.len() >= state.wanted {
+                self.added.notify_one();
+            }
         }
         pending
     }
@@ -140,8 +144,22 @@ impl Queue {
     /// Blocks until there are steps; false when the queue is closed and empty.
     pub fn wait(&self) -> bool {
         let mut state = self.state.lock();
+        state.wanted = 1;
         while state.steps.is_empty() && !state.is_closed {
             self.added.wait(&mut state);
+        }
+        !state.steps.is_empty()
+    }
+
+    /// Blocks until there are so many steps, for so long at most; whether there are any.
+    pub fn gather(&self, wanted: usize, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        let mut state = self.state.lock();
+        state.wanted = wanted;
+        while state.steps.len() < wanted && !state.is_closed {
+            if self.added.wait_until(&mut state, end).timed_out() {
+                break;
+            }
         }
         !state.steps.is_empty()
     }
@@ -178,7 +196,43 @@ impl Queue {
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let State { steps, is_closed } = &*self.state.lock();
+        let State { steps, is_closed, .. } = &*self.state.lock();
         write!(f, "Queue({} steps{})", steps.len(), if *is_closed { ", closed" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(queue: &Queue) {
+        drop(queue.add(0, |()| Told::Committed, |_| Ok(())));
+    }
+
+    #[test]
+    fn those_who_were_answered_are_waited_for_but_not_for_long() {
+        let queue = Queue::default();
+        assert!(!queue.gather(1, Duration::from_millis(1)), "nobody came");
+        add(&queue);
+        assert!(queue.gather(2, Duration::from_millis(1)), "one of two");
+        let long = Duration::from_secs(600);
+        std::thread::scope(|scope| {
+            scope.spawn(|| add(&queue));
+            assert!(queue.gather(2, long));
+        });
+        assert_eq!(queue.take().len(), 2);
+        queue.close();
+        assert!(!queue.gather(1, long), "nobody will come");
+    }
+
+    #[test]
+    fn a_step_that_comes_alone_wakes_the_writer_whatever_it_waited_for_before() {
+        let queue = Queue::default();
+        assert!(!queue.gather(64, Duration::ZERO));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| queue.wait());
+            add(&queue);
+            assert!(waiting.join().unwrap());
+        });
     }
 }

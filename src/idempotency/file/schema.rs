@@ -17,8 +17,9 @@ const FORMAT: i32 = 1;
 /// How long `SQLite` asks again for a lock that a program outside of the queue holds.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// The journal is cut to this size when it begins anew.
-const JOURNAL_BYTES: u32 = 8 << 20;
+/// The journal is cut to this size when it begins anew. It seldom is so long: to write over what is there costs, and to
+/// sync it, about half of making it longer.
+const JOURNAL_BYTES: u32 = 32 << 20;
 
 /// - `records`: one small row per key, found by 62 bits of the key's digest; `id` is one of the few numbers that begin
 ///   there. `state` is 0 free, 1 claimed, 2 completed, 3 not replayable, 4 indeterminate.

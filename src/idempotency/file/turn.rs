@@ -26,7 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// For so long one looks for oneself, which costs less than to be told by another thread: most turns are short.
 const SOON: Duration = Duration::from_millis(50);
-const LOOK: Duration = Duration::from_micros(100);
+const LOOK: Duration = Duration::from_micros(50);
+const LONGEST_LOOK: Duration = Duration::from_millis(1);
 
 /// One thread's place in the queue of a store.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ enum Errand {
 
 /// The turn; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Taken<'a>(&'a File);
+pub(super) struct Taken(Arc<Shared>);
 
 impl Turn {
     pub fn new(place: &Place) -> Result<Self, FileStoreError> {
@@ -68,12 +69,12 @@ impl Turn {
     }
 
     /// Waits for its turn; `None` if that takes too long, because one who is before it is held up.
-    pub fn take(&self) -> Option<Taken<'_>> {
+    pub fn take(&self) -> Option<Taken> {
         let shared = &*self.0;
         let mut errand = shared.errand.lock();
         match *errand {
             Errand::Abandoned => return None,
-            _ if shared.try_take() => return Some(Taken(&shared.turn)),
+            _ if shared.try_take() => return Some(Taken(Arc::clone(&self.0))),
             Errand::Unknown => {
                 let shared = Arc::clone(&self.0);
                 let usher = move || shared.wait_for_turns();
@@ -94,7 +95,7 @@ impl Turn {
             }
         }
         *errand = Errand::None;
-        Some(Taken(&shared.turn))
+        Some(Taken(Arc::clone(&self.0)))
     }
 }
 
@@ -105,10 +106,10 @@ impl Drop for Turn {
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Taken {
     fn drop(&mut self) {
         // Of a file that is open and locked; were it to fail, the kernel ends the turn with the process.
-        let _ = self.0.unlock();
+        let _ = self.0.turn.unlock();
     }
 }
 
@@ -116,7 +117,7 @@ impl Shared {
     /// Takes the turn, if it is ours before long.
     fn try_take(&self) -> bool {
         let end = Instant::now() + SOON;
-        let mut is_in_gate = false;
+        let (mut is_in_gate, mut look) = (false, LOOK);
         loop {
             is_in_gate = is_in_gate || self.gate.try_lock().is_ok();
             let is_taken = is_in_gate && self.turn.try_lock().is_ok();
@@ -127,7 +128,9 @@ impl Shared {
                 }
                 return is_taken;
             }
-            thread::sleep(LOOK);
+            // Who stands in the gate is the next one, and looks often. For the others there is time.
+            thread::sleep(look);
+            look = if is_in_gate { LOOK } else { LONGEST_LOOK.min(2 * look) };
         }
     }
 

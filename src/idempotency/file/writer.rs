@@ -1,14 +1,13 @@
 //! The one thread of a process that writes: it takes what is queued, and commits it in groups.
 #![forbid(unsafe_code)]
 
-use std::fs::{File, OpenOptions};
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::Access;
 use super::core::Core;
 use super::error::FileStoreError;
 use super::journal::Pages;
@@ -18,19 +17,22 @@ use super::place::Place;
 use super::queue::{Step, Told};
 use super::rows::Rows;
 use super::schema;
+use super::syncer::Group;
 use super::time::Now;
 use super::turn::Turn;
-use super::{Access, Durability};
+
+/// How long a turn goes on while steps keep coming: so long that what a turn costs is little beside it, so short that
+/// others have theirs soon.
+const TURN: Duration = Duration::from_millis(4);
+
+/// How long those who were answered are waited for.
+const GATHER: Duration = Duration::from_micros(200);
 
 /// What the thread works with. Opened on it, and dropped on it.
 pub(super) struct Writer {
     connection: Connection,
     /// Absent where the store only reads.
     means: Option<Means>,
-    /// The journal, to sync it.
-    journal: Option<File>,
-    /// Set when a sync has failed: nobody knows any more what the disk holds.
-    broken: Option<FileStoreError>,
 }
 
 struct Means {
@@ -43,7 +45,7 @@ impl Writer {
     pub fn open(place: &Place, access: Access) -> Result<Self, FileStoreError> {
         if access == Access::ReadOnly {
             let connection = schema::open_to_read(place)?;
-            return Ok(Self { connection, means: None, journal: None, broken: None });
+            return Ok(Self { connection, means: None });
         }
         place.prepare()?;
         let turn = Turn::new(place)?;
@@ -52,7 +54,7 @@ impl Writer {
         tidy_up(place);
         let life = Life::begin(place)?;
         drop(taken);
-        Ok(Self { connection, means: Some(Means { turn, life }), journal: None, broken: None })
+        Ok(Self { connection, means: Some(Means { turn, life }) })
     }
 
     /// Who this process is at the store; none where it only reads.
@@ -71,46 +73,47 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub fn run(mut self, core: &Core) {
         while core.queue.wait() {
-            self.commit_group(core);
+            // Not before it is our turn: the longer that takes, the more goes into the group.
+            let taken = self.means.as_ref().and_then(|means| means.turn.take());
+            let end = Instant::now() + TURN;
+            let mut answered = self.commit_group(core);
+            // Who was answered often comes back at once, with a step on what is still in the cache.
+            while taken.is_some() && Instant::now() < end && core.queue.gather(answered, GATHER) {
+                answered = self.commit_group(core);
+            }
         }
         self.finish(core);
     }
 
-    fn commit_group(&mut self, core: &Core) {
-        let place = &core.place;
-        // Not before it is our turn: the longer that takes, the more goes into the group.
-        let taken = self.means.as_ref().map(|means| means.turn.take());
+    /// Commits what is queued; how many were answered.
+    fn commit_group(&mut self, core: &Core) -> usize {
         let mut steps = core.queue.take();
-        if let Some(error) = &self.broken {
-            return fail_all(steps, error);
+        if let Some(error) = core.syncer.failure() {
+            return answer_all(steps, &Err(error));
         }
         let connection = &mut self.connection;
         let attempt = AssertUnwindSafe(|| transact(connection, core, &mut steps));
         let committed = catch_unwind(attempt).unwrap_or_else(|_| {
-            Err(FileStoreError::System { path: place.file.clone(), reason: "a step panicked".to_owned() })
+            let reason = "a step panicked".to_owned();
+            Err(FileStoreError::System { path: core.place.file.clone(), reason })
         });
         let ended = match committed {
             Ok(ended) => ended,
-            Err(error) => return fail_all(steps, &error),
+            Err(error) => return answer_all(steps, &Err(error)),
         };
-        drop(taken);
-        let is_synced = core.options.durability == Durability::Fsync && self.means.is_some();
-        let (early, late): (Vec<_>, Vec<_>) =
-            steps.into_iter().partition(|step| !is_synced || step.told() == Told::Committed);
-        for step in early {
-            step.answer(Ok(()));
-        }
-        if !late.is_empty() {
-            // Others may commit meanwhile, and replay what this group has written: then they sync the journal, too.
-            let synced = sync(&mut self.journal, place);
-            core.syncs.fetch_add(1, Ordering::Relaxed);
-            // A second sync may succeed without having written what the first one could not.
-            self.broken = synced.clone().err();
-            for step in late {
-                step.answer(synced.clone());
+        if core.is_synced() {
+            let (early, late): (Vec<_>, Vec<_>) =
+                steps.into_iter().partition(|step| step.told() == Told::Committed);
+            if !late.is_empty() {
+                // Others may commit meanwhile, and replay what this group has written: then they sync the journal, too.
+                core.syncer.add(Group { steps: late, ended });
+                return answer_all(early, &Ok(()));
             }
+            steps = early;
         }
+        let answered = answer_all(steps, &Ok(()));
         core.tell_of(&ended);
+        answered
     }
 
     fn finish(self, core: &Core) {
@@ -128,25 +131,6 @@ impl Writer {
         // The last one to close the file empties the journal into it. That it cannot, the next one to open it will do.
         let _ = connection.close();
     }
-}
-
-/// Writes the journal to the disk. What it holds then survives a power cut.
-fn sync(journal: &mut Option<File>, place: &Place) -> Result<(), FileStoreError> {
-    let sync = || -> io::Result<()> {
-        let journal = match journal {
-            Some(journal) => journal,
-            // It stays as long as any connection is open, and ours is.
-            none => {
-                let opened = OpenOptions::new().write(true).open(place.journal())?;
-                if let Some(folder) = place.file.parent().filter(|_| cfg!(unix)) {
-                    File::open(folder)?.sync_all()?;
-                }
-                none.insert(opened)
-            }
-        };
-        journal.sync_data()
-    };
-    sync().map_err(|error| FileStoreError::Unsynced { path: place.file.clone(), reason: error.to_string() })
 }
 
 fn transact(
@@ -172,8 +156,10 @@ fn transact(
     run().map_err(|error| FileStoreError::sqlite(&core.place.file, &error))
 }
 
-fn fail_all(steps: Vec<Box<dyn Step>>, error: &FileStoreError) {
+fn answer_all(steps: Vec<Box<dyn Step>>, end: &Result<(), FileStoreError>) -> usize {
+    let count = steps.len();
     for step in steps {
-        step.answer(Err(error.clone()));
+        step.answer(end.clone());
     }
+    count
 }

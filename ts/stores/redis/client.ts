@@ -92,8 +92,8 @@ interface IoRedisPipeline {
 function ioredis(client: IoRedis): RedisConnection {
   const sendTo =
     (node: IoRedis): RedisCommand =>
-    async ([command, ...args]) =>
-      node.callBuffer(nameOf(command), ...args);
+    (args) =>
+      node.callBuffer(nameOf(args[0]), ...args.slice(1));
   return {
     send: sendTo(client),
     keyPrefix: client.options?.keyPrefix,

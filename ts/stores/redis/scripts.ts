@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { ClaimRef, ClaimRequest } from '../contract.js';
 
 /**
  * A step of the contract as a script: Redis runs each as one, on one key, with the time of the server.
@@ -29,8 +30,24 @@ const WAKE = (waited: string, channel: string, name: string): string => `
 if ${waited} then redis.pcall('PUBLISH', ${channel}, ${name}) end
 `;
 
-/** ARGV: fingerprint, identity, owner, lease, retention, whether over an indeterminate record. */
+/** Few arguments, since each costs a client as much as its bytes: here one, of numbers, then texts and how long they are. */
+export function claimArgument(
+  { fingerprint, identity, owner, leaseMs, overIndeterminate = false }: ClaimRequest,
+  retention: string,
+): string {
+  const lengths = `${Buffer.byteLength(fingerprint)} ${Buffer.byteLength(identity)}`;
+  return `${lengths} ${leaseMs} ${retention} ${overIndeterminate ? 1 : 0} ${fingerprint}${identity}${owner}`;
+}
+
+/**
+ * ARGV: see {@link claimArgument}. A new claim without progress is told by its fence alone: that is what nearly all get, and
+ * a number costs a client least.
+ */
 const CLAIM = `${NOW}
+local printed, identified, lease, retention, over, names = string.match(ARGV[1], '^(%d+) (%d+) (%S+) (%S+) (%d) (.*)$')
+local fingerprint = string.sub(names, 1, printed)
+local identity = string.sub(names, printed + 1, printed + identified)
+local owner = string.sub(names, printed + identified + 1)
 local kept = redis.call('HMGET', KEYS[1], 's', 'fp', 'id', 'o', 'f', 'l', 'm', 'r', 'g')
 local state, fence, progress = kept[1], tonumber(kept[5] or 0), kept[9] or ''
 if state == 'p' and tonumber(kept[6]) <= now then
@@ -43,48 +60,68 @@ if state == 'p' and tonumber(kept[6]) <= now then
   end
 end
 if state and state ~= 'f' then
-  if kept[2] ~= ARGV[1] then return { 'mismatch', 'fingerprint' } end
-  if kept[3] ~= ARGV[2] then return { 'mismatch', 'identity' } end
+  if kept[2] ~= fingerprint then return { 'mismatch', 'fingerprint' } end
+  if kept[3] ~= identity then return { 'mismatch', 'identity' } end
   if state == 'c' then
     local answer = redis.call('HMGET', KEYS[1], 'h', 'b')
     return { 'completed', answer[1], answer[2] }
   end
   if state == 'n' then return { 'not-replayable' } end
-  if state == 'i' and ARGV[6] ~= '1' then return { 'indeterminate' } end
+  if state == 'i' and over ~= '1' then return { 'indeterminate' } end
   if state == 'p' then
-    if kept[4] ~= ARGV[3] then return { 'in-progress', tostring(tonumber(kept[6]) - now) } end
-    redis.call('HSET', KEYS[1], 'l', now + ARGV[4])
-    redis.call('PEXPIRE', KEYS[1], ARGV[4] + kept[8])
+    if kept[4] ~= owner then return { 'in-progress', tostring(tonumber(kept[6]) - now) } end
+    redis.call('HSET', KEYS[1], 'l', now + lease)
+    redis.call('PEXPIRE', KEYS[1], lease + kept[8])
     return { 'claimed', tostring(fence), progress }
   end
 end
 fence = fence + 1
-redis.call('HSET', KEYS[1], 's', 'p', 'fp', ARGV[1], 'id', ARGV[2], 'o', ARGV[3], 'f', fence, 'l', now + ARGV[4], 'r', ARGV[5])
-redis.call('HDEL', KEYS[1], 'm', 'w', 'h', 'b')
-redis.call('PEXPIRE', KEYS[1], ARGV[4] + ARGV[5])
+redis.call('HSET', KEYS[1], 's', 'p', 'fp', fingerprint, 'id', identity, 'o', owner, 'f', fence, 'l', now + lease,
+  'r', retention)
+if state then redis.call('HDEL', KEYS[1], 'm', 'w', 'h', 'b') end
+redis.call('PEXPIRE', KEYS[1], lease + retention)
+if progress == '' then return fence end
 return { 'claimed', tostring(fence), progress }
 `;
 
+/** The argument of `settle`, put together as {@link claimArgument} is. */
+export function settleArgument(
+  { key, owner, fence }: ClaimRef,
+  state: 'c' | 'n' | 'i' | 'f',
+  retention: string,
+  channel: string,
+): string {
+  const lengths = `${Buffer.byteLength(owner)} ${Buffer.byteLength(channel)}`;
+  return `${lengths} ${fence} ${state} ${retention} ${owner}${channel}${key}`;
+}
+
 /**
- * ARGV: owner, fence, the state to end in, retention, channel, name, and head and body of a completed one. A completion
- * that is repeated, by a driver that lost the reply, is as good as the first.
+ * ARGV: see {@link settleArgument}; and head and body of a completed one. A completion that is repeated, by a driver that
+ * lost the reply, is as good as the first.
  */
 const SETTLE = `
+local owned, channel, fence, state, retention, names = string.match(ARGV[1], '^(%d+) (%d+) (%S+) (%a) (%S+) (.*)$')
+local owner = string.sub(names, 1, owned)
 local kept = redis.call('HMGET', KEYS[1], 's', 'o', 'f', 'm', 'w')
-if kept[2] ~= ARGV[1] or kept[3] ~= ARGV[2] then return 0 end
-local state = ARGV[3]
+if kept[2] ~= owner or kept[3] ~= fence then return 0 end
 if kept[1] == 'c' and state == 'c' then
   local answer = redis.call('HMGET', KEYS[1], 'h', 'b')
-  return (answer[1] == ARGV[7] and answer[2] == ARGV[8]) and 1 or 0
+  return (answer[1] == ARGV[2] and answer[2] == ARGV[3]) and 1 or 0
 end
 if kept[1] ~= 'p' then return 0 end
 if state == 'f' and kept[4] then state = 'i' end
-redis.call('HDEL', KEYS[1], 'l', 'm', 'w')
-redis.call('HSET', KEYS[1], 's', state)
-if state == 'c' then redis.call('HSET', KEYS[1], 'h', ARGV[7], 'b', ARGV[8]) end
-if state == 'c' or state == 'n' then redis.call('HDEL', KEYS[1], 'g') end
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-${WAKE('kept[5]', 'ARGV[5]', 'ARGV[6]')}
+if state == 'c' or state == 'n' then
+  redis.call('HDEL', KEYS[1], 'l', 'm', 'w', 'g')
+else
+  redis.call('HDEL', KEYS[1], 'l', 'm', 'w')
+end
+if state == 'c' then
+  redis.call('HSET', KEYS[1], 's', state, 'h', ARGV[2], 'b', ARGV[3])
+else
+  redis.call('HSET', KEYS[1], 's', state)
+end
+redis.call('PEXPIRE', KEYS[1], retention)
+${WAKE('kept[5]', 'string.sub(names, owned + 1, owned + channel)', 'string.sub(names, owned + channel + 1)')}
 return 1
 `;
 

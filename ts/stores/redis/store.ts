@@ -21,7 +21,7 @@ import {
   type RedisConnection,
   type Subscription,
 } from './client.js';
-import { scripts, type Script } from './scripts.js';
+import { claimArgument, scripts, settleArgument, type Script } from './scripts.js';
 
 /** Options of {@link RedisStore}. */
 export interface RedisStoreOptions {
@@ -100,32 +100,20 @@ export class RedisStore implements AtomicStore, StoreOperations {
 
   async claim(request: ClaimRequest): Promise<ClaimOutcome> {
     this.#checkPolicy();
-    const { key, fingerprint, identity, owner, leaseMs, ttl, overIndeterminate = false } = request;
-    const args = [fingerprint, identity, owner, String(leaseMs), toMs(ttl), overIndeterminate ? '1' : '0'];
+    const { key, owner, ttl } = request;
+    const args = [claimArgument(request, toMs(ttl))];
     let reply;
     try {
       reply = await this.#runOnReplicas(scripts.claim, key, args, async (granted) => {
-        const [outcome, fence] = (granted as Buffer[]).map(String);
-        if (outcome === 'claimed') await this.release({ key, owner, fence: Number(fence) }, ttl);
+        const found = outcomeOf(granted);
+        if (found.outcome === 'claimed') await this.release({ key, owner, fence: found.fence }, ttl);
       });
     } catch (error) {
       // Redis is full, and told to forget nothing.
       if (/\bOOM\b/.test(String(error))) return { outcome: 'full' };
       throw error;
     }
-    const [outcome, first, second] = reply as Buffer[];
-    switch (String(outcome)) {
-      case 'claimed':
-        return { outcome: 'claimed', fence: Number(first), ...(second?.length && { progress: second }) };
-      case 'completed':
-        return { outcome: 'completed', answer: answerOf(first, second) };
-      case 'in-progress':
-        return { outcome: 'in-progress', leaseLeftMs: Number(first) };
-      case 'mismatch':
-        return { outcome: 'mismatch', differs: String(first) as 'fingerprint' | 'identity' };
-      default:
-        return { outcome: String(outcome) as 'not-replayable' | 'indeterminate' };
-    }
+    return outcomeOf(reply);
   }
 
   complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean> {
@@ -257,16 +245,11 @@ export class RedisStore implements AtomicStore, StoreOperations {
     );
   }
 
-  async #settle(
-    { key, owner, fence }: ClaimRef,
-    state: 'c' | 'n' | 'i' | 'f',
-    ttl: number,
-    ...answer: Buffer[]
-  ): Promise<boolean> {
-    const args = [owner, String(fence), state, toMs(ttl), this.#channel, key, ...answer];
+  async #settle(claim: ClaimRef, state: 'c' | 'n' | 'i' | 'f', ttl: number, ...answer: Buffer[]): Promise<boolean> {
+    const args = [settleArgument(claim, state, toMs(ttl), this.#channel), ...answer];
     // A release that is lost costs no more than the rest of a lease.
-    if (state === 'f') return isDone(await this.#run(scripts.settle, key, args));
-    return isDone(await this.#runOnReplicas(scripts.settle, key, args));
+    if (state === 'f') return isDone(await this.#run(scripts.settle, claim.key, args));
+    return isDone(await this.#runOnReplicas(scripts.settle, claim.key, args));
   }
 
   async #write({ key, owner, fence }: ClaimRef, field: string, value: RedisArgument): Promise<boolean> {
@@ -274,11 +257,11 @@ export class RedisStore implements AtomicStore, StoreOperations {
   }
 
   #run(script: Script, key: string, args: RedisArgument[]): Promise<unknown> {
-    return this.#evaluate(script, key, args, (command, recordKey) => this.#connection.send(command, recordKey));
+    return this.#evaluate(script, key, args, this.#connection.send);
   }
 
   /** `undo` takes back what too few replicas have. */
-  async #runOnReplicas(
+  #runOnReplicas(
     script: Script,
     key: string,
     args: RedisArgument[],
@@ -356,6 +339,24 @@ export class RedisStore implements AtomicStore, StoreOperations {
       },
       () => undefined,
     );
+  }
+}
+
+/** What the script `claim` says. */
+function outcomeOf(reply: unknown): ClaimOutcome {
+  if (!Array.isArray(reply)) return { outcome: 'claimed', fence: Number(reply) };
+  const [outcome, first, second] = reply as Buffer[];
+  switch (String(outcome)) {
+    case 'claimed':
+      return { outcome: 'claimed', fence: Number(first), ...(second?.length && { progress: second }) };
+    case 'completed':
+      return { outcome: 'completed', answer: answerOf(first, second) };
+    case 'in-progress':
+      return { outcome: 'in-progress', leaseLeftMs: Number(first) };
+    case 'mismatch':
+      return { outcome: 'mismatch', differs: String(first) as 'fingerprint' | 'identity' };
+    default:
+      return { outcome: String(outcome) as 'not-replayable' | 'indeterminate' };
   }
 }
 
