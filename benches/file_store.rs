@@ -22,14 +22,21 @@ const BODY: [u8; 1024] = [7; 1024];
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    if let [role, path, durability, callers, seconds] = args.as_slice() {
-        assert_eq!(role, "serve");
-        println!(
-            "{}",
+    let texts: Vec<&str> = args.iter().map(String::as_str).collect();
+    // One measurement by itself, for those who compare with others of the same moment.
+    let alone = match *texts.as_slice() {
+        ["serve", path, durability, callers, seconds] => {
             serve(Path::new(path), durability, callers.parse().unwrap(), seconds.parse().unwrap())
-        );
-        return;
-    }
+        }
+        ["plain", folder, group, seconds] => {
+            plain(Path::new(folder), seconds.parse().unwrap(), group.parse().unwrap())
+        }
+        _ => return compare(&args),
+    };
+    println!("{alone}");
+}
+
+fn compare(args: &[String]) {
     let seconds: u64 = args.first().map_or(3, |text| text.parse().unwrap());
     let folder =
         tempfile::tempdir_in(env::var_os("REPRISE_BENCH_DIR").unwrap_or_else(|| ".".into())).unwrap();

@@ -6,7 +6,7 @@ stands below each scenario).
 
 - One process holds a server for each middleware. Blocks of 150 requests go to them in turn, one request in flight; the
   time is that inside the server, from its \`request\` event until \`res.end\` returns. The first 10 rounds warm up, 20
-  are counted (of (a) 20 and 24). *Added* is the median of the differences to the bare server's block of the same round, with its
+  are counted (of (a) 20 and 24, of (i) 60). *Added* is the median of the differences to the bare server's block of the same round, with its
   quartiles; *of bare* is the same as a ratio (B). M is what the hand-written Map middleware adds to the same work.
 - *requests/s* and *CPU* come from 32 connections of another process, in turn as well. They move more than the rest.
 - *checked*: the handler ran exactly as often as there are keys, and every answer had the bytes of the first.
@@ -16,7 +16,9 @@ stands below each scenario).
   compared with the first one's block of the same round. Redis and PostgreSQL are started for it, as their packages come,
   on the same two cores: what a pair waits for them is theirs, the CPU of the client is not.
 
-The file store has a benchmark of its own in Rust, \`cargo bench --bench file_store\`; the steps of the core have one by
+- Of (f), every subject runs by itself for a second, on a new file, in turn; ratios are of one round.
+
+The file store has a benchmark of its own in Rust, too, \`cargo bench --bench file_store\`; the steps of the core have one by
 criterion, \`cargo bench --bench core\`.
 `;
 
@@ -46,11 +48,27 @@ all, and the rest the clients. Without any middleware, where each request runs t
 An armed chaos decides in about 6 µs, and yet the request is faster than without it: under Express it makes the response
 cheap first, as the idempotency middleware does (\`ts/idempotency/cheap.ts\`), and the response that follows saves more than
 that. On plain \`node:http\`, where there is nothing to be saved, deciding costs about 3 µs.`,
+  f: `
+The engine's groups write 64 claims and then 64 completions, with fewer columns, no index of claims and nobody who waits
+for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread.`,
   g: `
-The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. \`EVALSHA\` has ten arguments where they have five.`,
+The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A step of the store is a script, so that it is one
+round trip: Redis takes some 16 µs for it, and 2 for a \`SET\` (\`INFO commandstats\`). With 32 in flight it is Redis that a
+pair waits for, on a core that it shares with the client; what would get ahead there is a record of one string, claimed by \`SET NX GET\`.`,
   h: `
 The least that keeps a key and an answer knows no leases, no fences and no owner, and forgets nobody's crash.`,
   k: `
 moka's housekeeping is done every 2 ms on a thread of its own, so that no call waits for it. Of each record, 1,096 bytes
 are its answer; the rest is the record, and what moka keeps for its order, its expiry and its table.`,
+  l: `
+**Why the target is missed.** The threads wait for glibc's allocator. Of the calls of \`futex\` on two threads seven in eight are
+the lock of one of its arenas (\`perf record -e syscalls:sys_enter_futex\`): an answer is allocated by the thread that
+completes it and freed by another, whose housekeeping evicts it. With jemalloc preloaded a pair takes a third less on one
+thread and on two, but two are still no faster than one. Sixteen parts of the cache with a lock each, and a thousand locks
+instead of 64, changed nothing that could be measured with glibc; with jemalloc the parts made two threads 1.1 × one. What
+to try next is both together, with an allocator of the addon's own that takes no lock to free what another thread made.`,
+  m: `
+The other tables live on JavaScript's heap, hold a reference to what they are given, and check nothing. MemoryStore copies
+each answer out of the heap and back, tells a claim from an answer and the right owner from any other, and gives a promise
+for each step. The middleware does not go this way: it calls the store without the promises and the objects.`,
 };

@@ -1,5 +1,6 @@
 import { retryScenario } from './calls.mjs';
 import { duplicatesScenario } from './duplicates.mjs';
+import { filesScenario } from './files.mjs';
 import { postgresScenario } from './postgres.mjs';
 import { recordsScenario } from './records.mjs';
 import { redisScenario } from './redis.mjs';
@@ -13,6 +14,7 @@ export const scenarios = [
   largeScenario,
   derivedScenario,
   duplicatesScenario,
+  filesScenario,
   redisScenario,
   postgresScenario,
   chaosScenario,

@@ -52,7 +52,7 @@ async function onThreads({ rounds, progress }) {
 /** What criterion measured just now: per second on one thread and on two. */
 async function inTheCore(progress) {
   progress('cargo bench, which is built first');
-  const args = ['bench', '--quiet', '--bench', 'core', '--', '^(pairs|sha256)/', '--noplot'];
+  const args = ['bench', '--quiet', '--bench', 'core', '--', '^(pairs|sha256)/', '--noplot', '--quiet'];
   const cargo = spawn('cargo', args, { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
   const [code] = await once(cargo, 'exit');
   if (code !== 0) throw new Error(`cargo bench ended with ${code}`);

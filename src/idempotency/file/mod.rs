@@ -1,8 +1,9 @@
 //! The store that lives in a file, shared by the processes of one host.
 //!
 //! The file is a database of `SQLite`. One thread of each process writes (`writer`): it waits for the process's turn,
-//! takes what has been queued meanwhile, and commits it as one transaction. What each record may become is in `ledger`,
-//! how it is kept in `rows` and `schema`.
+//! takes what has been queued meanwhile, and commits it as one transaction. Where that must survive a power cut, another
+//! thread (`syncer`) writes it to the disk before anyone hears of it. What each record may become is in `ledger`, how it
+//! is kept in `rows` and `schema`.
 //!
 //! A claim is free when its lease has run out, or at once when its owner dies: every process holds a lock that the
 //! kernel lets go of (`owners`). While an owner lives, a thread renews its leases (`holds`, `keeper`), so that a
