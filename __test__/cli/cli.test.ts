@@ -161,6 +161,12 @@ describe('npx reprise, over a file', () => {
     expect(await reprise(['verify', '--store', file])).toEqual({ code: 0, out: 'Nothing is damaged.\n', err: '' });
   });
 
+  it('takes the letter of a drive for the beginning of a path', async () => {
+    const onDrive = process.platform === 'win32' ? file : 'C:store.db';
+    await new FileStore({ path: path.resolve(folder, onDrive) }).close();
+    expect(await reprise(['verify', '--store', onDrive], { cwd: folder })).toMatchObject({ code: 0 });
+  });
+
   it('makes no file where there is none, and touches none that is no store', async () => {
     const missing = path.join(folder, 'missing.db');
     expect(await reprise(['list', '--store', missing])).toMatchObject({ code: 2, out: '' });

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client, type Pool } from 'pg';
+import { Client, Pool } from 'pg';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { ClaimRequest } from '../../ts/index.js';
@@ -92,6 +94,24 @@ describe.skipIf(postgresPrograms === undefined)('PostgresStore and the clients a
     for (const table of ['r'.repeat(64), 'ж'.repeat(32), `shop.${'r'.repeat(64)}`, 'a.b.c', 'nul\0']) {
       expect(() => new PostgresStore({ client: pool, table })).toThrow(/each of at most 63 bytes/);
     }
+  });
+
+  it('is closed while a server never answers, and lets those go that wait', async () => {
+    const mute = createServer().listen(0, '127.0.0.1');
+    await once(mute, 'listening');
+    const connection = once(mute, 'connection') as Promise<[Socket]>;
+    const store = new PostgresStore({
+      client: new Pool({ host: '127.0.0.1', port: (mute.address() as AddressInfo).port }),
+    });
+    const waiting = store.waitFor?.('a key');
+    const [socket] = await connection;
+    cleanups.push(() => {
+      socket.destroy();
+      mute.close();
+    });
+    await store.close();
+    await waiting;
+    await expect(store.waitFor?.('a key')).rejects.toMatchObject({ code: 'ERR_REPRISE_STORE_CLOSED' });
   });
 
   it('reads rows whatever way a client writes the names of columns in', async () => {

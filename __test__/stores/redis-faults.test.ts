@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import { createClient } from 'redis';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { idempotencyMiddleware, type AtomicStore, type ClaimRequest } from '../../ts/index.js';
 import { RedisStore } from '../../ts/stores/redis/index.js';
@@ -200,6 +201,26 @@ describe.skipIf(redisServer === undefined)('RedisStore and its server', () => {
     await server.kill();
     await waits[0];
     await first.close();
+  });
+
+  it.each([
+    ['ioredis', ({ port }: TestServer) => Promise.resolve(new Redis(port, { maxRetriesPerRequest: null }))],
+    ['node-redis', async ({ port }: TestServer) => createClient({ url: `redis://127.0.0.1:${port}` }).connect()],
+  ])('is closed while its server is gone, and lets those go that wait (%s)', async (_, connect) => {
+    const server = await redis();
+    const client = await connect(server);
+    client.on('error', () => undefined);
+    await server.kill();
+    const store = new RedisStore({ client });
+    const waiting = store.waitFor('a key').catch((error: unknown) => error);
+    await delay(50);
+    await store.close();
+    // Who has asked by the client itself waits with it.
+    await server.restart();
+    await waiting;
+    if ('destroy' in client) client.destroy();
+    else client.disconnect();
+    await expect(store.waitFor('a key')).rejects.toMatchObject({ code: 'ERR_REPRISE_STORE_CLOSED' });
   });
 
   it('refuses a closed store, and options that cannot be right', async () => {

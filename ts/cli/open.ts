@@ -47,7 +47,8 @@ const ALLOWED = 'the file of a FileStore, or a redis://, rediss:// or postgres:/
 /** Opens the store at a place. It makes nothing that is not there. */
 export async function openStore(place: Place): Promise<OpenStore> {
   const { where } = place;
-  const url = URL.canParse(where) ? new URL(where) : undefined;
+  // C:\shop\idempotency.db is a path.
+  const url = URL.canParse(where) && !/^[a-z]:/i.test(where) ? new URL(where) : undefined;
   switch (url?.protocol) {
     case 'redis:':
     case 'rediss:':

@@ -3,10 +3,11 @@ export class Wakeups {
   readonly #waiting = new Map<string, Set<() => void>>();
 
   /**
-   * Takes a place among those who wait for a key; `wait` ends when the key is woken, or after so many milliseconds.
-   * To be taken before the store is asked how long that may be: who ends the claim from then on wakes it.
+   * Takes a place among those who wait for a key; `wait` ends when the key is woken, or after so many milliseconds;
+   * `woken` has no end of its own. To be taken before the store is asked how long that may be: who ends the claim from
+   * then on wakes it.
    */
-  enter(key: string): { wait: (ms: number) => Promise<void>; leave: () => void } {
+  enter(key: string): { woken: Promise<void>; wait: (ms: number) => Promise<void>; leave: () => void } {
     const place = withResolver();
     const places = this.#waiting.get(key) ?? new Set();
     this.#waiting.set(key, places.add(place.resolve));
@@ -16,6 +17,7 @@ export class Wakeups {
     };
     return {
       leave,
+      woken: place.promise,
       wait: async (ms) => {
         // Whoever waits holds the process by a socket of its own.
         const timer = setTimeout(place.resolve, Math.min(Math.ceil(ms), LONGEST_TIMER_MS)).unref();

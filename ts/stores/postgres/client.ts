@@ -133,6 +133,8 @@ function pgPool(pool: PgPool): PostgresAdapter {
         await client.end().catch(() => undefined);
       };
       client.on('error', on.onLost).on('end', on.onLost);
+      // Whoever waits holds the process by a socket of its own.
+      client.unref?.();
       try {
         await client.connect();
         client.unref?.();

@@ -68,6 +68,12 @@ const RULES: OptionRules<PostgresStoreOptions> = {
   sweepIntervalMs: wholeNumberBetween(0, 2 ** 31 - 1, 'milliseconds'),
 };
 
+/** The connection that the store waits on. */
+interface Subscription {
+  readonly opening: Promise<void>;
+  opened: { close: () => Promise<void> | void } | undefined;
+}
+
 /** Rows that one statement of a sweep deletes: enough to go fast, few enough to hold nobody up. */
 const SWEEP_BATCH = 1000;
 
@@ -103,7 +109,7 @@ export class PostgresStore implements AtomicStore, StoreOperations {
   readonly #statements: Statements;
   readonly #sweepIntervalMs: number;
   readonly #wakeups = new Wakeups();
-  #subscription: Promise<{ close: () => Promise<void> | void }> | undefined;
+  #subscription: Subscription | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -232,14 +238,12 @@ export class PostgresStore implements AtomicStore, StoreOperations {
     this.#wakeups.wakeAll();
     const subscription = this.#subscription;
     this.#subscription = undefined;
-    await subscription?.then(
-      (opened) => opened.close(),
-      () => undefined,
-    );
+    // One that is still being opened is closed once it is; nobody waits for a server that never answers.
+    await subscription?.opened?.close();
   }
 
   readonly #query: PostgresQuery = async (text, values) => {
-    if (this.#closed) throw withCode(new Error('This PostgresStore is closed'), 'ERR_REPRISE_STORE_CLOSED');
+    this.#checkOpen();
     try {
       return await this.#adapter.query(text, values);
     } catch (error) {
@@ -289,40 +293,52 @@ export class PostgresStore implements AtomicStore, StoreOperations {
     }
   }
 
+  #checkOpen(): void {
+    if (this.#closed) throw withCode(new Error('This PostgresStore is closed'), 'ERR_REPRISE_STORE_CLOSED');
+  }
+
   async #waitFor(key: string): Promise<void> {
-    await this.#subscribe();
+    this.#checkOpen();
     const place = this.#wakeups.enter(key);
     try {
+      this.#subscription ??= this.#subscribe();
+      // Woken: the store was closed meanwhile, or the claim has ended.
+      await Promise.race([this.#subscription.opening, place.woken]);
+      if (this.#closed) return;
       const [row] = await this.#query(this.#statements.wait, [key]);
-      if (row !== undefined && !this.#closed) await place.wait(Number(row['leaseleft']));
+      if (row !== undefined) await place.wait(Number(row['leaseleft']));
     } finally {
       place.leave();
     }
   }
 
-  async #subscribe(): Promise<void> {
+  #subscribe(): Subscription {
     const drop = (): void => {
-      if (this.#subscription === opening) this.#subscription = undefined;
+      if (this.#subscription === subscription) this.#subscription = undefined;
     };
+    // Until it listens there is nothing to miss: those that wait for it look for themselves afterwards.
     const onGap = (): void => {
-      this.#wakeups.wakeAll();
+      if (subscription.opened) this.#wakeups.wakeAll();
     };
-    const opening = (this.#subscription ??= this.#adapter.listen?.(this.#channel, {
-      onMessage: (key) => {
-        this.#wakeups.wake(key);
-      },
-      onGap,
-      onLost: () => {
-        drop();
-        onGap();
-      },
-    }));
-    try {
-      await opening;
-    } catch (error) {
+    const onMessage = (key: string): void => {
+      this.#wakeups.wake(key);
+    };
+    const onLost = (): void => {
       drop();
-      throw error;
-    }
+      onGap();
+    };
+    const open = async (): Promise<void> => {
+      try {
+        const opened = await this.#adapter.listen?.(this.#channel, { onMessage, onGap, onLost });
+        if (this.#closed) await opened?.close();
+        else subscription.opened = opened;
+      } catch (error) {
+        drop();
+        throw error;
+      }
+    };
+    const subscription: Subscription = { opening: Promise.resolve().then(open), opened: undefined };
+    return subscription;
   }
 
   /** One process after the other, not all of them at once: a quarter of the interval is left to chance. */

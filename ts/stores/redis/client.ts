@@ -32,12 +32,15 @@ export interface RedisConnection {
   /** Ways to the primaries of a cluster, each by itself. Absent where the client is none of a cluster's, or hides them. */
   primaries?: () => Promise<RedisCommand[]>;
   /** Listens on a connection of its own. `onGap` is called when messages may have been missed. */
-  subscribe?: (channel: string, onMessage: (message: string) => void, onGap: () => void) => Promise<Subscription>;
+  subscribe?: (channel: string, onMessage: (message: string) => void, onGap: () => void) => Subscription;
 }
 
 /** A connection that the store opened itself. */
 export interface Subscription {
-  close: () => Promise<void> | void;
+  /** Resolves once it listens. That may take as long as the server is away. */
+  readonly ready: Promise<unknown>;
+  /** Ends it, also while it is still being opened. */
+  close: () => void;
 }
 
 /** Whether a value is one of the clients that {@link connect} knows. */
@@ -102,7 +105,7 @@ function ioredis(client: IoRedis): RedisConnection {
       if (error) throw error;
       return [first?.[1], second?.[1]];
     },
-    subscribe: async (channel, onMessage, onGap) => {
+    subscribe: (channel, onMessage, onGap) => {
       // Its offline queue holds the subscription until there is a connection, and again after each reconnection.
       const own = { enableOfflineQueue: true, lazyConnect: false };
       const subscriber = client.isCluster ? client.duplicate([], own) : client.duplicate(own);
@@ -111,10 +114,8 @@ function ioredis(client: IoRedis): RedisConnection {
       subscriber.on('message', (_: string, message: string) => {
         onMessage(message);
       });
-      await orClose(subscriber.subscribe(channel), () => {
-        subscriber.disconnect();
-      });
       return {
+        ready: subscriber.subscribe(channel),
         close: () => {
           subscriber.disconnect();
         },
@@ -129,6 +130,7 @@ function nameOf(command: RedisArgument | undefined): string {
 }
 
 interface Subscriber extends Emitter {
+  readonly isOpen: boolean;
   connect(): Promise<unknown>;
   subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
   destroy(): void;
@@ -165,17 +167,16 @@ function nodeRedisCluster(client: NodeRedisCluster): RedisConnection {
 }
 
 function subscribeBy(client: { duplicate(): Subscriber }): NonNullable<RedisConnection['subscribe']> {
-  return async (channel, onMessage, onGap) => {
+  return (channel, onMessage, onGap) => {
     const subscriber = client.duplicate();
     subscriber.on('error', onGap).on('reconnecting', onGap).on('node-disconnect', onGap);
-    const close = (): void => {
-      subscriber.destroy();
+    return {
+      ready: subscriber.connect().then(() => subscriber.subscribe(channel, onMessage)),
+      close: () => {
+        // One that gave up by itself refuses to be ended.
+        if (subscriber.isOpen) subscriber.destroy();
+      },
     };
-    await orClose(
-      subscriber.connect().then(() => subscriber.subscribe(channel, onMessage)),
-      close,
-    );
-    return { close };
   };
 }
 
@@ -207,13 +208,4 @@ function glide(client: Glide): RedisConnection {
 
 interface Emitter {
   on(event: string, listener: (...args: never[]) => void): this;
-}
-
-async function orClose(opening: Promise<unknown>, close: () => void): Promise<void> {
-  try {
-    await opening;
-  } catch (error) {
-    close();
-    throw error;
-  }
 }

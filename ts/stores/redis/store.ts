@@ -19,6 +19,7 @@ import {
   type RedisClient,
   type RedisCommand,
   type RedisConnection,
+  type Subscription,
 } from './client.js';
 import { claimArgument, scripts, settleArgument, type Script } from './scripts.js';
 
@@ -79,7 +80,7 @@ export class RedisStore implements AtomicStore, StoreOperations {
   readonly #replicas: number;
   readonly #wait: string[];
   readonly #wakeups = new Wakeups();
-  #subscription: Promise<{ close: () => Promise<void> | void }> | undefined;
+  #subscription: Subscription | undefined;
   #policyChecked = false;
   #closed = false;
 
@@ -152,15 +153,18 @@ export class RedisStore implements AtomicStore, StoreOperations {
   }
 
   async waitFor(key: string): Promise<void> {
+    this.#checkOpen();
     if (!this.#connection.subscribe) {
       await this.#poll(key);
       return;
     }
-    await this.#subscribe();
     const place = this.#wakeups.enter(key);
     try {
+      // Woken: the store was closed meanwhile, or the claim has ended.
+      await Promise.race([this.#subscribe(), place.woken]);
+      if (this.#closed) return;
       const left = Number(await this.#run(scripts.wait, key, []));
-      if (left > 0 && !this.#closed) await place.wait(left);
+      if (left > 0) await place.wait(left);
     } finally {
       place.leave();
     }
@@ -197,15 +201,12 @@ export class RedisStore implements AtomicStore, StoreOperations {
   }
 
   /** Closes the connection that the store opened to wait; your client stays as it is. Those that wait are let go. */
+  // eslint-disable-next-line @typescript-eslint/require-await -- as every store's
   async close(): Promise<void> {
     this.#closed = true;
     this.#wakeups.wakeAll();
-    const subscription = this.#subscription;
+    this.#subscription?.close();
     this.#subscription = undefined;
-    await subscription?.then(
-      (opened) => opened.close(),
-      () => undefined,
-    );
   }
 
   /** Every record, with what the script `list` says of it. */
@@ -284,7 +285,7 @@ export class RedisStore implements AtomicStore, StoreOperations {
     args: RedisArgument[],
     send: (command: RedisArgument[], recordKey: string) => Promise<unknown>,
   ): Promise<unknown> {
-    if (this.#closed) throw withCode(new Error('This RedisStore is closed'), 'ERR_REPRISE_STORE_CLOSED');
+    this.#checkOpen();
     const recordKey = this.#prefix + key;
     try {
       return await send(['EVALSHA', sha1, '1', recordKey, ...args], recordKey);
@@ -293,6 +294,10 @@ export class RedisStore implements AtomicStore, StoreOperations {
       if (!/NOSCRIPT|NoScript/.test(String(error))) throw error;
       return send(['EVAL', source, '1', recordKey, ...args], recordKey);
     }
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw withCode(new Error('This RedisStore is closed'), 'ERR_REPRISE_STORE_CLOSED');
   }
 
   async #subscribe(): Promise<void> {
@@ -304,8 +309,9 @@ export class RedisStore implements AtomicStore, StoreOperations {
     };
     const opening = (this.#subscription ??= this.#connection.subscribe?.(this.#channel, wake, wakeAll));
     try {
-      await opening;
+      await opening?.ready;
     } catch (error) {
+      opening?.close();
       if (this.#subscription === opening) this.#subscription = undefined;
       throw error;
     }
