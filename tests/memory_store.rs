@@ -227,6 +227,22 @@ fn a_store_full_of_completed_records_drops_the_least_recently_used_and_counts_it
 }
 
 #[test]
+fn the_oldest_is_dropped_first_wherever_it_waited_for_the_cache() {
+    let store = MemoryStore::new(Limits { max_bytes: 1 << 20, max_entries: 10 });
+    let keys: Vec<String> = (0..200).map(|i| format!("k{i}")).collect();
+    for few in keys.chunks(20) {
+        for key in few {
+            let outcome = store.claim(&claim_of(request(key, "a"), 1));
+            complete(&store, key, 1, fence(&outcome), key);
+        }
+        store.maintain();
+    }
+    assert_eq!(store.stats().settled, 10);
+    let kept: Vec<&String> = keys.iter().filter(|key| store.inspect(&digest(key)).is_some()).collect();
+    assert_eq!(kept, keys.iter().skip(190).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_bytes_that_are_counted_are_those_of_the_records() {
     let store = MemoryStore::new(Limits { max_bytes: 1 << 20, max_entries: 3 });
     let mut expected = 0;

@@ -70,6 +70,7 @@ pub struct MemoryStore {
     bytes: Arc<AtomicU64>,
     evicted: Arc<AtomicU64>,
     changed: AtomicBool,
+    next_order: AtomicU64,
     next_sweep: AtomicUsize,
 }
 
@@ -77,7 +78,15 @@ pub struct MemoryStore {
 struct Shard {
     held: HashMap<Digest, Held, BuildDigestHasher>,
     /// Settled, and not in the cache yet. Of two with one key, the later is right.
-    recent: Vec<(Digest, Settled)>,
+    recent: Vec<Recent>,
+}
+
+#[derive(Debug)]
+struct Recent {
+    /// Its place among those of all shards: the cache drops the oldest.
+    order: u64,
+    key: Digest,
+    settled: Settled,
 }
 
 #[derive(Debug)]
@@ -178,6 +187,7 @@ impl MemoryStore {
             bytes,
             evicted,
             changed: AtomicBool::new(false),
+            next_order: AtomicU64::new(0),
             next_sweep: AtomicUsize::new(0),
         }
     }
@@ -387,7 +397,10 @@ impl MemoryStore {
     /// anything was written since the last time. Meant for a thread that serves no requests.
     pub fn maintain(&self) -> bool {
         let changed = self.changed.swap(false, Ordering::Relaxed);
-        self.fill_cache();
+        // There may be many stores, most of them idle.
+        if changed {
+            self.fill_cache();
+        }
         self.settled.run_pending_tasks();
         let now = self.clock.now();
         let next = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SHARDS;
@@ -410,19 +423,29 @@ impl MemoryStore {
     /// What is settled for a key. Most keys that are claimed are new, and to look for those in the cache is cheaper than
     /// to get them: it takes a note of every get.
     fn settled(&self, shard: &Shard, key: &Digest, now: Millis) -> Option<Settled> {
-        let recent = shard.recent.iter().rev().find(|(recent, _)| recent == key);
+        let recent = shard.recent.iter().rfind(|recent| recent.key == *key);
         let settled = match recent {
-            Some((_, settled)) => Some(settled.clone()),
+            Some(recent) => Some(recent.settled.clone()),
             None if self.settled.contains_key(key) => self.settled.get(key),
             None => None,
         };
         settled.filter(|settled| settled.until > now)
     }
 
-    /// Takes to the cache what waits for that.
+    /// Takes to the cache what waits for that, one after the other, so that no request waits for more than one.
     fn fill_cache(&self) {
-        for shard in &self.shards {
-            self.fill_cache_from(&mut shard.lock());
+        let waiting = self.shards.iter().flat_map(|shard| {
+            shard.lock().recent.iter().map(|recent| (recent.order, recent.key)).collect::<Vec<_>>()
+        });
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_unstable_by_key(|(order, _)| *order);
+        for (order, key) in waiting {
+            let mut shard = self.shard(&key);
+            // Its shard may have become full meanwhile.
+            if let Some(at) = shard.recent.iter().position(|recent| recent.order == order) {
+                let recent = shard.recent.remove(at);
+                self.settled.insert(recent.key, recent.settled);
+            }
         }
     }
 
@@ -441,15 +464,12 @@ impl MemoryStore {
         let size = settled.size();
         self.bytes.fetch_add(size, Ordering::Relaxed);
         self.changed.store(true, Ordering::Relaxed);
-        shard.recent.push((key, settled));
+        let order = self.next_order.fetch_add(1, Ordering::Relaxed);
+        shard.recent.push(Recent { order, key, settled });
         if shard.recent.len() > MOST_RECENT || size > LARGEST_RECENT {
-            self.fill_cache_from(shard);
-        }
-    }
-
-    fn fill_cache_from(&self, shard: &mut Shard) {
-        for (key, settled) in shard.recent.drain(..) {
-            self.settled.insert(key, settled);
+            for recent in shard.recent.drain(..) {
+                self.settled.insert(recent.key, recent.settled);
+            }
         }
     }
 
