@@ -90,6 +90,51 @@ describe.skipIf(postgresPrograms === undefined)('PostgresStore and the clients a
     expect(rows.length).toBe(2);
   });
 
+  it('has a connection prepare a statement once', async () => {
+    const own = new Pool({ connectionString: url, max: 1 });
+    cleanups.push(() => own.end());
+    const store = new PostgresStore({ client: own });
+    cleanups.push(() => store.close());
+    for (let i = 0; i < 3; i++) {
+      const asked = request();
+      expect(await store.complete(await claim(store, asked), ANSWER, 60)).toBe(true);
+      expect((await store.claim({ ...asked, owner: 'another' })).outcome).toBe('completed');
+    }
+    const { rows } = await own.query("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'reprise:%'");
+    expect(rows).toHaveLength(2);
+  });
+
+  it('goes on unprepared behind a pooler whose connections know nothing of what was prepared', async () => {
+    const own = new Pool({ connectionString: url, max: 1 });
+    cleanups.push(() => own.end());
+    const store = new PostgresStore({ client: own });
+    cleanups.push(() => store.close());
+    const asked = request();
+    const first = await claim(store, asked);
+    // What a pooler's other connection knows.
+    await own.query('DEALLOCATE ALL');
+    expect((await store.claim({ ...asked, owner: 'another' })).outcome).toBe('in-progress');
+    expect(await store.complete(first, ANSWER, 60)).toBe(true);
+    const { rows } = await own.query("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'reprise:%'");
+    expect(rows).toEqual([]);
+  });
+
+  it('goes on unprepared where another one has prepared the same on the connection that a pooler gives it', async () => {
+    const own = new Pool({ connectionString: url, max: 1 });
+    cleanups.push(() => own.end());
+    const [first, second] = [new PostgresStore({ client: own }), new PostgresStore({ client: own })];
+    cleanups.push(() => Promise.all([first.close(), second.close()]));
+    const { key, owner, fence } = await claim(first, request());
+    // A client of pg knows what it has prepared itself. Behind a pooler another one has, whose names are the same.
+    own.once('acquire', (client) => {
+      (client as unknown as { connection: { parsedStatements: object } }).connection.parsedStatements = {};
+    });
+    await claim(second, request());
+    expect(await second.complete({ key, owner, fence }, ANSWER, 60)).toBe(true);
+    const { rows } = await own.query("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'reprise:%'");
+    expect(rows).toEqual([]);
+  });
+
   it('refuses a name that PostgreSQL would cut', () => {
     for (const table of ['r'.repeat(64), 'ж'.repeat(32), `shop.${'r'.repeat(64)}`, 'a.b.c', 'nul\0']) {
       expect(() => new PostgresStore({ client: pool, table })).toThrow(/each of at most 63 bytes/);

@@ -16,7 +16,7 @@ import { micros, ratio, signed } from '../text.mjs';
 
 const TABLE = 'reprise_records';
 
-/** The texts and values that the store sends, by the pool itself. */
+/** The texts and values that the store sends, prepared as it does, by the pool itself. */
 function bareStatements(pool) {
   const { claim, settle } = statementsFor(TABLE, `reprise:${TABLE}`);
   const head = Buffer.from(ANSWER.head, 'latin1');
@@ -24,9 +24,11 @@ function bareStatements(pool) {
     name: 'the two statements by pg alone',
     step: async (number) => {
       const { key, fingerprint, identity, owner, leaseMs, ttl } = claimOf(number);
-      const claimed = await pool.query(claim, [key, fingerprint, identity, owner, leaseMs, ttl * 1000, false]);
+      const asked = [key, fingerprint, identity, owner, leaseMs, ttl * 1000, false];
+      const claimed = await pool.query({ name: 'claim', text: claim, values: asked });
       const { fence } = claimed.rows[0];
-      const settled = await pool.query(settle, [key, owner, fence, 'completed', DAY * 1000, head, ANSWER.body]);
+      const answered = [key, owner, fence, 'completed', DAY * 1000, head, ANSWER.body];
+      const settled = await pool.query({ name: 'settle', text: settle, values: answered });
       if (settled.rows.length !== 1) throw new Error('not completed');
     },
   };
@@ -39,9 +41,10 @@ function leastStatements(pool) {
     step: async (number) => {
       const { key, fingerprint } = claimOf(number);
       const insert = 'INSERT INTO least (key, fingerprint) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING key';
-      const { rows } = await pool.query(insert, [key, fingerprint]);
+      const { rows } = await pool.query({ name: 'insert', text: insert, values: [key, fingerprint] });
       if (rows.length !== 1) throw new Error('not claimed');
-      await pool.query('UPDATE least SET head = $2, body = $3 WHERE key = $1', [key, ANSWER.head, ANSWER.body]);
+      const update = 'UPDATE least SET head = $2, body = $3 WHERE key = $1';
+      await pool.query({ name: 'update', text: update, values: [key, ANSWER.head, ANSWER.body] });
     },
   };
 }
@@ -113,6 +116,8 @@ export const postgresScenario = {
   async run({ rounds, progress }) {
     const server = await startPostgres();
     const pool = new pg.Pool({ connectionString: `postgres://postgres@127.0.0.1:${server.port}/postgres` });
+    // The server stops while the last connections are still being closed.
+    pool.on('error', () => undefined);
     const store = new PostgresStore({ client: pool });
     try {
       // Makes the table.

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { hasMethods } from '../../options.js';
 
 /**
@@ -53,6 +54,7 @@ export function adapt(client: PostgresClient): PostgresAdapter {
 
 interface PgQueryable {
   query(text: string, values?: readonly unknown[]): Promise<{ rows: Row[] }>;
+  query(named: { name: string; text: string; values: readonly unknown[] }): Promise<{ rows: Row[] }>;
 }
 
 interface PgClient extends PgQueryable {
@@ -74,6 +76,39 @@ interface PgPool extends PgQueryable {
 /** Several statements at once, as the table's are, come as several results. */
 function pgQuery(client: PgQueryable): PostgresQuery {
   return async (text, values) => (await client.query(text, values)).rows;
+}
+
+/**
+ * SQLSTATEs by which a prepared statement is refused before it runs: it is not there, is there already, or its table was
+ * altered. (The text of errors is translated.)
+ */
+const REFUSED_PREPARED: ReadonlySet<unknown> = new Set(['26000', '42P05', '0A000']);
+
+/**
+ * Has each connection prepare a statement once: to plan one of the store's takes longer than to run it. Behind a pooler
+ * whose connections change from one statement to the next, and which knows no prepared ones, it goes on without.
+ *
+ * @param run asks on a connection. No transaction may be open there: a statement that is refused would end it
+ */
+function pgPreparedQuery(
+  run: (ask: (client: PgQueryable) => Promise<{ rows: Row[] }>) => Promise<{ rows: Row[] }>,
+): PostgresQuery {
+  const names = new Map<string, string>();
+  let isPrepared = true;
+  return async (text, values) => {
+    if (isPrepared && values !== undefined) {
+      // By its text: two versions of this package may share the connection of a pooler.
+      const name = names.get(text) ?? `reprise:${createHash('sha256').update(text).digest('hex').slice(0, 32)}`;
+      names.set(text, name);
+      try {
+        return (await run((client) => client.query({ name, text, values }))).rows;
+      } catch (error) {
+        if (!REFUSED_PREPARED.has((error as { code?: unknown }).code)) throw error;
+        isPrepared = false;
+      }
+    }
+    return (await run((client) => client.query(text, values))).rows;
+  };
 }
 
 /**
@@ -106,15 +141,16 @@ async function withConnection<T>(
 
 function pgPool(pool: PgPool): PostgresAdapter {
   return {
-    query: async (text, values) =>
+    query: pgPreparedQuery(async (ask) =>
       withConnection(pool, async (client, discard) => {
         try {
-          return await pgQuery(client)(text, values);
+          return await ask(client);
         } catch (error) {
           discard(error);
           throw error;
         }
       }),
+    ),
     transaction: async (run) =>
       withConnection(pool, async (client, discard) => {
         try {
@@ -172,6 +208,7 @@ class SharedConnection {
     this.#client = client;
   }
 
+  /** Not prepared: the connection is the user's, and may be in a transaction. */
   async query(text: string, values?: readonly unknown[]): Promise<readonly Row[]> {
     const rows = this.#last.then(async () => pgQuery(this.#client)(text, values));
     this.#last = rows.catch(() => undefined);
