@@ -13,17 +13,23 @@ export const WARM_UP_ROUNDS = 10;
 /** A subject behind a listening server. */
 export async function open(subject, handling) {
   const { app, state } = application(subject, handling);
+  return listening(subject, app, state);
+}
+
+/** The same with an application of one's own, whose `state` counts the runs of its handler and may be stopped. */
+export async function listening(subject, app, state) {
   const server = createServer(timed(app));
   // A subject may have to wait for longer than that for its turn.
   server.keepAliveTimeout = 0;
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const client = await Client.open(server.address().port);
+  const { port } = server.address();
+  const client = await Client.open(port);
   const close = () => {
     client.close();
     server.close();
     state.stop();
   };
-  return { subject, port: server.address().port, client, state, close };
+  return { subject, port, client, state, close };
 }
 
 /**

@@ -1,24 +1,22 @@
 // (h): claim and complete through a PostgreSQL, beside the same two statements; and the transaction of a handler, beside a
 // plain one.
-import { createServer } from 'node:http';
 import express from 'express';
 import pg from 'pg';
 import { statementsFor } from '../../dist/stores/postgres/statements.js';
 import { idempotencyMiddleware } from '../../index.js';
 import { PostgresStore } from '../../postgres.js';
-import { Client, postText } from '../client.mjs';
+import { postText } from '../client.mjs';
 import { ANSWER, claimOf, DAY, keyOf, pairThrough, replayed } from '../pair.mjs';
-import { measure } from '../paired.mjs';
+import { listening, measure } from '../paired.mjs';
 import { startPostgres } from '../servers.mjs';
 import { measureSteps } from '../steps.mjs';
-import { timed } from '../stopwatch.mjs';
 import { micros, ratio, signed } from '../text.mjs';
 
 const TABLE = 'reprise_records';
 
 /** The texts and values that the store sends, prepared as it does, by the pool itself. */
 function bareStatements(pool) {
-  const { claim, settle } = statementsFor(TABLE, `reprise:${TABLE}`);
+  const { claim, settle } = statementsFor(TABLE);
   const head = Buffer.from(ANSWER.head, 'latin1');
   return {
     name: 'the two statements by pg alone',
@@ -51,8 +49,8 @@ function leastStatements(pool) {
 
 /** An Express server whose handler writes one row in a transaction, with or without the record in it. */
 async function transactionServer(name, pool, store) {
-  const state = { executions: 0 };
   const guard = store && idempotencyMiddleware({ store });
+  const state = { executions: 0, stop: () => guard?.close() };
   const app = express().use(express.json());
   const insert = async (tx, item) => {
     state.executions++;
@@ -78,16 +76,7 @@ async function transactionServer(name, pool, store) {
     }
     res.status(201).json({ item });
   });
-  const server = createServer(timed(app));
-  server.keepAliveTimeout = 0;
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const client = await Client.open(server.address().port);
-  const close = () => {
-    client.close();
-    server.close();
-    guard?.close();
-  };
-  return { subject: { name }, client, state, close };
+  return listening({ name }, app, state);
 }
 
 async function transactions(pool, store, { rounds, progress }) {
