@@ -157,7 +157,7 @@ impl Parser<'_> {
                     if self.input[self.at..].starts_with(literal.as_bytes()) {
                         let start = self.at;
                         self.at += literal.len();
-                        return Ok(to_u32(start)..to_u32(self.at));
+                        return Ok(self.as_it_stands(start));
                     }
                 }
                 Err(self.wrong())
@@ -175,7 +175,7 @@ impl Parser<'_> {
             self.digits()?;
         }
         if !matches!(self.peek(), Some(b'e' | b'E')) && is_canonical_number(&self.input[start..self.at]) {
-            return Ok(to_u32(start)..to_u32(self.at));
+            return Ok(self.as_it_stands(start));
         }
         if self.skip(|byte| matches!(byte, b'e' | b'E'), 1) == 1 {
             self.skip(|byte| matches!(byte, b'+' | b'-'), 1);
@@ -200,7 +200,7 @@ impl Parser<'_> {
         self.skip_plain();
         if self.peek() == Some(b'"') {
             self.at += 1;
-            return Ok(to_u32(quote)..to_u32(self.at));
+            return Ok(self.as_it_stands(quote));
         }
         let start = self.tree.text.len();
         self.tree.text.extend_from_slice(&self.input[quote..self.at]);
@@ -282,6 +282,11 @@ impl Parser<'_> {
                 }
             }
         }
+    }
+
+    /// What was read since then, canonical as it is in the input.
+    fn as_it_stands(&self, start: usize) -> Span {
+        to_u32(start)..to_u32(self.at)
     }
 
     /// Moves on over characters of a string that stand for themselves.
