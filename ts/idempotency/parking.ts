@@ -13,7 +13,8 @@ export interface Parked {
 
 /**
  * Where duplicates wait for the first request's answer (`onConcurrent: 'wait'`). Requests for the same wait together,
- * for one notification, and one of them asks the store for all; all requests wait for the same time, so that one timer serves the one that is next to give up.
+ * for one notification, and one of them asks the store for all. All requests wait for the same time, so that one timer
+ * serves the one that is next to give up.
  */
 export class Parking {
   readonly #timeoutMs: number;
