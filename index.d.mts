@@ -170,7 +170,7 @@ declare class MemoryStore implements AtomicStore {
     /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named store has other limits */
     constructor(options?: MemoryStoreOptions);
     claim(request: ClaimRequest): Promise<ClaimOutcome>;
-    complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean>;
+    complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean>;
     renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
     release(claim: ClaimRef, ttl: number): Promise<boolean>;
     mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
