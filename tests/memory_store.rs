@@ -338,7 +338,10 @@ fn a_key_that_is_freed_over_and_over_takes_the_room_of_one() {
             let key = format!("freed {key}");
             let claimed = fence(&store.claim(&claim_of(request(&key, "a"), 1)));
             assert_eq!(claimed, round + 1);
-            assert_eq!(store.settle(&digest(&key), Owner(1), claimed, Settlement::Release, DAY), Written::Done);
+            assert_eq!(
+                store.settle(&digest(&key), Owner(1), claimed, Settlement::Release, DAY),
+                Written::Done
+            );
         }
         store.maintain();
     }

@@ -121,13 +121,17 @@ fn complete(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<bool>
     let head: Latin1String = call.get(3)?;
     let body: BufferSlice<'_> = call.get(4)?;
     let settlement = Settlement::Complete(Answer::new(&head, &body));
-    with_claim(call, |key, owner, fence| Ok(store.settle(key, owner, fence, settlement, millis(call.get(5)?))))
+    with_claim(call, |key, owner, fence| {
+        Ok(store.settle(key, owner, fence, settlement, millis(call.get(5)?)))
+    })
 }
 
 /// `(key, owner, fence, how, retentionMs)`: ends a claim without one; whether it still held.
 fn end(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<bool> {
     let settlement = how(call.get(3)?);
-    with_claim(call, |key, owner, fence| Ok(store.settle(key, owner, fence, settlement, millis(call.get(4)?))))
+    with_claim(call, |key, owner, fence| {
+        Ok(store.settle(key, owner, fence, settlement, millis(call.get(4)?)))
+    })
 }
 
 /// `(key, owner, fence, leaseMs)`: prolongs a lease; whether the claim still holds.

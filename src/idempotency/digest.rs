@@ -50,6 +50,17 @@ impl Digest {
     }
 }
 
+impl Digest {
+    /// One of so many places. It goes by all bytes: a digest is uniform in each, but see [`DigestHasher::finish`].
+    pub(super) fn place_of(&self, places: usize) -> usize {
+        let words = self.0.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+        let all = words.fold(0, |all: u64, word| all.rotate_left(7) ^ word);
+        // Other bits than those that choose a bucket of a table.
+        let mixed = (all ^ (all >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
+        usize::try_from(mixed).unwrap_or_default() % places
+    }
+}
+
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_hex()[..12])

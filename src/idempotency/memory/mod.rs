@@ -246,7 +246,9 @@ impl MemoryStore {
         let settled = shard.settled.make_use(key, now, &self.order.chores)?;
         let (fence, expires_in) = (settled.fence, left(settled.until));
         match &settled.end {
-            End::Completed(answer) => Some(Inspection::Completed { fence, answer: answer.clone(), expires_in }),
+            End::Completed(answer) => {
+                Some(Inspection::Completed { fence, answer: answer.clone(), expires_in })
+            }
             End::NotReplayable => Some(Inspection::NotReplayable { fence, expires_in }),
             End::Free(_) => None,
         }
@@ -321,8 +323,7 @@ impl MemoryStore {
     }
 
     fn shard(&self, key: &Digest) -> MutexGuard<'_, Shard> {
-        // Other bits than those that choose a bucket inside of the shard.
-        self.shards[usize::from(key.0[31]) % SHARDS].lock()
+        self.shards[key.place_of(SHARDS)].lock()
     }
 
     fn write(&self, key: &Digest, owner: Owner, fence: u64, change: impl FnOnce(&mut Held)) -> Written {
