@@ -157,8 +157,9 @@ interface MemoryStoreStats {
 }
 /**
  * Keeps records in the memory of this process, off the JavaScript heap, shared by its worker threads. When it is full
- * it drops the completed record that was used longest ago; a claim in progress is never dropped, and where claims
- * fill it, new ones are refused. It forgets all when the process ends, and other processes do not see it.
+ * it drops the completed records that were used longest ago, in a large store some dozens at once; a claim in progress
+ * is never dropped, and where claims fill it, new ones are refused. It forgets all when the process ends, and other
+ * processes do not see it.
  *
  * @example
  * ```ts

@@ -1,6 +1,5 @@
 //! The store contract over the memory store: what `claim`, `complete` and their siblings of the TypeScript interface
 //! do, one crossing each. The middleware takes the shorter way of `desk`; checkpoints and wrapped stores come here.
-#![expect(clippy::needless_pass_by_value, reason = "napi hands over owned values")]
 
 use std::sync::Arc;
 

@@ -18,7 +18,8 @@ const LEAST_CLEARED: usize = 2;
 pub(super) struct Table {
     shard: usize,
     sizing: Sizing,
-    records: HashMap<Digest, Settled, BuildDigestHasher>,
+    /// Each in a box: a table that grows moves all that is in it, while a request waits.
+    records: HashMap<Digest, Box<Settled>, BuildDigestHasher>,
     batches: HashMap<BatchId, Batch>,
     /// Those that take records: one for each lifetime.
     open: Vec<(Lifetime, BatchId)>,
@@ -119,7 +120,7 @@ impl Table {
         self.bytes += size;
         self.open_records += 1;
         self.open_weight += weight;
-        self.records.insert(key, Settled { request, fence, until, end, batch: id });
+        self.records.insert(key, Box::new(Settled { request, fence, until, end, batch: id }));
         if self.open_records >= self.sizing.records || self.open_weight >= self.sizing.weight {
             self.close(now, chores);
         }
@@ -127,7 +128,8 @@ impl Table {
 
     /// Frees a key, if there is anything: what is left is its fence.
     pub(super) fn free(&mut self, key: &Digest, now: Millis, chores: &Chores) {
-        if let Some(Settled { request, fence, until, .. }) = self.records.get(key) {
+        if let Some(settled) = self.records.get(key) {
+            let Settled { request, fence, until, .. } = &**settled;
             let entry = Entry { request: *request, fence: *fence, until: *until, end: End::Free(None) };
             self.put(*key, entry, now, chores);
         }
