@@ -150,12 +150,11 @@ export class MemoryStore implements AtomicStore {
   }
 }
 
+/** What throws rejects. */
 function done<T>(step: () => T): Promise<T> {
-  try {
-    return Promise.resolve(step());
-  } catch (error) {
-    return Promise.reject(error);
-  }
+  return new Promise((resolve) => {
+    resolve(step());
+  });
 }
 
 /** The line of the program that called into this package: `file:line:column`. */
