@@ -327,7 +327,7 @@ describe.skipIf(redisServer === undefined)('RedisStore and its server', () => {
     await chaos;
     expect(keys.length).toBeGreaterThan(0);
     expect(keys.filter((key) => effects.get(key) !== 1)).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 });
 
 /** A server whose every answer is a new one. */
