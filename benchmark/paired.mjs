@@ -18,7 +18,7 @@ export async function open(subject, handling) {
 
 /** The same with an application of one's own, whose `state` counts the runs of its handler and may be stopped. */
 export async function listening(subject, app, state) {
-  const server = createServer(timed(app));
+  const server = createServer(subject.serverOptions?.(app) ?? {}, timed(app));
   // A subject may have to wait for longer than that for its turn.
   server.keepAliveTimeout = 0;
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -1,5 +1,6 @@
 // What is put between a body parser and a handler: nothing, reprise, and what else one could use.
 import { createHash } from 'node:crypto';
+import { IncomingMessage, ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
 import { IdempotencyConfig, makeIdempotent } from '@aws-lambda-powertools/idempotency';
 import { CachePersistenceLayer } from '@aws-lambda-powertools/idempotency/cache';
@@ -17,6 +18,24 @@ const require = createRequire(import.meta.url);
 export const bare = { name: 'bare Express' };
 
 export const noOp = { name: 'no-op middleware', guard: () => (_req, _res, next) => next() };
+
+/**
+ * The same on a server that makes its requests and responses as Express wants them: it finds their prototypes in place,
+ * and changes none. The options are Node's, the properties those that Express's guide to overriding its API names.
+ */
+export function inExpressClasses(subject) {
+  return {
+    ...subject,
+    name: `${subject.name}, in classes of its own`,
+    serverOptions: (app) => {
+      class Request extends IncomingMessage {}
+      class Response extends ServerResponse {}
+      app.request = Object.setPrototypeOf(Request.prototype, app.request);
+      app.response = Object.setPrototypeOf(Response.prototype, app.response);
+      return { IncomingMessage: Request, ServerResponse: Response };
+    },
+  };
+}
 
 /** With its defaults, all of its features are on. */
 export function reprise(options = {}, name = 'reprise') {

@@ -2,7 +2,16 @@
 import { postText } from '../client.mjs';
 import { load } from '../load.mjs';
 import { measure, open } from '../paired.mjs';
-import { bare, expressIdempotency, handWritten, nodeIdempotency, noOp, powertools, reprise } from '../subjects.mjs';
+import {
+  bare,
+  expressIdempotency,
+  handWritten,
+  inExpressClasses,
+  nodeIdempotency,
+  noOp,
+  powertools,
+  reprise,
+} from '../subjects.mjs';
 import { createChaos } from '../../index.js';
 import { micros, ratio, signed } from '../text.mjs';
 
@@ -118,8 +127,13 @@ export const newKeyScenario = {
   async run({ rounds, progress, withLoad }) {
     const options = { rounds, progress, withLoad };
     const rows = await series([bare, noOp, reprise(), ...RIVALS], { answer: SMALL }, newKey('a'), options);
+    const inClasses = [bare, inExpressClasses(bare), inExpressClasses(reprise())];
+    const classRows = await series(inClasses, { answer: SMALL }, newKey('a-classes'), { rounds, progress });
     return {
-      tables: [tableOf('A POST of 300 B, answered with 300 B, each with a key of its own', rows)],
+      tables: [
+        tableOf('A POST of 300 B, answered with 300 B, each with a key of its own', rows),
+        tableOf('The same on a server whose requests have the prototypes of Express from the start', classRows),
+      ],
       verdicts: [againstMap(rows, 0.5), aheadOfRivals(rows, 'new key')],
       bars: { series: 'new key', values: chartOf(rows) },
     };
