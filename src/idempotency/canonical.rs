@@ -173,19 +173,19 @@ impl Parser<'_> {
 
     fn number(&mut self) -> Result<Span, NotJson> {
         let start = self.at;
-        self.skip(|byte| byte == b'-', 1);
-        if self.skip(|byte| byte == b'0', 1) == 0 {
+        self.take(|byte| byte == b'-');
+        if !self.take(|byte| byte == b'0') {
             self.digits()?;
         }
-        if self.skip(|byte| byte == b'.', 1) == 1 {
+        if self.take(|byte| byte == b'.') {
             self.digits()?;
         }
         if !matches!(self.peek(), Some(b'e' | b'E')) && is_canonical_number(&self.tree.input[start..self.at])
         {
             return Ok(self.as_it_stands(start));
         }
-        if self.skip(|byte| matches!(byte, b'e' | b'E'), 1) == 1 {
-            self.skip(|byte| matches!(byte, b'+' | b'-'), 1);
+        if self.take(|byte| matches!(byte, b'e' | b'E')) {
+            self.take(|byte| matches!(byte, b'+' | b'-'));
             self.digits()?;
         }
         let number: f64 = std::str::from_utf8(&self.tree.input[start..self.at])
@@ -197,7 +197,9 @@ impl Parser<'_> {
     }
 
     fn digits(&mut self) -> Result<(), NotJson> {
-        if self.skip(|byte| byte.is_ascii_digit(), usize::MAX) == 0 { Err(self.wrong()) } else { Ok(()) }
+        let start = self.at;
+        while self.take(|byte| byte.is_ascii_digit()) {}
+        if self.at > start { Ok(()) } else { Err(self.wrong()) }
     }
 
     /// Reads a string and writes its canonical form, quotes included.
@@ -305,14 +307,14 @@ impl Parser<'_> {
     }
 
     fn space(&mut self) {
-        self.skip(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'), usize::MAX);
+        while self.take(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {}
     }
 
-    /// Moves on over at most `most` bytes that match; how many there were.
-    fn skip(&mut self, matches: impl Fn(u8) -> bool, most: usize) -> usize {
-        let skipped = self.tree.input[self.at..].iter().take(most).take_while(|byte| matches(**byte)).count();
-        self.at += skipped;
-        skipped
+    /// Moves on over a byte that matches; whether there was one.
+    fn take(&mut self, matches: impl Fn(u8) -> bool) -> bool {
+        let found = self.peek().is_some_and(matches);
+        self.at += usize::from(found);
+        found
     }
 
     fn peek(&self) -> Option<u8> {
