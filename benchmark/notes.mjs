@@ -58,7 +58,9 @@ round trip: a \`GET\` and a \`SET\`, for which Redis takes some 5 µs at a claim
 of the answer and another one of the record, where \`SET\` keeps the bytes that came.`,
   h: `
 All statements are prepared, once for each connection: to plan the store's took longer than to run them. Inside of a
-transaction they are not, for a pooler that refuses one would end it. The least that keeps a key and an answer knows no
+transaction they are where no pooler is in between, which would end it by refusing one. What the transaction adds is a claim
+that is committed before it, and the statement that ends the claim in it: two more round trips, and one more wait for the
+disk. The least that keeps a key and an answer knows no
 leases, no fences and no owner, and forgets nobody's crash.`,
   k: `
 moka's part is done every 2 ms on a thread of its own, so that no call waits for it; the longest calls are those in which

@@ -153,7 +153,8 @@ function fieldsSet(res: ServerResponse): Field[] {
   const names = getRawHeaderNames?.call(res) ?? res.getHeaderNames();
   const fields: Field[] = [];
   for (const name of names) {
-    const value = res.getHeader(name);
+    // In lower case, which Node asks for, and as a string that it has seen before.
+    const value = res.getHeader(fieldName(name).lower);
     if (value !== undefined) fields.push([name, value]);
   }
   return fields;
