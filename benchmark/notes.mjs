@@ -52,13 +52,15 @@ that. On plain \`node:http\`, where there is nothing to be saved, deciding costs
 The engine's groups write 64 claims and then 64 completions, with fewer columns, no index of claims and nobody who waits
 for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread.`,
   g: `
-The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A step of the store is a script, so that it is one
-round trip: a \`GET\` and a \`SET\`, for which Redis takes some 5 µs at a claim and 13 at a completion, and 1 to 2 for a bare
-\`SET\` (\`INFO commandstats\`, hundreds of them in one pipeline). What is left of the completion is bytes: Lua makes a string
-of the answer and another one of the record, where \`SET\` keeps the bytes that came.`,
+The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A claim is one such command, too (\`SET NX GET PX\`).
+The completion is a script, so that it is one round trip: a \`GET\` and a \`SET\`, for which Redis takes some 13 µs, where a bare
+\`SET\` takes 1 to 2 (\`INFO commandstats\`, hundreds of them in one pipeline). That is bytes: Lua makes a string of the answer
+and another one of the record, where \`SET\` keeps the bytes that came.`,
   h: `
 All statements are prepared, once for each connection: to plan the store's took longer than to run them. Inside of a
-transaction they are not, for a pooler that refuses one would end it. The least that keeps a key and an answer knows no
+transaction they are where no pooler is in between, which would end it by refusing one. What the transaction adds is a claim
+that is committed before it, and the statement that ends the claim in it: two more round trips, and one more wait for the
+disk. The least that keeps a key and an answer knows no
 leases, no fences and no owner, and forgets nobody's crash.`,
   k: `
 moka's part is done every 2 ms on a thread of its own, so that no call waits for it; the longest calls are those in which

@@ -78,6 +78,7 @@ function oneByOne(send: RedisCommand): RedisConnection {
  * client with `enableAutoPipelining`.
  */
 const IOREDIS_METHODS = {
+  SET: 'setBuffer',
   EVALSHA: 'evalshaBuffer',
   EVAL: 'evalBuffer',
   WAIT: 'waitBuffer',

@@ -154,10 +154,30 @@ export function answerBytes({ head, body }: KeptAnswer): Buffer {
   return bytes;
 }
 
-/** Reads what {@link answerBytes} wrote. */
+/** The answer in a completed record of the same request. Of any other record the script `claim` says what it is. */
+export function answerIn(record: Buffer, { fingerprint, identity }: ClaimRequest): KeptAnswer | undefined {
+  const claimed = /^c--\d+ (\d+) /.exec(record.toString('latin1', 0, LONGEST_NUMBERS));
+  if (!claimed) return undefined;
+  const retentionAt = claimed[0].length + Number(claimed[1]);
+  const numbers = record.toString('latin1', retentionAt, retentionAt + LONGEST_NUMBERS);
+  const [before = '', printed, identified] = /^\d+ (\d+) (\d+) /.exec(numbers) ?? [];
+  const identityAt = retentionAt + before.length + Number(printed);
+  const answerAt = identityAt + Number(identified);
+  const isSame =
+    record.toString('utf8', retentionAt + before.length, identityAt) === fingerprint &&
+    record.toString('utf8', identityAt, answerAt) === identity;
+  return isSame ? readAnswer(record.subarray(answerAt)) : undefined;
+}
+
+/** Characters that three numbers can take. */
+const LONGEST_NUMBERS = 64;
+
+/** Reads what {@link answerBytes} wrote; better no answer than a wrong one. */
 export function readAnswer(bytes: Buffer): KeptAnswer {
-  const headAt = bytes.indexOf(' ') + 1;
-  const bodyAt = headAt + Number(bytes.toString('latin1', 0, headAt));
+  const [start, length] = /^(\d+) /.exec(bytes.toString('latin1', 0, LONGEST_NUMBERS)) ?? [];
+  const headAt = start?.length ?? 0;
+  const bodyAt = headAt + Number(length);
+  if (start === undefined || bodyAt > bytes.length) throw new Error('RedisStore: a completed record has no answer');
   return { head: bytes.toString('latin1', headAt, bodyAt), body: bytes.subarray(bodyAt) };
 }
 
