@@ -67,12 +67,12 @@ moka's part is done every 2 ms on a thread of its own, so that no call waits for
 a table of records grows. Of each record, 1,096 bytes are its answer; the rest is the record, its place in a table that
 is half full, and in its batch.`,
   l: `
-Keys are spread over 64 tables with a lock each. With an entry for each record moka took three quarters of a pair, and its
-housekeeping a second core, so that two threads had no more than one (0.94 ×). Now it has an entry for each batch of
-records, and its thread takes some 4 % of a core for each that works. What it drops is cleared away by those who write, as
-much as they add: each frees memory where it is about to allocate. What the threads still share is a count of claims, and
-glibc's arenas, since half of what a thread clears away was allocated by the other: thirty pairs make one call of \`futex\`,
-most of them for the lock of an arena. An allocator that takes no lock for that is what would take it away.`,
+Keys are spread over 64 tables with a lock each. With an entry for each record moka took three quarters of a pair, and two
+threads did no more than one (0.94 ×): most waits were for the lock of one of glibc's arenas, where one thread had
+allocated what another freed. Now moka has an entry for each batch of records, and its thread takes some 4 % of a core for
+each that works. What it drops is cleared away by those who write, as much as they add: each frees memory where it is about
+to allocate. What the threads still share is a count of claims, and the arenas, since half of what a thread clears away was
+allocated by the other: thirty pairs make one call of \`futex\`. An allocator that takes no lock for that would end it.`,
   m: `
 The other tables live on JavaScript's heap, hold a reference to what they are given, and check nothing. MemoryStore copies
 each answer out of the heap and back, tells a claim from an answer and the right owner from any other, and gives a promise
