@@ -47,7 +47,7 @@ impl Answers {
             .weak::<true>()
             .callee_handled::<false>()
             .build_callback(move |context| {
-                gathered.upgrade().map_or(Ok(Vec::new()), |answers| answers.take(&context.env))
+                gathered.upgrade().map_or(Ok(Vec::new()), |answers| answers.take(context.env))
             })?;
         Ok(match answers.settle.set(Mutex::new(settle)) {
             Ok(()) | Err(_) => answers,
@@ -55,14 +55,14 @@ impl Answers {
     }
 
     /// Expects the answer for a ticket.
-    pub fn expect(self: &Arc<Self>, env: &Env, ticket: u32) -> Result<Reply> {
+    pub fn expect(self: &Arc<Self>, env: Env, ticket: u32) -> Result<Reply> {
         if self.expected.fetch_add(1, Ordering::Relaxed) == 0 {
             self.keep_alive(env, true)?;
         }
         Ok(Reply { answers: Arc::clone(self), ticket })
     }
 
-    fn take(&self, env: &Env) -> Result<Vec<Answer>> {
+    fn take(&self, env: Env) -> Result<Vec<Answer>> {
         let answers = mem::take(&mut *self.gathered.lock());
         let count = answers.len() / 2;
         if count > 0 && self.expected.fetch_sub(count, Ordering::Relaxed) == count {
@@ -72,10 +72,10 @@ impl Answers {
     }
 
     #[expect(deprecated, reason = "what is named instead, to drop it and make it again, is what costs")]
-    fn keep_alive(&self, env: &Env, is_needed: bool) -> Result<()> {
+    fn keep_alive(&self, env: Env, is_needed: bool) -> Result<()> {
         let Some(settle) = self.settle.get() else { return Ok(()) };
         let mut settle = settle.lock();
-        if is_needed { settle.refer(env) } else { settle.unref(env) }
+        if is_needed { settle.refer(&env) } else { settle.unref(&env) }
     }
 }
 

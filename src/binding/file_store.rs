@@ -147,23 +147,28 @@ impl NativeFileStore {
     #[napi(catch_unwind)]
     pub fn claim(
         &self,
-        env: &Env,
+        env: Env,
         ticket: u32,
         request: NativeClaimRequest,
         hold_ms: Option<f64>,
     ) -> Result<()> {
         let claim = request.into();
-        self.answer(env, ticket, |store| store.claim(&claim, hold_ms.map(millis)), |outcome| match outcome {
-            Outcome::Claimed { fence, progress: None } => Either4::A(number(fence)),
-            other => Either4::C(other.into()),
-        })
+        self.answer(
+            env,
+            ticket,
+            |store| store.claim(&claim, hold_ms.map(millis)),
+            |outcome| match outcome {
+                Outcome::Claimed { fence, progress: None } => Either4::A(number(fence)),
+                other => Either4::C(other.into()),
+            },
+        )
     }
 
     /// Ends a claim with an answer; false if the claim was lost.
     #[napi(catch_unwind)]
     pub fn complete(
         &self,
-        env: &Env,
+        env: Env,
         ticket: u32,
         claim: NativeClaimRef,
         head: Latin1String,
@@ -171,32 +176,42 @@ impl NativeFileStore {
         retention_ms: f64,
     ) -> Result<()> {
         let settlement = Settlement::Complete(Answer::new(&head, &body));
-        self.answer(env, ticket, |store| store.settle(name(&claim), settlement, millis(retention_ms)), is_done)
+        self.answer(
+            env,
+            ticket,
+            |store| store.settle(name(&claim), settlement, millis(retention_ms)),
+            is_done,
+        )
     }
 
     /// Ends a claim without one; false if the claim was lost.
     #[napi(catch_unwind)]
     pub fn end(
         &self,
-        env: &Env,
+        env: Env,
         ticket: u32,
         claim: NativeClaimRef,
         #[napi(ts_arg_type = "'release' | 'not-replayable' | 'indeterminate'")] how: String,
         retention_ms: f64,
     ) -> Result<()> {
         let settlement = super::store_contract::settlement(&how);
-        self.answer(env, ticket, |store| store.settle(name(&claim), settlement, millis(retention_ms)), is_done)
+        self.answer(
+            env,
+            ticket,
+            |store| store.settle(name(&claim), settlement, millis(retention_ms)),
+            is_done,
+        )
     }
 
     /// Prolongs a claim's lease; false if the claim was lost.
     #[napi(catch_unwind)]
-    pub fn renew(&self, env: &Env, ticket: u32, claim: NativeClaimRef, lease_ms: f64) -> Result<()> {
+    pub fn renew(&self, env: Env, ticket: u32, claim: NativeClaimRef, lease_ms: f64) -> Result<()> {
         self.answer(env, ticket, |store| store.renew(name(&claim), millis(lease_ms)), is_done)
     }
 
     /// Marks the commit point; false if the claim was lost.
     #[napi(catch_unwind)]
-    pub fn commit_point(&self, env: &Env, ticket: u32, claim: NativeClaimRef) -> Result<()> {
+    pub fn commit_point(&self, env: Env, ticket: u32, claim: NativeClaimRef) -> Result<()> {
         self.answer(env, ticket, |store| store.commit_point(name(&claim)), is_done)
     }
 
@@ -204,7 +219,7 @@ impl NativeFileStore {
     #[napi(catch_unwind)]
     pub fn save(
         &self,
-        env: &Env,
+        env: Env,
         ticket: u32,
         claim: NativeClaimRef,
         progress: BufferSlice<'_>,
@@ -311,7 +326,7 @@ impl NativeFileStore {
     /// Asks what is answered for that ticket.
     fn answer<T: Send + 'static>(
         &self,
-        env: &Env,
+        env: Env,
         ticket: u32,
         step: impl FnOnce(&FileStore) -> Pending<T>,
         convert: fn(T) -> Answered,

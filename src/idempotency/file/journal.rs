@@ -90,8 +90,7 @@ pub(super) fn run(core: &Core) {
 
 /// Copies into the file what no reader holds back; the number of pages in the journal, unless another process is at it.
 fn copy(connection: &Connection) -> Option<u32> {
-    let copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-        Ok((row.get::<_, bool>(0)?, row.get(1)?))
-    });
+    let copied = connection
+        .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get::<_, bool>(0)?, row.get(1)?)));
     copied.ok().and_then(|(is_busy, pages)| (!is_busy).then_some(pages))
 }

@@ -146,7 +146,9 @@ pub(super) struct Wakers(Vec<Waker>);
 impl Wakers {
     pub fn add(&mut self, waker: Option<Waker>) {
         // Mostly all of a group are of one thread.
-        if let Some(waker) = waker.filter(|waker| !self.0.iter().rev().take(8).any(|known| known.will_wake(waker))) {
+        if let Some(waker) =
+            waker.filter(|waker| !self.0.iter().rev().take(8).any(|known| known.will_wake(waker)))
+        {
             self.0.push(waker);
         }
     }

@@ -11,8 +11,8 @@ use rusqlite::Connection;
 
 use super::core::Core;
 use super::error::FileStoreError;
-use super::place::private_file;
 use super::pending::{Pending, pending};
+use super::place::private_file;
 use super::schema;
 use super::turn::Turn;
 
