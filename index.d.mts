@@ -157,8 +157,9 @@ interface MemoryStoreStats {
 }
 /**
  * Keeps records in the memory of this process, off the JavaScript heap, shared by its worker threads. When it is full
- * it drops the completed record that was used longest ago; a claim in progress is never dropped, and where claims
- * fill it, new ones are refused. It forgets all when the process ends, and other processes do not see it.
+ * it drops the completed records that were used longest ago, in a large store some dozens at once; a claim in progress
+ * is never dropped, and where claims fill it, new ones are refused. It forgets all when the process ends, and other
+ * processes do not see it.
  *
  * @example
  * ```ts
@@ -170,7 +171,7 @@ declare class MemoryStore implements AtomicStore {
     /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named store has other limits */
     constructor(options?: MemoryStoreOptions);
     claim(request: ClaimRequest): Promise<ClaimOutcome>;
-    complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean>;
+    complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean>;
     renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
     release(claim: ClaimRef, ttl: number): Promise<boolean>;
     mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;

@@ -212,8 +212,8 @@ interface RedisStoreOptions {
     replicaTimeoutMs?: number;
 }
 /**
- * Keeps records in Redis or Valkey, for as many hosts as use it. One round trip to claim and one to complete; each
- * step is one script on one key, by the clock of the server.
+ * Keeps records in Redis or Valkey, for as many hosts as use it. One round trip to claim a new key or to get its answer, and
+ * one to complete; each step is one command or one script on one key, by the clock of the server.
  *
  * It keeps what that Redis keeps: with `appendfsync always` every record, else all but the last second's, and nothing
  * that a failover loses before it reached a replica (`waitForReplicas`).

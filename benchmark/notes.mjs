@@ -53,24 +53,27 @@ The engine's groups write 64 claims and then 64 completions, with fewer columns,
 for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread.`,
   g: `
 The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A step of the store is a script, so that it is one
-round trip: Redis takes some 16 µs for it, and 2 for a \`SET\` (\`INFO commandstats\`). With 32 in flight it is Redis that a
-pair waits for, on a core that it shares with the client; what would get ahead there is a record of one string, claimed by \`SET NX GET\`.`,
+round trip: a \`GET\` and a \`SET\`, for which Redis takes some 5 µs at a claim and 13 at a completion, and 1 to 2 for a bare
+\`SET\` (\`INFO commandstats\`, hundreds of them in one pipeline). What is left of the completion is bytes: Lua makes a string
+of the answer and another one of the record, where \`SET\` keeps the bytes that came.`,
   h: `
 All statements are prepared, once for each connection: to plan the store's took longer than to run them. Inside of a
-transaction they are not, for a pooler that refuses one would end it. The least that keeps a key and an answer knows no
+transaction they are where no pooler is in between, which would end it by refusing one. What the transaction adds is a claim
+that is committed before it, and the statement that ends the claim in it: two more round trips, and one more wait for the
+disk. The least that keeps a key and an answer knows no
 leases, no fences and no owner, and forgets nobody's crash.`,
   k: `
-moka's housekeeping is done every 2 ms on a thread of its own, so that no call waits for it. Of each record, 1,096 bytes
-are its answer; the rest is the record, and what moka keeps for its order, its expiry and its table.`,
+moka's part is done every 2 ms on a thread of its own, so that no call waits for it; the longest calls are those in which
+a table of records grows. Of each record, 1,096 bytes are its answer; the rest is the record, its place in a table that
+is half full, and in its batch.`,
   l: `
-**Why the target is missed.** The threads wait for glibc's allocator. Of the calls of \`futex\` on two threads seven in eight are
-the lock of one of its arenas (\`perf record -e syscalls:sys_enter_futex\`): an answer is allocated by the thread that
-completes it and freed by another, whose housekeeping evicts it. With jemalloc preloaded a pair takes a third less on one
-thread and on two, but two are still no faster than one. Sixteen parts of the cache with a lock each, and a thousand locks
-instead of 64, changed nothing that could be measured with glibc; with jemalloc the parts made two threads 1.1 × one. What
-to try next is both together, with an allocator of the addon's own that takes no lock to free what another thread made.`,
+The threads share nothing but a count of claims: keys are spread over 64 tables with a lock each. With an entry for each
+record moka took three quarters of a pair, and its housekeeping a second core, so that two threads had no more than one
+(0.94 ×). Now it has an entry for each batch of records, and its thread takes 2 to 5 % of a core for each that works.
+What it drops is cleared away by those who write, as much as they add: each frees memory where it is about to allocate.`,
   m: `
 The other tables live on JavaScript's heap, hold a reference to what they are given, and check nothing. MemoryStore copies
 each answer out of the heap and back, tells a claim from an answer and the right owner from any other, and gives a promise
-for each step. The middleware does not go this way: it calls the store without the promises and the objects.`,
+for each step. The middleware does not go this way: it calls the store without the promises, and with a key that is
+already bytes.`,
 };

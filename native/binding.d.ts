@@ -35,6 +35,41 @@ export interface DeskCalls {
   commitPoint(slot: number): boolean;
 }
 
+/** The steps of the store contract on a memory store. A claim is named by its key, owner and fence. */
+export interface StoreCalls {
+  /**
+   * A number above 0 is the fence of a claim, with the progress of an earlier one beside it where there is any. A number
+   * below 0 is a refusal, and a pair of strings, or string and bytes, an answer to replay, both as `begin` of `DeskCalls`
+   * tells them.
+   */
+  claim(
+    key: string,
+    fingerprint: string,
+    identity: string,
+    owner: string,
+    leaseMs: number,
+    retentionMs: number,
+    overIndeterminate: boolean,
+  ): number | [fence: number, progress: Buffer] | [head: string, body: string | Buffer];
+  /** Ends a claim with an answer; false if the claim was lost. */
+  complete(
+    key: string,
+    owner: string,
+    fence: number,
+    head: string,
+    body: Uint8Array,
+    retentionMs: number,
+  ): boolean;
+  /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate; false if the claim was lost. */
+  end(key: string, owner: string, fence: number, how: number, retentionMs: number): boolean;
+  /** Prolongs a claim's lease; false if the claim was lost. */
+  renew(key: string, owner: string, fence: number, leaseMs: number): boolean;
+  /** From here on the key is never silently free again; false if the claim was lost. */
+  commitPoint(key: string, owner: string, fence: number): boolean;
+  /** Saves progress for the next claim; false if the claim was lost. */
+  save(key: string, owner: string, fence: number, progress: Uint8Array): boolean;
+}
+
 /** What every attempt asks a retry budget, by the key that it is kept for. */
 export interface BudgetCalls {
   call(key: string): void;
@@ -163,18 +198,8 @@ export declare class NativeMemoryStore {
   stats(): NativeStoreStats
   /** Moves the store's clock forward, for all who share it. */
   advanceClock(byMs: number): void
-  /** Makes the claimant the owner of the key, or says why not. */
-  claim(request: NativeClaimRequest): NativeClaimOutcome
-  /** Ends a claim with an answer; false if the claim was lost. */
-  complete(claim: NativeClaimRef, head: string, body: Buffer, retentionMs: number): boolean
-  /** Ends a claim without one: `release`, `not-replayable` or `indeterminate`; false if the claim was lost. */
-  end(claim: NativeClaimRef, how: 'release' | 'not-replayable' | 'indeterminate', retentionMs: number): boolean
-  /** Prolongs a claim's lease; false if the claim was lost. */
-  renew(claim: NativeClaimRef, leaseMs: number): boolean
-  /** Marks the commit point; false if the claim was lost. */
-  commitPoint(claim: NativeClaimRef): boolean
-  /** Saves progress for the next claim; false if the claim was lost. */
-  save(claim: NativeClaimRef, progress: Buffer): boolean
+  /** The steps of the contract; see `StoreCalls`. */
+  contract(): StoreCalls
 }
 
 /** A retry budget, as JavaScript holds it. */

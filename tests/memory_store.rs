@@ -279,6 +279,131 @@ fn bytes_are_bounded_and_claims_are_never_evicted() {
     }
 }
 
+/// Of which a dozen records share a batch.
+const MEDIUM: Limits = Limits { max_bytes: 1 << 24, max_entries: 16_000 };
+
+fn put_for(store: &MemoryStore, key: &str, retention: Duration) {
+    let claimed = fence(&store.claim(&claim_of(request(key, "a"), 1)));
+    let end = Settlement::Complete(answer(key));
+    assert_eq!(store.settle(&digest(key), Owner(1), claimed, end, retention), Written::Done);
+}
+
+fn is_kept(store: &MemoryStore, key: &str) -> bool {
+    matches!(store.claim(&claim_of(request(key, "a"), 2)), Outcome::Completed(_))
+}
+
+#[test]
+fn records_without_end_stay_within_both_bounds_and_the_newest_are_kept() {
+    let store = MemoryStore::new(MEDIUM);
+    for i in 0..60_000_u64 {
+        // Two lifetimes, so that two batches of each shard are open.
+        put_for(&store, &i.to_string(), if i % 2 == 0 { DAY } else { DAY / 24 });
+        if i % 10_000 == 0 {
+            store.maintain();
+            let stats = store.stats();
+            assert!(stats.settled <= MEDIUM.max_entries && stats.bytes <= MEDIUM.max_bytes, "{stats:?}");
+        }
+    }
+    let stats = store.stats();
+    assert_eq!(stats.settled + stats.evicted, 60_000);
+    assert!(stats.settled > MEDIUM.max_entries * 9 / 10, "{stats:?}");
+    assert!((46_000..60_000).all(|i| is_kept(&store, &i.to_string())));
+}
+
+#[test]
+fn what_is_used_stays_however_many_come_after_it() {
+    let store = MemoryStore::new(MEDIUM);
+    put_for(&store, "used", DAY);
+    put_for(&store, "forgotten", DAY);
+    for i in 0..60_000 {
+        put_for(&store, &i.to_string(), DAY);
+        if i % 5_000 == 0 {
+            assert!(is_kept(&store, "used"));
+            store.maintain();
+        }
+    }
+    store.stats();
+    assert!(is_kept(&store, "used"));
+    assert!(!is_kept(&store, "forgotten"));
+}
+
+#[test]
+fn a_key_that_is_freed_over_and_over_takes_the_room_of_one() {
+    let store = MemoryStore::new(MEDIUM);
+    for i in 0..10_000 {
+        put_for(&store, &i.to_string(), DAY);
+    }
+    for round in 0..100 {
+        for key in 0..1_000 {
+            let key = format!("freed {key}");
+            let claimed = fence(&store.claim(&claim_of(request(&key, "a"), 1)));
+            assert_eq!(claimed, round + 1);
+            assert_eq!(
+                store.settle(&digest(&key), Owner(1), claimed, Settlement::Release, DAY),
+                Written::Done
+            );
+        }
+        store.maintain();
+    }
+    let stats = store.stats();
+    assert_eq!((stats.settled, stats.evicted), (11_000, 0));
+    assert!((0..10_000).all(|i| is_kept(&store, &i.to_string())));
+}
+
+#[test]
+fn what_is_kept_for_a_moment_does_not_wait_for_what_is_kept_for_a_day() {
+    let store = MemoryStore::new(MEDIUM);
+    for i in 0..2_000 {
+        put_for(&store, &format!("day {i}"), DAY);
+        put_for(&store, &format!("moment {i}"), Duration::from_millis(1));
+    }
+    // The cache goes by the system's clock.
+    let since = std::time::Instant::now();
+    while store.stats().settled > 2_000 {
+        assert!(since.elapsed() < Duration::from_secs(20), "{:?}", store.stats());
+        thread::sleep(Duration::from_millis(5));
+        for _ in 0..64 {
+            store.maintain();
+        }
+    }
+    let stats = store.stats();
+    assert_eq!((stats.settled, stats.evicted), (2_000, 0));
+    assert!((0..2_000).all(|i| is_kept(&store, &format!("day {i}"))));
+}
+
+#[test]
+fn threads_that_fill_a_store_at_once_find_what_they_just_wrote() {
+    let store = MemoryStore::new(MEDIUM);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                store.maintain();
+                thread::yield_now();
+            }
+        });
+        let writers: Vec<_> = (0..4)
+            .map(|thread| {
+                let store = &store;
+                scope.spawn(move || {
+                    for i in 0..10_000 {
+                        let key = format!("{thread} {i}");
+                        put_for(store, &key, DAY);
+                        assert!(is_kept(store, &key));
+                    }
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let stats = store.stats();
+    assert_eq!(stats.settled + stats.evicted, 40_000);
+    assert!(stats.bytes <= MEDIUM.max_bytes && stats.settled <= MEDIUM.max_entries, "{stats:?}");
+}
+
 #[test]
 fn a_store_full_of_claims_refuses_new_ones() {
     let store = MemoryStore::new(Limits { max_bytes: 1 << 20, max_entries: 2 });

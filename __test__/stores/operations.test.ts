@@ -161,20 +161,21 @@ describe.skipIf(redisServer === undefined)('RedisStore, for operators', () => {
 
   it('says what is wrong with a record that nothing of ours has written', async () => {
     const store = new RedisStore({ client, prefix: 'damaged:' });
-    await client.set('damaged:1', 'text');
-    await client.hset('damaged:2', { s: 'x' });
-    await client.hset('damaged:3', { s: 'c', f: '1', h: '200' });
-    await client.pexpire('damaged:3', 60_000);
-    await client.hset('damaged:4', { s: 'f', f: '1' });
+    await client.hset('damaged:1', { s: 'x' });
+    await client.set('damaged:2', 'text');
+    await client.set('damaged:3', 'c--1 5 owner60000 1 1 fi200', 'PX', 60_000);
+    await client.set('damaged:4', 'f--1 5 owner60000 1 1 fi');
+    await client.set('damaged:5', 'f--0 5 owner60000 1 1 fi', 'PX', 60_000);
     const found = new Map<string, unknown>();
     for await (const record of store.list()) found.set(record.key, 'problem' in record && record.problem);
     expect(Object.fromEntries(found)).toEqual({
-      1: 'is a string, not a hash',
-      2: 'has no state that a record can have',
+      1: 'is a hash, not a string',
+      2: 'does not begin as a record does',
       3: 'is completed, without an answer',
       4: 'never expires',
+      5: 'has no fence',
     });
-    expect((await store.stats()).damaged).toBe(4);
+    expect((await store.stats()).damaged).toBe(5);
   });
 });
 

@@ -135,6 +135,57 @@ describe.skipIf(postgresPrograms === undefined)('PostgresStore and the clients a
     expect(rows).toEqual([]);
   });
 
+  describe('what ends a claim in a transaction', () => {
+    /** One connection, a store over it, and the statements that it has prepared. */
+    async function single(onConnect: (client: Client) => void = () => undefined) {
+      const own = new Pool({ connectionString: url, max: 1 }).on('connect', (client) => {
+        onConnect(client);
+      });
+      cleanups.push(() => own.end());
+      const store = new PostgresStore({ client: own });
+      cleanups.push(() => store.close());
+      await own.query('CREATE TABLE IF NOT EXISTS orders (item text)');
+      const inTransaction = async (item: string, meanwhile?: string): Promise<boolean | undefined> =>
+        store.transaction?.(await claim(store, request()), 60, async (tx) => {
+          await (tx as Client).query('INSERT INTO orders VALUES ($1)', [item]);
+          if (meanwhile !== undefined) await (tx as Client).query(meanwhile);
+          return ANSWER;
+        });
+      const prepared = async () => {
+        const { rows } = await own.query<{ statement: string }>(
+          "SELECT statement FROM pg_prepared_statements WHERE name LIKE 'reprise:%'",
+        );
+        return rows.map(({ statement }) => (statement.includes('WITH settled') ? 'settle' : 'claim')).sort();
+      };
+      const orders = async () => (await own.query("SELECT 1 FROM orders WHERE item = 'in doubt'")).rows.length;
+      return { inTransaction, prepared, orders };
+    }
+
+    it('is prepared once, too', async () => {
+      const { inTransaction, prepared } = await single();
+      for (let i = 0; i < 3; i++) expect(await inTransaction('book')).toBe(true);
+      expect(await prepared()).toEqual(['claim', 'settle']);
+    });
+
+    it('is not prepared where a pooler may be in between, which tells a number of its own', async () => {
+      const { inTransaction, prepared } = await single((client) => {
+        Object.assign(client, { processID: 4711 });
+      });
+      for (let i = 0; i < 3; i++) expect(await inTransaction('book')).toBe(true);
+      expect(await prepared()).toEqual(['claim']);
+    });
+
+    it('takes all back where the connection was made to forget it, once', async () => {
+      const { inTransaction, prepared, orders } = await single();
+      expect(await inTransaction('book')).toBe(true);
+      await expect(inTransaction('in doubt', 'DEALLOCATE ALL')).rejects.toMatchObject({ code: '26000' });
+      expect(await orders()).toBe(0);
+      expect(await inTransaction('in doubt', 'DEALLOCATE ALL')).toBe(true);
+      expect(await orders()).toBe(1);
+      expect(await prepared()).toEqual([]);
+    });
+  });
+
   it('refuses a name that PostgreSQL would cut', () => {
     for (const table of ['r'.repeat(64), 'ж'.repeat(32), `shop.${'r'.repeat(64)}`, 'a.b.c', 'nul\0']) {
       expect(() => new PostgresStore({ client: pool, table })).toThrow(/each of at most 63 bytes/);

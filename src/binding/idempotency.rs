@@ -218,7 +218,7 @@ struct Slot {
 }
 
 /// What `begin` answers: a claim (0 and up), a refusal (below 0, see [`Begun::refusal`]), or an answer to replay.
-enum Begun {
+pub(super) enum Begun {
     Number(f64),
     Replay(Answer),
 }
@@ -227,6 +227,21 @@ impl Begun {
     /// A refusal and what goes with it, in one number: `-(16 × detail + code)`.
     fn refusal(code: u32, detail: u64) -> Self {
         Self::Number(-(number(detail) * 16.0 + f64::from(code)))
+    }
+
+    /// An outcome, with the fence as the number of a claim.
+    pub(super) fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Claimed { fence, .. } => Self::Number(number(fence)),
+            Outcome::Completed(answer) => Self::Replay(answer),
+            Outcome::Mismatch(differs) => Self::refusal(MISMATCH, u64::from(differs == Differs::Identity)),
+            Outcome::InProgress { lease_left } => {
+                Self::refusal(IN_PROGRESS, u64::try_from(lease_left.as_millis()).unwrap_or(u64::MAX))
+            }
+            Outcome::NotReplayable => Self::refusal(NOT_REPLAYABLE, 0),
+            Outcome::Indeterminate => Self::refusal(INDETERMINATE, 0),
+            Outcome::Full => Self::refusal(FULL, 0),
+        }
     }
 }
 
@@ -268,14 +283,7 @@ impl Desk {
                 let slot = self.take_slot(Slot { key: identified.key, owner, fence, retention });
                 Begun::Number(number(fence) * SLOTS + slot)
             }
-            Outcome::Completed(answer) => Begun::Replay(answer),
-            Outcome::Mismatch(differs) => Begun::refusal(MISMATCH, u64::from(differs == Differs::Identity)),
-            Outcome::InProgress { lease_left } => {
-                Begun::refusal(IN_PROGRESS, u64::try_from(lease_left.as_millis()).unwrap_or(u64::MAX))
-            }
-            Outcome::NotReplayable => Begun::refusal(NOT_REPLAYABLE, 0),
-            Outcome::Indeterminate => Begun::refusal(INDETERMINATE, 0),
-            Outcome::Full => Begun::refusal(FULL, 0),
+            outcome => Begun::of(outcome),
         })
     }
 
@@ -293,12 +301,7 @@ impl Desk {
 
     /// `(slot, how)`: ends a claim without one; whether it still held.
     fn settle(&self, call: &FunctionCallContext<'_>) -> Result<bool> {
-        let settlement = match call.get::<u32>(1)? {
-            0 => Settlement::Release,
-            1 => Settlement::NotReplayable,
-            _ => Settlement::Indeterminate,
-        };
-        Ok(self.end(call.get(0)?, settlement))
+        Ok(self.end(call.get(0)?, how(call.get(1)?)))
     }
 
     /// `(slot)`: prolongs the lease; whether the claim still holds.
@@ -456,7 +459,16 @@ fn reason_code(reason: InvalidKey) -> u32 {
     }
 }
 
-fn function<'env, R: ToNapiValue>(
+/// How a claim ends without an answer, as a number.
+pub(super) fn how(number: u32) -> Settlement {
+    match number {
+        0 => Settlement::Release,
+        1 => Settlement::NotReplayable,
+        _ => Settlement::Indeterminate,
+    }
+}
+
+pub(super) fn function<'env, R: ToNapiValue>(
     env: &'env Env,
     name: &str,
     body: impl Fn(FunctionCallContext<'_>) -> Result<R> + 'static,

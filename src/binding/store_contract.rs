@@ -1,13 +1,19 @@
 //! The store contract over the memory store: what `claim`, `complete` and their siblings of the TypeScript interface
 //! do, one crossing each. The middleware takes the shorter way of `desk`; checkpoints and wrapped stores come here.
-#![expect(clippy::needless_pass_by_value, reason = "napi hands over owned values")]
 
-use napi::bindgen_prelude::{Buffer, BufferSlice, Latin1String};
+use std::sync::Arc;
+
+use napi::bindgen_prelude::{
+    Buffer, BufferSlice, FunctionCallContext, Latin1String, Object, Result, ToNapiValue,
+};
+use napi::{Env, sys};
 use napi_derive::napi;
 
-use super::idempotency::{NativeMemoryStore, digest, millis, number, whole};
+use super::idempotency::{Begun, NativeMemoryStore, digest, function, how, millis, number, whole};
+use super::text::Room;
 use crate::idempotency::{
-    Answer, Claim, Differs, DigestBuilder, Identified, Outcome, Owner, Settlement, Written,
+    Answer, Claim, Differs, Digest, DigestBuilder, Identified, MemoryStore, Outcome, Owner, Progress,
+    Settlement, Written,
 };
 
 /// A request to become the owner of a key; all names are digests in hexadecimal but the owner's, which is any text.
@@ -61,71 +67,114 @@ pub struct NativeClaimRef {
 
 #[napi]
 impl NativeMemoryStore {
-    /// Makes the claimant the owner of the key, or says why not.
-    #[napi(catch_unwind)]
-    pub fn claim(&self, request: NativeClaimRequest) -> NativeClaimOutcome {
-        self.store.claim(&request.into()).into()
+    /// The steps of the contract; see `StoreCalls`.
+    #[napi(catch_unwind, ts_return_type = "StoreCalls")]
+    pub fn contract<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
+        // Closures, and arguments one by one: methods of a class and objects cost several times what the store does.
+        let mut calls = Object::new(env)?;
+        let store = Arc::clone(&self.store);
+        calls.set("claim", function(env, "claim", move |call| claim(&store, &call))?)?;
+        let store = Arc::clone(&self.store);
+        calls.set("complete", function(env, "complete", move |call| complete(&store, &call))?)?;
+        let store = Arc::clone(&self.store);
+        calls.set("end", function(env, "end", move |call| end(&store, &call))?)?;
+        let store = Arc::clone(&self.store);
+        calls.set("renew", function(env, "renew", move |call| renew(&store, &call))?)?;
+        let store = Arc::clone(&self.store);
+        calls.set("commitPoint", function(env, "commitPoint", move |call| commit_point(&store, &call))?)?;
+        let store = Arc::clone(&self.store);
+        calls.set("save", function(env, "save", move |call| save(&store, &call))?)?;
+        Ok(calls)
     }
+}
 
-    /// Ends a claim with an answer; false if the claim was lost.
-    #[napi(catch_unwind)]
-    pub fn complete(
-        &self,
-        claim: NativeClaimRef,
-        head: Latin1String,
-        body: BufferSlice<'_>,
-        retention_ms: f64,
-    ) -> bool {
-        self.settle(&claim, Settlement::Complete(Answer::new(&head, &body)), retention_ms)
-    }
+/// What a claim answers: what `begin` of a desk does, and the progress of an earlier claim.
+enum Claimed {
+    Begun(Begun),
+    Resumed { fence: u64, progress: Progress },
+}
 
-    /// Ends a claim without one: `release`, `not-replayable` or `indeterminate`; false if the claim was lost.
-    #[napi(catch_unwind)]
-    pub fn end(
-        &self,
-        claim: NativeClaimRef,
-        #[napi(ts_arg_type = "'release' | 'not-replayable' | 'indeterminate'")] how: String,
-        retention_ms: f64,
-    ) -> bool {
-        self.settle(&claim, settlement(&how), retention_ms)
-    }
+/// `(key, fingerprint, identity, owner, leaseMs, retentionMs, overIndeterminate)`.
+fn claim(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<Claimed> {
+    let mut room = Room::new();
+    let mut reader = room.reader();
+    let key = digest(reader.text(call.get(0)?)?.required()?);
+    let request = Identified {
+        key,
+        fingerprint: digest(reader.text(call.get(1)?)?.required()?),
+        identity: digest(reader.text(call.get(2)?)?.required()?),
+        // Known to whoever made the key; not part of the contract.
+        name: key,
+    };
+    let owner = owner(reader.text(call.get(3)?)?.required()?);
+    let (lease, retention) = (millis(call.get(4)?), millis(call.get(5)?));
+    let claim = Claim { request, owner, lease, retention, over_indeterminate: call.get(6)? };
+    Ok(match store.claim(&claim) {
+        Outcome::Claimed { fence, progress: Some(progress) } => Claimed::Resumed { fence, progress },
+        outcome => Claimed::Begun(Begun::of(outcome)),
+    })
+}
 
-    /// Prolongs a claim's lease; false if the claim was lost.
-    #[napi(catch_unwind)]
-    pub fn renew(&self, claim: NativeClaimRef, lease_ms: f64) -> bool {
-        let written =
-            self.store.renew(&digest(&claim.key), owner(&claim.owner), whole(claim.fence), millis(lease_ms));
-        written == Written::Done
-    }
+/// `(key, owner, fence, head, body, retentionMs)`: ends a claim with an answer; whether it still held.
+fn complete(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<bool> {
+    let head: Latin1String = call.get(3)?;
+    let body: BufferSlice<'_> = call.get(4)?;
+    let settlement = Settlement::Complete(Answer::new(&head, &body));
+    with_claim(call, |key, owner, fence| {
+        Ok(store.settle(key, owner, fence, settlement, millis(call.get(5)?)))
+    })
+}
 
-    /// Marks the commit point; false if the claim was lost.
-    #[napi(catch_unwind)]
-    pub fn commit_point(&self, claim: NativeClaimRef) -> bool {
-        let written = self.store.commit_point(&digest(&claim.key), owner(&claim.owner), whole(claim.fence));
-        written == Written::Done
-    }
+/// `(key, owner, fence, how, retentionMs)`: ends a claim without one; whether it still held.
+fn end(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<bool> {
+    let settlement = how(call.get(3)?);
+    with_claim(call, |key, owner, fence| {
+        Ok(store.settle(key, owner, fence, settlement, millis(call.get(4)?)))
+    })
+}
 
-    /// Saves progress for the next claim; false if the claim was lost.
-    #[napi(catch_unwind)]
-    pub fn save(&self, claim: NativeClaimRef, progress: BufferSlice<'_>) -> bool {
-        let written = self.store.save(
-            &digest(&claim.key),
-            owner(&claim.owner),
-            whole(claim.fence),
-            progress.as_ref().into(),
-        );
-        written == Written::Done
-    }
+/// `(key, owner, fence, leaseMs)`: prolongs a lease; whether the claim still holds.
+fn renew(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<bool> {
+    with_claim(call, |key, owner, fence| Ok(store.renew(key, owner, fence, millis(call.get(3)?))))
+}
 
-    fn settle(&self, claim: &NativeClaimRef, settlement: Settlement, retention_ms: f64) -> bool {
-        let written = self.store.settle(
-            &digest(&claim.key),
-            owner(&claim.owner),
-            whole(claim.fence),
-            settlement,
-            millis(retention_ms),
-        );
-        written == Written::Done
+/// `(key, owner, fence)`: marks the commit point; whether the claim still holds.
+fn commit_point(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<bool> {
+    with_claim(call, |key, owner, fence| Ok(store.commit_point(key, owner, fence)))
+}
+
+/// `(key, owner, fence, progress)`: saves progress for the next claim; whether the claim still holds.
+fn save(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<bool> {
+    let progress: BufferSlice<'_> = call.get(3)?;
+    with_claim(call, |key, owner, fence| Ok(store.save(key, owner, fence, progress.as_ref().into())))
+}
+
+/// Reads the three arguments that name a claim, and writes to it.
+fn with_claim(
+    call: &FunctionCallContext<'_>,
+    write: impl FnOnce(&Digest, Owner, u64) -> Result<Written>,
+) -> Result<bool> {
+    let mut room = Room::new();
+    let mut reader = room.reader();
+    let key = digest(reader.text(call.get(0)?)?.required()?);
+    let owner = owner(reader.text(call.get(1)?)?.required()?);
+    Ok(write(&key, owner, whole(call.get(2)?))? == Written::Done)
+}
+
+impl ToNapiValue for Claimed {
+    unsafe fn to_napi_value(env: sys::napi_env, claimed: Self) -> Result<sys::napi_value> {
+        match claimed {
+            // SAFETY: `env` is valid by this function's contract.
+            Self::Begun(begun) => unsafe { Begun::to_napi_value(env, begun) },
+            Self::Resumed { fence, progress } => {
+                let env = Env::from_raw(env);
+                let mut parts = env.create_array(2)?;
+                parts.set(0, number(fence))?;
+                parts.set(1, &BufferSlice::copy_from(&env, &progress)?)?;
+                // SAFETY: `env` is valid by this function's contract.
+                unsafe { ToNapiValue::to_napi_value(env.raw(), parts) }
+            }
+        }
     }
 }
 

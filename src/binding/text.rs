@@ -46,6 +46,11 @@ impl Text<'_> {
         }
     }
 
+    /// The string, or an error.
+    pub fn required(&self) -> Result<&str> {
+        self.get().ok_or_else(|| Error::new(Status::StringExpected, "a string is missing"))
+    }
+
     /// The string, or an empty one.
     pub fn or_empty(&self) -> &str {
         self.get().unwrap_or_default()

@@ -8,6 +8,8 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 /// The text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not JSON at byte {at}")]
@@ -31,18 +33,21 @@ pub struct NotJson {
 /// assert_eq!(canonicalize(r#"{ "b": 1.0, "a": "\u0041" }"#).unwrap(), br#"{"a":"A","b":1}"#);
 /// ```
 pub fn canonicalize(text: &str) -> Result<Vec<u8>, NotJson> {
-    let input = text.as_bytes();
-    let mut parser = Parser { input, at: 0, tree: Tree::over(input) };
+    let mut parser = Parser { at: 0, tree: Tree::over(text.as_bytes()) };
     let root = parser.document()?;
     Ok(parser.tree.print(root))
 }
 
-/// Where something stands in one of the tree's vectors; `u32` since a text of 4 GiB is no request body.
+/// Where something stands in the tree's texts or items; `u32` since a text of 4 GiB is no request body.
 type Span = Range<u32>;
+
+// A body of usual size is dealt with on the stack: to allocate is slow where the caches are full of something else.
+type Items = SmallVec<[Item; 32]>;
+type Stack<T> = SmallVec<[T; 8]>;
 
 #[derive(Clone)]
 enum Node {
-    /// A literal, number or string: its canonical text, in `Tree::text`.
+    /// A literal, number or string: its canonical text, for `Tree::text`.
     Scalar(Span),
     /// Its items, in `Tree::items`.
     Array(Span),
@@ -57,10 +62,12 @@ struct Item {
     node: Node,
 }
 
-struct Tree {
-    /// The input, and behind it what is not canonical there: most scalars are, and stay where they are.
-    text: Vec<u8>,
-    items: Vec<Item>,
+struct Tree<'a> {
+    /// Most scalars are canonical as they come, and stay where they are.
+    input: &'a [u8],
+    /// What is not canonical in the input; its spans start where the input ends.
+    rewritten: Vec<u8>,
+    items: Items,
     /// Whether all names sort by their bytes: there are only ASCII characters, none of them escaped.
     is_plain: bool,
 }
@@ -74,16 +81,15 @@ struct Open {
 }
 
 struct Parser<'a> {
-    input: &'a [u8],
     at: usize,
-    tree: Tree,
+    tree: Tree<'a>,
 }
 
 impl Parser<'_> {
     fn document(&mut self) -> Result<Node, NotJson> {
-        let mut open: Vec<Open> = Vec::with_capacity(8);
+        let mut open: Stack<Open> = Stack::new();
         // Finished items of containers that are still open.
-        let mut pending: Vec<Item> = Vec::with_capacity(16);
+        let mut pending = Items::new();
         loop {
             // Here a value is due.
             self.space();
@@ -110,7 +116,7 @@ impl Parser<'_> {
             loop {
                 self.space();
                 let Some(container) = open.last_mut() else {
-                    return if self.at == self.input.len() { Ok(done) } else { Err(self.wrong()) };
+                    return if self.at == self.tree.input.len() { Ok(done) } else { Err(self.wrong()) };
                 };
                 pending.push(Item { name: container.name.clone(), node: done });
                 match (self.peek(), container.object) {
@@ -154,7 +160,7 @@ impl Parser<'_> {
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => {
                 for literal in ["true", "false", "null"] {
-                    if self.input[self.at..].starts_with(literal.as_bytes()) {
+                    if self.tree.input[self.at..].starts_with(literal.as_bytes()) {
                         let start = self.at;
                         self.at += literal.len();
                         return Ok(self.as_it_stands(start));
@@ -174,14 +180,15 @@ impl Parser<'_> {
         if self.skip(|byte| byte == b'.', 1) == 1 {
             self.digits()?;
         }
-        if !matches!(self.peek(), Some(b'e' | b'E')) && is_canonical_number(&self.input[start..self.at]) {
+        if !matches!(self.peek(), Some(b'e' | b'E')) && is_canonical_number(&self.tree.input[start..self.at])
+        {
             return Ok(self.as_it_stands(start));
         }
         if self.skip(|byte| matches!(byte, b'e' | b'E'), 1) == 1 {
             self.skip(|byte| matches!(byte, b'+' | b'-'), 1);
             self.digits()?;
         }
-        let number: f64 = std::str::from_utf8(&self.input[start..self.at])
+        let number: f64 = std::str::from_utf8(&self.tree.input[start..self.at])
             .ok()
             .and_then(|digits| digits.parse().ok())
             .ok_or(NotJson { at: start })?;
@@ -202,17 +209,17 @@ impl Parser<'_> {
             self.at += 1;
             return Ok(self.as_it_stands(quote));
         }
-        let start = self.tree.text.len();
-        self.tree.text.extend_from_slice(&self.input[quote..self.at]);
+        let start = self.tree.end();
+        self.tree.rewritten.extend_from_slice(&self.tree.input[quote..self.at]);
         loop {
             let plain = self.at;
             self.skip_plain();
-            self.tree.text.extend_from_slice(&self.input[plain..self.at]);
+            self.tree.rewritten.extend_from_slice(&self.tree.input[plain..self.at]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    self.tree.text.push(b'"');
-                    return Ok(self.tree.span(start));
+                    self.tree.rewritten.push(b'"');
+                    return Ok(start..self.tree.end());
                 }
                 Some(b'\\') => {
                     self.at += 1;
@@ -236,6 +243,7 @@ impl Parser<'_> {
             b't' => 0x09,
             b'u' => {
                 let unit = self
+                    .tree
                     .input
                     .get(self.at + 1..self.at + 5)
                     // from_str_radix would take a sign.
@@ -254,7 +262,7 @@ impl Parser<'_> {
 
     /// Writes a code unit that was escaped, in its canonical form; takes the other half of a pair with it.
     fn unit(&mut self, unit: u16) {
-        let text = &mut self.tree.text;
+        let text = &mut self.tree.rewritten;
         match unit {
             0x22 => text.extend(b"\\\""),
             0x5c => text.extend(b"\\\\"),
@@ -266,7 +274,7 @@ impl Parser<'_> {
             0x00..=0x1f => text.extend(format!("\\u{unit:04x}").bytes()),
             _ => {
                 let before = self.at;
-                let low = (matches!(unit, 0xd800..=0xdbff) && self.input[self.at..].starts_with(b"\\u"))
+                let low = (matches!(unit, 0xd800..=0xdbff) && self.tree.input[self.at..].starts_with(b"\\u"))
                     .then(|| {
                         self.at += 1;
                         self.escape().ok()
@@ -277,8 +285,8 @@ impl Parser<'_> {
                     self.at = before;
                 }
                 match pair.or_else(|| char::from_u32(u32::from(unit))) {
-                    Some(c) => self.tree.text.extend(c.encode_utf8(&mut [0; 4]).bytes()),
-                    None => self.tree.text.extend(format!("\\u{unit:04x}").bytes()),
+                    Some(c) => self.tree.rewritten.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+                    None => self.tree.rewritten.extend(format!("\\u{unit:04x}").bytes()),
                 }
             }
         }
@@ -291,7 +299,9 @@ impl Parser<'_> {
 
     /// Moves on over characters of a string that stand for themselves.
     fn skip_plain(&mut self) {
-        self.skip(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\', usize::MAX);
+        let rest = &self.tree.input[self.at..];
+        let ends = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+        self.at += rest.iter().position(ends).unwrap_or(rest.len());
     }
 
     fn space(&mut self) {
@@ -300,13 +310,13 @@ impl Parser<'_> {
 
     /// Moves on over at most `most` bytes that match; how many there were.
     fn skip(&mut self, matches: impl Fn(u8) -> bool, most: usize) -> usize {
-        let skipped = self.input[self.at..].iter().take(most).take_while(|byte| matches(**byte)).count();
+        let skipped = self.tree.input[self.at..].iter().take(most).take_while(|byte| matches(**byte)).count();
         self.at += skipped;
         skipped
     }
 
     fn peek(&self) -> Option<u8> {
-        self.input.get(self.at).copied()
+        self.tree.input.get(self.at).copied()
     }
 
     fn wrong(&self) -> NotJson {
@@ -314,33 +324,38 @@ impl Parser<'_> {
     }
 }
 
-impl Tree {
-    fn over(input: &[u8]) -> Self {
+impl<'a> Tree<'a> {
+    fn over(input: &'a [u8]) -> Self {
         Self {
-            text: input.to_vec(),
-            // Short members are the rule.
-            items: Vec::with_capacity(input.len() / 16 + 4),
+            input,
+            rewritten: Vec::new(),
+            items: Items::new(),
             is_plain: input.is_ascii() && !input.contains(&b'\\'),
         }
     }
 
     fn append(&mut self, bytes: &[u8]) -> Span {
-        let start = self.text.len();
-        self.text.extend_from_slice(bytes);
-        self.span(start)
+        let start = self.end();
+        self.rewritten.extend_from_slice(bytes);
+        start..self.end()
     }
 
-    fn span(&self, start: usize) -> Span {
-        to_u32(start)..to_u32(self.text.len())
+    /// Where the next rewritten text starts.
+    fn end(&self) -> u32 {
+        to_u32(self.input.len() + self.rewritten.len())
+    }
+
+    fn text(&self, span: &Span) -> &[u8] {
+        text(self.input, &self.rewritten, span)
     }
 
     /// Closes a container: takes its items from `pending`, sorts the members of an object, drops all but the last of
     /// equal names (as `JSON.parse` does), and keeps them together.
-    fn place(&mut self, pending: &mut Vec<Item>, container: &Open) -> Node {
+    fn place(&mut self, pending: &mut Items, container: &Open) -> Node {
         let first = self.items.len();
         if container.object {
-            let Self { text, is_plain, .. } = self;
-            let name = |item: &Item| unquoted(bytes(text, &item.name));
+            let Self { input, rewritten, is_plain, .. } = self;
+            let name = |item: &Item| unquoted(text(input, rewritten, &item.name));
             // Stable, so that equal names stay in the order of the text.
             pending[container.first..].sort_by(|a, b| match is_plain {
                 true => name(a).cmp(name(b)),
@@ -360,13 +375,13 @@ impl Tree {
     }
 
     fn print(&self, root: Node) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.text.len() + self.items.len() * 2 + 2);
+        let mut out = Vec::with_capacity(self.input.len() + self.rewritten.len());
         // What is left to print of each open container, and how it ends.
-        let mut open: Vec<(Span, u8)> = Vec::with_capacity(8);
+        let mut open: Stack<(Span, u8)> = Stack::new();
         let mut next = Some(root);
         loop {
             match next.take() {
-                Some(Node::Scalar(span)) => out.extend_from_slice(bytes(&self.text, &span)),
+                Some(Node::Scalar(span)) => out.extend_from_slice(self.text(&span)),
                 Some(Node::Array(span)) => {
                     out.push(b'[');
                     open.push((span, b']'));
@@ -387,7 +402,7 @@ impl Tree {
                     out.push(b',');
                 }
                 if !item.name.is_empty() {
-                    out.extend_from_slice(bytes(&self.text, &item.name));
+                    out.extend_from_slice(self.text(&item.name));
                     out.push(b':');
                 }
                 next = Some(item.node.clone());
@@ -399,8 +414,12 @@ impl Tree {
     }
 }
 
-fn bytes<'a>(text: &'a [u8], span: &Span) -> &'a [u8] {
-    &text[span.start as usize..span.end as usize]
+fn text<'a>(input: &'a [u8], rewritten: &'a [u8], Span { start, end }: &Span) -> &'a [u8] {
+    let (start, end) = (*start as usize, *end as usize);
+    match start.checked_sub(input.len()) {
+        None => &input[start..end],
+        Some(start) => &rewritten[start..end - input.len()],
+    }
 }
 
 fn to_u32(position: usize) -> u32 {

@@ -10,11 +10,23 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
+/// What each byte is worth as a lower-case hexadecimal digit.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[DIGITS[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+const NO_DIGIT: u8 = 16;
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 impl Digest {
     /// The digest in lower-case hexadecimal.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         self.0
             .iter()
             .flat_map(|byte| [byte >> 4, byte & 15])
@@ -29,16 +41,15 @@ impl Digest {
         if text.len() != 64 {
             return None;
         }
+        // Without a branch for each digit: which it is cannot be foreseen, and stores read three of these for a claim.
         let mut digest = [0; 32];
-        for (byte, pair) in digest.iter_mut().zip(text.chunks_exact(2)) {
-            let digit = |c: u8| match c {
-                b'0'..=b'9' => Some(c - b'0'),
-                b'a'..=b'f' => Some(c - b'a' + 10),
-                _ => None,
-            };
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        let mut all = 0;
+        for (byte, [high, low]) in digest.iter_mut().zip(text.as_chunks().0) {
+            let (high, low) = (VALUES[usize::from(*high)], VALUES[usize::from(*low)]);
+            all |= high | low;
+            *byte = high << 4 | low;
         }
-        Some(Self(digest))
+        (all < NO_DIGIT).then_some(Self(digest))
     }
 
     /// Eight bytes of the digest as a number: uniform, so good enough to choose a shard or a bucket.
@@ -47,6 +58,17 @@ impl Digest {
         let mut first = [0; 8];
         first.copy_from_slice(&self.0[..8]);
         u64::from_le_bytes(first)
+    }
+}
+
+impl Digest {
+    /// One of so many places. It goes by all bytes: a digest is uniform in each, but see [`DigestHasher::finish`].
+    pub(super) fn place_of(&self, places: usize) -> usize {
+        let words = self.0.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+        let all = words.fold(0, |all: u64, word| all.rotate_left(7) ^ word);
+        // Other bits than those that choose a bucket of a table.
+        let mixed = (all ^ (all >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
+        usize::try_from(mixed).unwrap_or_default() % places
     }
 }
 
@@ -135,5 +157,8 @@ mod tests {
         assert_eq!(Digest::from_hex(&digest.to_hex()), Some(digest));
         assert_eq!(Digest::from_hex(&digest.to_hex().to_uppercase()), None);
         assert_eq!(Digest::from_hex("00"), None);
+        for wrong in ['/', ':', '`', 'g', ' ', '\u{7f}'] {
+            assert_eq!(Digest::from_hex(&digest.to_hex().replacen(|_| true, &wrong.to_string(), 1)), None);
+        }
     }
 }

@@ -10,9 +10,8 @@ use parking_lot::Mutex;
 
 use super::memory::{Limits, MemoryStore};
 
-/// How often a store is looked after while it is written to, and while it is not. A writer that finds 64 writes waiting
-/// does moka's housekeeping itself, so this keeps it off the JavaScript thread up to 32,000 writes a second, several
-/// times what an Express process answers.
+/// How often a store is looked after while it is written to, and while it is not. Between two looks a thread may write a
+/// sixteenth of what the store keeps before it has to look after it itself: with the defaults that is 60,000 records.
 const BUSY: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -112,7 +111,7 @@ impl Registry {
                     thread::sleep(if changed > 0 { BUSY } else { IDLE });
                 }
             };
-            // Without the thread all still works: the cache then does its housekeeping inside of requests.
+            // Without the thread all still works: those who write then look after the store, now and then.
             let _ = thread::Builder::new().name("reprise-memory".into()).spawn(housekeeping);
         }
     }

@@ -217,6 +217,11 @@ export class Capture {
     return this.#phase !== 'open';
   }
 
+  /** Whether the claim has ended, so that everything passes through. */
+  get #isDone(): boolean {
+    return this.#phase === 'over';
+  }
+
   onFlushHeaders(): void {
     if (!this.isOver) this.#askForHead(false);
     // Without a body, the head is the whole answer: it goes when the answer ends.
@@ -313,8 +318,10 @@ export class Capture {
       if (bytes) this.#keep(bytes);
     }
     this.#ended = true;
-    this.#held.push(() => this.#end(args));
     if (!this.isOver) this.#finish();
+    // What was held before it has left by now, unless it waits still.
+    if (this.#isDone) return this.#end(args);
+    this.#held.push(() => this.#end(args));
     return this.res;
   }
 
@@ -449,7 +456,7 @@ export class Capture {
     }
     this.#letGoOfHead();
     this.#stopOutliving?.();
-    for (const step of this.#held.splice(0)) step();
+    if (this.#held.length > 0) for (const step of this.#held.splice(0)) step();
     this.#stopOutliving = undefined;
   }
 
@@ -502,5 +509,5 @@ function isAtLeast(bytes: number, announced: number | string | string[] | undefi
 function joined(pieces: readonly Buffer[], length: number): Buffer {
   const [first] = pieces;
   const whole = pieces.length === 1 && first ? first : Buffer.concat(pieces);
-  return whole.subarray(0, length);
+  return whole.length > length ? whole.subarray(0, length) : whole;
 }

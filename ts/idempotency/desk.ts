@@ -2,6 +2,7 @@ import type { NativeMemoryStore, RequestFacts } from '../../native/binding.js';
 import { native } from '../native.js';
 import { decodeHead, encodeHead } from '../stores/head.js';
 import type { MemoryStore } from '../stores/memory.js';
+import { refusalOf } from '../stores/native-outcome.js';
 import { bytesOf, type Answer } from './answer.js';
 import { memoryRegistrar, type NameRecord, type Registrar } from './inspection.js';
 
@@ -111,20 +112,7 @@ export class MemoryDesk implements Desk {
 }
 
 function refusal(code: number, detail: number): Begun {
-  switch (code) {
-    case 1:
-      return { outcome: 'invalid-key', reason: KEY_PROBLEMS[detail] ?? '' };
-    case 2:
-      return { outcome: 'mismatch', differs: detail === 0 ? 'fingerprint' : 'identity' };
-    case 3:
-      return { outcome: 'in-progress', leaseLeftMs: detail };
-    case 4:
-      return { outcome: 'not-replayable' };
-    case 5:
-      return { outcome: 'indeterminate' };
-    default:
-      return { outcome: 'full' };
-  }
+  return code === 1 ? { outcome: 'invalid-key', reason: KEY_PROBLEMS[detail] ?? '' } : refusalOf(code, detail);
 }
 
 class MemoryClaim implements HeldClaim {

@@ -43,6 +43,25 @@ const DROPPED = new Set([
 ]);
 const DROPPED_FAMILY = /^(proxy-|(x-)?ratelimit)/;
 
+/** A field's name in lower case, and whether its field is never kept. */
+interface FieldName {
+  readonly lower: string;
+  readonly isDropped: boolean;
+}
+
+/** An application sends the same few names with every answer; but it may also make them up. */
+const KNOWN_NAMES = new Map<string, FieldName>();
+const MOST_KNOWN_NAMES = 256;
+
+function fieldName(name: string): FieldName {
+  const known = KNOWN_NAMES.get(name);
+  if (known) return known;
+  const lower = name.toLowerCase();
+  const fresh = { lower, isDropped: DROPPED.has(lower) || DROPPED_FAMILY.test(lower) };
+  if (KNOWN_NAMES.size < MOST_KNOWN_NAMES) KNOWN_NAMES.set(name, fresh);
+  return fresh;
+}
+
 /** What HTTP/1 lets into a field or a reason phrase; HTTP/2 of Node does not check, and its clients ignore the rest. */
 const TEXT = /^[\t\x20-\x7e\x80-\xff]*$/;
 
@@ -73,11 +92,11 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
   let isCompressed = false;
   const fields = given == null ? fieldsSet(res) : fieldsWith(res, given, before);
   for (const [name, value] of fields) {
-    const lower = name.toLowerCase();
+    const { lower, isDropped } = fieldName(name);
     const earlier = before.get(lower);
     if (lower === 'content-length') contentLength = Number(value);
     if (lower === 'content-type') isEventStream = /^\s*text\/event-stream/i.test(String(value));
-    if (DROPPED.has(lower) || DROPPED_FAMILY.test(lower)) continue;
+    if (isDropped) continue;
     if (lower === 'set-cookie') {
       const cookies = keepCookies ? listOf(value).filter((cookie) => !listOf(earlier ?? []).includes(cookie)) : [];
       for (const cookie of cookies) headers.push(name, cookie);

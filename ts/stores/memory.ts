@@ -4,7 +4,8 @@ import { withCode } from '../errors.js';
 import { native } from '../native.js';
 import { checkOptions, wholeNumberBetween, type OptionRules } from '../options.js';
 import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from './contract.js';
-import { keptRecordOf, outcomeOf } from './native-outcome.js';
+import { MemoryClaims } from './memory-claims.js';
+import { keptRecordOf } from './native-outcome.js';
 
 /** What a {@link MemoryStore} may keep. */
 export interface MemoryStoreOptions {
@@ -44,8 +45,9 @@ const RULES: OptionRules<MemoryStoreOptions> = {
 
 /**
  * Keeps records in the memory of this process, off the JavaScript heap, shared by its worker threads. When it is full
- * it drops the completed record that was used longest ago; a claim in progress is never dropped, and where claims
- * fill it, new ones are refused. It forgets all when the process ends, and other processes do not see it.
+ * it drops the completed records that were used longest ago, in a large store some dozens at once; a claim in progress
+ * is never dropped, and where claims fill it, new ones are refused. It forgets all when the process ends, and other
+ * processes do not see it.
  *
  * @example
  * ```ts
@@ -54,6 +56,7 @@ const RULES: OptionRules<MemoryStoreOptions> = {
  */
 export class MemoryStore implements AtomicStore {
   #native: NativeMemoryStore | undefined;
+  #claims: MemoryClaims | undefined;
 
   /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named store has other limits */
   constructor(options: MemoryStoreOptions = {}) {
@@ -76,40 +79,38 @@ export class MemoryStore implements AtomicStore {
   // The contract answers with promises; here all is done before they are made.
 
   claim(request: ClaimRequest): Promise<ClaimOutcome> {
-    return this.#answer((store) => {
-      const { ttl, overIndeterminate = false, ...names } = request;
-      return outcomeOf(store.claim({ ...names, overIndeterminate, retentionMs: ttl * 1000 }));
-    });
+    return done(() => this.#openClaims().claim(request));
   }
 
-  complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean> {
-    return this.#answer((store) => store.complete(claim, head, asBuffer(body), ttl * 1000));
+  complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean> {
+    return done(() => this.#openClaims().complete(claim, answer, ttl));
   }
 
   renew(claim: ClaimRef, leaseMs: number): Promise<boolean> {
-    return this.#answer((store) => store.renew(claim, leaseMs));
+    return done(() => this.#openClaims().renew(claim, leaseMs));
   }
 
   release(claim: ClaimRef, ttl: number): Promise<boolean> {
-    return this.#answer((store) => store.end(claim, 'release', ttl * 1000));
+    return done(() => this.#openClaims().end(claim, 'release', ttl));
   }
 
   mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
-    return this.#answer((store) =>
-      mark === 'committed' ? store.commitPoint(claim) : store.end(claim, mark, ttl * 1000),
-    );
+    return done(() => {
+      const claims = this.#openClaims();
+      return mark === 'committed' ? claims.commitPoint(claim) : claims.end(claim, mark, ttl);
+    });
   }
 
   save(claim: ClaimRef, progress: Uint8Array): Promise<boolean> {
-    return this.#answer((store) => store.save(claim, asBuffer(progress)));
+    return done(() => this.#openClaims().save(claim, progress));
   }
 
   inspect(key: string): Promise<KeptRecord | undefined> {
-    return this.#answer((store) => keptRecordOf(store.inspect(key)));
+    return done(() => keptRecordOf(this.open().inspect(key)));
   }
 
   forget(key: string): Promise<boolean> {
-    return this.#answer((store) => store.forget(key));
+    return done(() => this.open().forget(key));
   }
 
   waitFor(key: string): Promise<void> {
@@ -133,10 +134,7 @@ export class MemoryStore implements AtomicStore {
   /** Lets go of the store; its memory is freed with the last that shares it. Later use throws. */
   close(): void {
     this.#native = undefined;
-  }
-
-  async #answer<T>(step: (store: NativeMemoryStore) => T): Promise<T> {
-    return Promise.resolve(step(this.open()));
+    this.#claims = undefined;
   }
 
   /** @internal */
@@ -146,10 +144,17 @@ export class MemoryStore implements AtomicStore {
     }
     return this.#native;
   }
+
+  #openClaims(): MemoryClaims {
+    return (this.#claims ??= new MemoryClaims(this.open()));
+  }
 }
 
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** What throws rejects. */
+function done<T>(step: () => T): Promise<T> {
+  return new Promise((resolve) => {
+    resolve(step());
+  });
 }
 
 /** The line of the program that called into this package: `file:line:column`. */

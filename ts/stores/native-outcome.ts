@@ -17,6 +17,22 @@ export function outcomeOf(found: NativeClaimOutcome): ClaimOutcome {
   }
 }
 
+/** A refusal as the memory store tells it: a code, and what goes with it. See `DeskCalls` in the binding. */
+export function refusalOf(code: number, detail: number): Exclude<ClaimOutcome, { outcome: 'claimed' | 'completed' }> {
+  switch (code) {
+    case 2:
+      return { outcome: 'mismatch', differs: detail === 0 ? 'fingerprint' : 'identity' };
+    case 3:
+      return { outcome: 'in-progress', leaseLeftMs: detail };
+    case 4:
+      return { outcome: 'not-replayable' };
+    case 5:
+      return { outcome: 'indeterminate' };
+    default:
+      return { outcome: 'full' };
+  }
+}
+
 /** What a native store keeps for a key, as the contract says it. */
 export function keptRecordOf(found: NativeInspection | null): KeptRecord | undefined {
   if (found === null) return undefined;

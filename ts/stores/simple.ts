@@ -4,6 +4,7 @@ import { within } from '../timeout.js';
 import type { NativeMemoryStore } from '../../native/binding.js';
 import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from './contract.js';
 import { decodeHead, encodeHead } from './head.js';
+import { MemoryClaims } from './memory-claims.js';
 import type { IdempotencyStore, StoredResponse } from './types.js';
 
 /** Bounds the claims of one process; no completed record is kept beside the user's store. */
@@ -16,7 +17,8 @@ const CLAIMS = { maxBytes: 64 * 1024 * 1024, maxEntries: 100_000 };
  */
 export class SimpleStoreAdapter implements AtomicStore {
   readonly #store: IdempotencyStore;
-  readonly #claims: NativeMemoryStore;
+  readonly #native: NativeMemoryStore;
+  readonly #claims: MemoryClaims;
   /** What the claims of this process were made for: it goes into the record with the answer. */
   readonly #requests = new Map<string, Held>();
   /** The records that are being looked up, each by a claim that is held meanwhile. */
@@ -27,21 +29,20 @@ export class SimpleStoreAdapter implements AtomicStore {
   constructor(store: IdempotencyStore, timeoutMs = 1_000) {
     this.#store = store;
     this.#timeoutMs = timeoutMs;
-    this.#claims = new native.NativeMemoryStore('private', '', CLAIMS.maxBytes, CLAIMS.maxEntries);
+    this.#native = new native.NativeMemoryStore('private', '', CLAIMS.maxBytes, CLAIMS.maxEntries);
+    this.#claims = new MemoryClaims(this.#native);
   }
 
   async claim(request: ClaimRequest): Promise<ClaimOutcome> {
-    const { key, fingerprint, identity, owner, leaseMs, ttl, overIndeterminate = false } = request;
+    const { key, fingerprint, identity, owner, leaseMs, ttl } = request;
     // Who asks while a record is being looked up is told what is found: the claim that is held for it says nothing yet.
     for (let lookup = this.#lookups.get(key); lookup !== undefined; lookup = this.#lookups.get(key)) {
       const found = answerFrom(await lookup, request);
       if (found) return found;
     }
-    const names = { key, fingerprint, identity, owner, leaseMs, overIndeterminate, retentionMs: ttl * 1000 };
-    const { outcome, fence = 0, progress, leaseLeftMs = 0, differs } = this.#claims.claim(names);
-    if (outcome === 'in-progress') return { outcome, leaseLeftMs };
-    if (outcome === 'mismatch') return { outcome, differs: differs as 'fingerprint' | 'identity' };
-    if (outcome !== 'claimed') return { outcome: outcome as 'indeterminate' | 'full' };
+    const claimed = this.#claims.claim(request);
+    if (claimed.outcome !== 'claimed') return claimed;
+    const { fence } = claimed;
     const claim = { key, owner, fence };
     let found;
     try {
@@ -49,18 +50,18 @@ export class SimpleStoreAdapter implements AtomicStore {
       this.#lookups.set(key, lookup);
       found = answerFrom(await lookup, request);
     } catch (error) {
-      this.#claims.end(claim, 'release', ttl * 1000);
+      this.#claims.end(claim, 'release', ttl);
       throw error;
     } finally {
       this.#lookups.delete(key);
     }
     if (found) {
-      this.#claims.end(claim, 'release', ttl * 1000);
+      this.#claims.end(claim, 'release', ttl);
       return found;
     }
     this.#forgetTheOldest();
     this.#requests.set(key, { fence, fingerprint, identity, leaseMs, committed: false });
-    return { outcome, fence, ...(progress && { progress }) };
+    return claimed;
   }
 
   async complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean> {
@@ -84,7 +85,7 @@ export class SimpleStoreAdapter implements AtomicStore {
     const held = this.#held(claim);
     if (held?.committed) return this.mark(claim, 'indeterminate', ttl);
     if (held) this.#requests.delete(claim.key);
-    return this.#claims.end(claim, 'release', ttl * 1000);
+    return this.#claims.end(claim, 'release', ttl);
   }
 
   async mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
@@ -102,15 +103,15 @@ export class SimpleStoreAdapter implements AtomicStore {
   }
 
   save(claim: ClaimRef, progress: Uint8Array): Promise<boolean> {
-    return Promise.resolve(this.#claims.save(claim, Buffer.from(progress)));
+    return Promise.resolve(this.#claims.save(claim, progress));
   }
 
   waitFor(key: string): Promise<void> {
-    return this.#claims.waitFor(key);
+    return this.#native.waitFor(key);
   }
 
   async inspect(key: string): Promise<KeptRecord | undefined> {
-    const claimed = this.#claims.inspect(key);
+    const claimed = this.#native.inspect(key);
     if (claimed?.state === 'in-progress') {
       return { state: 'in-progress', fence: claimed.fence, leaseLeftMs: claimed.leftMs };
     }
@@ -124,7 +125,7 @@ export class SimpleStoreAdapter implements AtomicStore {
 
   async forget(key: string): Promise<boolean> {
     this.#requests.delete(key);
-    const claimed = this.#claims.forget(key);
+    const claimed = this.#native.forget(key);
     const kept = await this.#store.get(key);
     if (kept) await this.#store.delete(key);
     return claimed || Boolean(kept);
@@ -161,7 +162,7 @@ export class SimpleStoreAdapter implements AtomicStore {
     );
     this.#requests.delete(claim.key);
     // From here on the record in the user's store is what counts.
-    return this.#claims.forget(claim.key);
+    return this.#native.forget(claim.key);
   }
 }
 

@@ -63,6 +63,8 @@ interface PgClient extends PgQueryable {
   on(event: string, listener: (argument: never) => void): this;
   off(event: string, listener: (argument: never) => void): this;
   unref?(): void;
+  /** What the server, or a pooler before it, has told as the number of the process that serves the connection. */
+  processID?: unknown;
 }
 
 type PgPoolClient = PgClient & { release(error?: unknown): void };
@@ -85,30 +87,62 @@ function pgQuery(client: PgQueryable): PostgresQuery {
 const REFUSED_PREPARED: ReadonlySet<unknown> = new Set(['26000', '42P05', '0A000']);
 
 /**
- * Has each connection prepare a statement once: to plan one of the store's takes longer than to run it. Behind a pooler
- * whose connections change from one statement to the next, and which knows no prepared ones, it goes on without.
- *
- * @param run asks on a connection. No transaction may be open there: a statement that is refused would end it
+ * The statements that each connection of a pool prepares once: to plan one of the store's takes longer than to run it.
+ * Behind a pooler that knows no prepared ones, all goes on without from the first that is refused.
  */
-function pgPreparedQuery(
-  run: (ask: (client: PgQueryable) => Promise<{ rows: Row[] }>) => Promise<{ rows: Row[] }>,
-): PostgresQuery {
-  const names = new Map<string, string>();
-  let isPrepared = true;
-  return async (text, values) => {
-    if (isPrepared && values !== undefined) {
-      // By its text: two versions of this package may share the connection of a pooler.
-      const name = names.get(text) ?? `reprise:${createHash('sha256').update(text).digest('hex').slice(0, 32)}`;
-      names.set(text, name);
-      try {
-        return (await run((client) => client.query({ name, text, values }))).rows;
-      } catch (error) {
-        if (!REFUSED_PREPARED.has((error as { code?: unknown }).code)) throw error;
-        isPrepared = false;
+class PreparedStatements {
+  readonly #names = new Map<string, string>();
+  readonly #isDirect = new WeakMap<PgClient, boolean>();
+  #isRefused = false;
+
+  /** @param run asks on a connection. No transaction may be open there: a statement that is refused would end it */
+  queryBy(run: (ask: (client: PgQueryable) => Promise<Row[]>) => Promise<Row[]>): PostgresQuery {
+    return async (text, values) => {
+      if (!this.#isRefused && values !== undefined) {
+        try {
+          return await run(async (client) => this.#ask(client, text, values));
+        } catch (error) {
+          if (!isRefusal(error)) throw error;
+          this.#isRefused = true;
+        }
       }
-    }
-    return (await run((client) => client.query(text, values))).rows;
-  };
+      return run(async (client) => (await client.query(text, values)).rows);
+    };
+  }
+
+  /** In a transaction they are used where PostgreSQL itself is at the other end of the connection. */
+  async queryIn(client: PgClient): Promise<PostgresQuery> {
+    if (!(this.#isDirect.get(client) ?? (await this.#reaches(client)))) return pgQuery(client);
+    return async (text, values) => {
+      if (this.#isRefused || values === undefined) return pgQuery(client)(text, values);
+      try {
+        return await this.#ask(client, text, values);
+      } catch (error) {
+        // Somebody has had the connection forget them: this transaction is over, and the next does without.
+        this.#isRefused ||= isRefusal(error);
+        throw error;
+      }
+    };
+  }
+
+  /** A pooler tells the client a number of its own, by which to cancel; asked once for each connection. */
+  async #reaches(client: PgClient): Promise<boolean> {
+    const [row] = await pgQuery(client)('SELECT pg_backend_pid() AS pid');
+    const isDirect = row?.['pid'] === client.processID;
+    this.#isDirect.set(client, isDirect);
+    return isDirect;
+  }
+
+  async #ask(client: PgQueryable, text: string, values: readonly unknown[]): Promise<Row[]> {
+    // By its text: two versions of this package may share the connection of a pooler.
+    const name = this.#names.get(text) ?? `reprise:${createHash('sha256').update(text).digest('hex').slice(0, 32)}`;
+    this.#names.set(text, name);
+    return (await client.query({ name, text, values })).rows;
+  }
+}
+
+function isRefusal(error: unknown): boolean {
+  return REFUSED_PREPARED.has((error as { code?: unknown }).code);
 }
 
 /**
@@ -140,8 +174,9 @@ async function withConnection<T>(
 }
 
 function pgPool(pool: PgPool): PostgresAdapter {
+  const prepared = new PreparedStatements();
   return {
-    query: pgPreparedQuery(async (ask) =>
+    query: prepared.queryBy(async (ask) =>
       withConnection(pool, async (client, discard) => {
         try {
           return await ask(client);
@@ -155,7 +190,7 @@ function pgPool(pool: PgPool): PostgresAdapter {
       withConnection(pool, async (client, discard) => {
         try {
           await client.query('BEGIN');
-          const value = await run(client, pgQuery(client));
+          const value = await run(client, await prepared.queryIn(client));
           await client.query('COMMIT');
           return value;
         } catch (error) {

@@ -73,34 +73,50 @@ function oneByOne(send: RedisCommand): RedisConnection {
   };
 }
 
-interface IoRedis extends Emitter {
+/**
+ * What the store sends, as the methods of ioredis that give bytes. Not by `callBuffer`, which sends something else for a
+ * client with `enableAutoPipelining`.
+ */
+const IOREDIS_METHODS = {
+  SET: 'setBuffer',
+  EVALSHA: 'evalshaBuffer',
+  EVAL: 'evalBuffer',
+  WAIT: 'waitBuffer',
+  INFO: 'infoBuffer',
+  SCAN: 'scanBuffer',
+} as const;
+
+type IoRedisMethods<Reply> = Record<(typeof IOREDIS_METHODS)[StoreCommand], (args: RedisArgument[]) => Reply>;
+
+type StoreCommand = keyof typeof IOREDIS_METHODS;
+
+interface IoRedis extends Emitter, IoRedisMethods<Promise<unknown>> {
   isCluster?: boolean;
   options?: { keyPrefix?: string };
   nodes?(role: 'master'): IoRedis[];
-  callBuffer(command: string, ...args: RedisArgument[]): Promise<unknown>;
   pipeline(): IoRedisPipeline;
   duplicate(...overrides: unknown[]): IoRedis;
   subscribe(channel: string): Promise<unknown>;
   disconnect(): void;
 }
 
-interface IoRedisPipeline {
-  callBuffer(command: string, ...args: RedisArgument[]): this;
+interface IoRedisPipeline extends IoRedisMethods<IoRedisPipeline> {
   exec(): Promise<[error: Error | null, reply: unknown][] | null>;
 }
 
 function ioredis(client: IoRedis): RedisConnection {
+  const give = <Reply>(to: IoRedisMethods<Reply>, command: RedisArgument[]): Reply =>
+    to[IOREDIS_METHODS[command[0] as StoreCommand]](command.slice(1));
   const sendTo =
     (node: IoRedis): RedisCommand =>
-    (args) =>
-      node.callBuffer(nameOf(args[0]), ...args.slice(1));
+    (command) =>
+      give(node, command);
   return {
     send: sendTo(client),
     keyPrefix: client.options?.keyPrefix,
     ...(client.isCluster && { primaries: () => Promise.resolve((client.nodes?.('master') ?? []).map(sendTo)) }),
-    sendAndWait: async ([command, ...args], _, [wait, ...limits]) => {
-      const pipeline = client.pipeline().callBuffer(nameOf(command), ...args);
-      const [first, second] = (await pipeline.callBuffer(nameOf(wait), ...limits).exec()) ?? [];
+    sendAndWait: async (command, _, wait) => {
+      const [first, second] = (await give(give(client.pipeline(), command), wait).exec()) ?? [];
       const error = first?.[0] ?? second?.[0];
       if (error) throw error;
       return [first?.[1], second?.[1]];
@@ -122,11 +138,6 @@ function ioredis(client: IoRedis): RedisConnection {
       };
     },
   };
-}
-
-/** ioredis knows what it knows of a command by its name in small letters. */
-function nameOf(command: RedisArgument | undefined): string {
-  return String(command).toLowerCase();
 }
 
 interface Subscriber extends Emitter {

@@ -1,223 +1,308 @@
 import { createHash } from 'node:crypto';
-import type { ClaimRef, ClaimRequest } from '../contract.js';
+import type { ClaimRef, ClaimRequest, KeptAnswer } from '../contract.js';
+import type { RedisArgument } from './client.js';
 
 /**
  * A step of the contract as a script: Redis runs each as one, on one key, with the time of the server.
  *
- * A record is a hash: `s` its state (`p` in progress, `c` completed, `n` not replayable, `i` indeterminate, `f` free),
- * `f` the fence, `fp` and `id` fingerprint and identity, `o` the owner, `l` when the lease ends, `m` the commit point
- * is passed, `r` the retention, `g` progress, `h` and `b` the answer, `w` somebody waits. The key's own time to live
- * is the retention; that of a claim in progress begins at the end of its lease.
+ * A record is a string, since a script costs Redis by the commands in it: to read and to write a string is one each.
  *
- * A full Redis refuses a script at its first command that may need memory, and none after one that has written. So a
- * claim begins with `HSET`, and is refused; what ends a claim, or keeps it, begins with a command that needs none.
+ * ```
+ * p--3 36 <owner>86400000 64 64 <fingerprint><identity><rest>
+ * ```
+ *
+ * That is its state (`p` in progress, `c` completed, `n` not replayable, `i` indeterminate, `f` free); `m` where the commit
+ * point is passed and `w` where somebody waits, else `-`; the fence; the owner, behind its length; the retention in
+ * milliseconds; fingerprint and identity, behind the lengths of both; and the rest: of a completed one the answer, which is
+ * the head, behind its length, and the body; else saved progress.
+ *
+ * The key's own time to live is the retention; that of a claim in progress begins at the end of its lease. So the lease
+ * has what the key has left, but for the retention.
  */
 export interface Script {
   readonly source: string;
   readonly sha1: string;
 }
 
-const NOW = `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+/** A record in its parts; `fixed` is all that does not change between a claim and its end. */
+const READ = `
+local function read(record)
+  local state, mark, waits, fence, owned, at = string.match(record, '^([pcnif])([-m])([-w])(%d+) (%d+) ()')
+  if not state then error('this is no record of reprise') end
+  local retention, printed, identified, from = string.match(record, '^(%d+) (%d+) (%d+) ()', at + owned)
+  if not retention then error('this is no record of reprise') end
+  local identity, rest = from + printed, from + printed + identified
+  return {
+    state = state, committed = mark == 'm', awaited = waits == 'w', fence = fence,
+    owner = string.sub(record, at, at + owned - 1), retention = tonumber(retention),
+    fingerprint = string.sub(record, from, identity - 1), identity = string.sub(record, identity, rest - 1),
+    fixed = string.sub(record, 4, rest - 1), rest = string.sub(record, rest)
+  }
+end
+`;
+
+/** Milliseconds left of the lease of a claim in progress. */
+const LEASE_LEFT = `
+local function leaseLeft(record)
+  return redis.call('PTTL', KEYS[1]) - record.retention
+end
 `;
 
 /**
- * Ends the waiting of those who said that they wait. KEYS[1] may carry a prefix of the client's own. A user of Redis that
- * may not publish has written all the same: the others look for themselves when the lease has run out.
+ * Writes what ends a claim or frees a key, also into a full Redis. That refuses a script at a command that may need memory,
+ * unless the script has written before: here the time to live that the key has anyway.
  */
-const WAKE = (waited: string, channel: string, name: string): string => `
-if ${waited} then redis.pcall('PUBLISH', ${channel}, ${name}) end
+const KEEP = `
+local function keep(...)
+  if redis.pcall('SET', KEYS[1], ...).err then
+    redis.call('PEXPIRE', KEYS[1], redis.call('PTTL', KEYS[1]))
+    redis.call('SET', KEYS[1], ...)
+  end
+end
 `;
 
-/** Few arguments, since each costs a client as much as its bytes: here one, of numbers, then texts and how long they are. */
-export function claimArgument(
+/**
+ * Ends the waiting of those who said that they wait, on the channel `<prefix>settled`. KEYS[1] may carry a prefix of the
+ * client's own before that of the store. A user of Redis that may not publish has written all the same: the others look for
+ * themselves when the lease has run out.
+ */
+const WAKE = `
+local function wake(prefixed, named)
+  local at = #KEYS[1] - named + 1
+  redis.pcall('PUBLISH', string.sub(KEYS[1], at - prefixed, at - 1) .. 'settled', string.sub(KEYS[1], at))
+end
+`;
+
+/** The arguments of `claim`: the record of a key's first claim, its time to live, and 1 to claim over an indeterminate one. */
+export function claimArguments(
   { fingerprint, identity, owner, leaseMs, overIndeterminate = false }: ClaimRequest,
-  retention: string,
-): string {
+  retention: number,
+): string[] {
   const lengths = `${Buffer.byteLength(fingerprint)} ${Buffer.byteLength(identity)}`;
-  return `${lengths} ${leaseMs} ${retention} ${overIndeterminate ? 1 : 0} ${fingerprint}${identity}${owner}`;
+  const record = `p--${claimName(owner, 1)}${retention} ${lengths} ${fingerprint}${identity}`;
+  const timeToLive = String(leaseMs + retention);
+  return overIndeterminate ? [record, timeToLive, '1'] : [record, timeToLive];
+}
+
+/** Fence and owner, as they stand in a record. */
+function claimName(owner: string, fence: number): string {
+  return `${fence} ${Buffer.byteLength(owner)} ${owner}`;
 }
 
 /**
- * ARGV: see {@link claimArgument}. A new claim without progress is told by its fence alone: that is what nearly all get, and
- * a number costs a client least.
+ * ARGV: see {@link claimArguments}. A new claim without progress is told by its fence alone: that is what nearly all get,
+ * and a number costs a client least. A full Redis refuses the one command that may need memory.
  */
-const CLAIM = `${NOW}
-local printed, identified, lease, retention, over, names = string.match(ARGV[1], '^(%d+) (%d+) (%S+) (%S+) (%d) (.*)$')
-local fingerprint = string.sub(names, 1, printed)
-local identity = string.sub(names, printed + 1, printed + identified)
-local owner = string.sub(names, printed + identified + 1)
-local kept = redis.call('HMGET', KEYS[1], 's', 'fp', 'id', 'o', 'f', 'l', 'm', 'r', 'g')
-local state, fence, progress = kept[1], tonumber(kept[5] or 0), kept[9] or ''
-if state == 'p' and tonumber(kept[6]) <= now then
-  if kept[7] then
-    state = 'i'
-    redis.call('HSET', KEYS[1], 's', 'i')
-    redis.call('HDEL', KEYS[1], 'o', 'l', 'm', 'w')
-  else
-    state = 'f'
+const CLAIM = `
+local kept = redis.call('GET', KEYS[1])
+local claimed, fence, progress = ARGV[1], 1, ''
+if kept then
+  ${READ}${LEASE_LEFT}${KEEP}
+  local record, asked = read(kept), read(claimed)
+  local state = record.state
+  local left = state == 'p' and leaseLeft(record)
+  if left and left <= 0 then
+    state = record.committed and 'i' or 'f'
+    if state == 'i' then keep('i--' .. record.fixed .. record.rest, 'KEEPTTL') end
   end
+  if state ~= 'f' then
+    if record.fingerprint ~= asked.fingerprint then return { 'mismatch', 'fingerprint' } end
+    if record.identity ~= asked.identity then return { 'mismatch', 'identity' } end
+    if state == 'c' then return { 'completed', record.rest } end
+    if state == 'n' then return { 'not-replayable' } end
+    if state == 'i' and not ARGV[3] then return { 'indeterminate' } end
+    if state == 'p' then
+      if record.owner ~= asked.owner then return { 'in-progress', tostring(left) } end
+      redis.call('PEXPIRE', KEYS[1], ARGV[2] - asked.retention + record.retention)
+      return { 'claimed', record.fence, record.rest }
+    end
+  end
+  fence, progress = record.fence + 1, record.rest
+  claimed = 'p--' .. fence .. string.sub(claimed, 5) .. progress
 end
-if state and state ~= 'f' then
-  if kept[2] ~= fingerprint then return { 'mismatch', 'fingerprint' } end
-  if kept[3] ~= identity then return { 'mismatch', 'identity' } end
-  if state == 'c' then
-    local answer = redis.call('HMGET', KEYS[1], 'h', 'b')
-    return { 'completed', answer[1], answer[2] }
-  end
-  if state == 'n' then return { 'not-replayable' } end
-  if state == 'i' and over ~= '1' then return { 'indeterminate' } end
-  if state == 'p' then
-    if kept[4] ~= owner then return { 'in-progress', tostring(tonumber(kept[6]) - now) } end
-    redis.call('HSET', KEYS[1], 'l', now + lease)
-    redis.call('PEXPIRE', KEYS[1], lease + kept[8])
-    return { 'claimed', tostring(fence), progress }
-  end
-end
-fence = fence + 1
-redis.call('HSET', KEYS[1], 's', 'p', 'fp', fingerprint, 'id', identity, 'o', owner, 'f', fence, 'l', now + lease,
-  'r', retention)
-if state then redis.call('HDEL', KEYS[1], 'm', 'w', 'h', 'b') end
-redis.call('PEXPIRE', KEYS[1], lease + retention)
+local written = redis.pcall('SET', KEYS[1], claimed, 'PX', ARGV[2])
+if written.err then return string.find(written.err, 'OOM', 1, true) and { 'full' } or written end
 if progress == '' then return fence end
 return { 'claimed', tostring(fence), progress }
 `;
 
-/** The argument of `settle`, put together as {@link claimArgument} is. */
-export function settleArgument(
+/**
+ * The arguments of `settle`: the new state, the retention, how long are the claim's name, the prefix and the key's name, and
+ * the claim's name, in one, since each costs a client as much as its bytes; and the answer of a completed one, by itself,
+ * since to cut it out costs Redis more.
+ */
+export function settleArguments(
   { key, owner, fence }: ClaimRef,
   state: 'c' | 'n' | 'i' | 'f',
-  retention: string,
-  channel: string,
-): string {
-  const lengths = `${Buffer.byteLength(owner)} ${Buffer.byteLength(channel)}`;
-  return `${lengths} ${fence} ${state} ${retention} ${owner}${channel}${key}`;
+  retention: number,
+  prefix: string,
+  answer?: KeptAnswer,
+): RedisArgument[] {
+  const claim = claimName(owner, fence);
+  const lengths = `${Buffer.byteLength(claim)} ${Buffer.byteLength(prefix)} ${Buffer.byteLength(key)}`;
+  const end = `${state}${retention} ${lengths} ${claim}`;
+  return answer ? [end, answerBytes(answer)] : [end];
+}
+
+/** An answer as it stands in a record. */
+export function answerBytes({ head, body }: KeptAnswer): Buffer {
+  const length = `${head.length} `;
+  const bodyAt = length.length + head.length;
+  const bytes = Buffer.allocUnsafe(bodyAt + body.length);
+  bytes.write(length + head, 'latin1');
+  bytes.set(body, bodyAt);
+  return bytes;
+}
+
+/** The answer in a completed record of the same request. Of any other record the script `claim` says what it is. */
+export function answerIn(record: Buffer, { fingerprint, identity }: ClaimRequest): KeptAnswer | undefined {
+  const claimed = /^c--\d+ (\d+) /.exec(record.toString('latin1', 0, LONGEST_NUMBERS));
+  if (!claimed) return undefined;
+  const retentionAt = claimed[0].length + Number(claimed[1]);
+  const numbers = record.toString('latin1', retentionAt, retentionAt + LONGEST_NUMBERS);
+  const [before = '', printed, identified] = /^\d+ (\d+) (\d+) /.exec(numbers) ?? [];
+  const identityAt = retentionAt + before.length + Number(printed);
+  const answerAt = identityAt + Number(identified);
+  const isSame =
+    record.toString('utf8', retentionAt + before.length, identityAt) === fingerprint &&
+    record.toString('utf8', identityAt, answerAt) === identity;
+  return isSame ? readAnswer(record.subarray(answerAt)) : undefined;
+}
+
+/** Characters that three numbers can take. */
+const LONGEST_NUMBERS = 64;
+
+/** Reads what {@link answerBytes} wrote. */
+export function readAnswer(bytes: Buffer): KeptAnswer {
+  const headAt = bytes.indexOf(' ') + 1;
+  const bodyAt = headAt + Number(bytes.toString('latin1', 0, headAt));
+  return { head: bytes.toString('latin1', headAt, bodyAt), body: bytes.subarray(bodyAt) };
 }
 
 /**
- * ARGV: see {@link settleArgument}; and head and body of a completed one. A completion that is repeated, by a driver that
- * lost the reply, is as good as the first.
+ * ARGV: see {@link settleArguments}. A completion that is repeated, by a driver that lost the reply, is as good as the first.
+ * It reads no more of the record than it needs: this is what every request waits for.
  */
 const SETTLE = `
-local owned, channel, fence, state, retention, names = string.match(ARGV[1], '^(%d+) (%d+) (%S+) (%a) (%S+) (.*)$')
-local owner = string.sub(names, 1, owned)
-local kept = redis.call('HMGET', KEYS[1], 's', 'o', 'f', 'm', 'w')
-if kept[2] ~= owner or kept[3] ~= fence then return 0 end
-if kept[1] == 'c' and state == 'c' then
-  local answer = redis.call('HMGET', KEYS[1], 'h', 'b')
-  return (answer[1] == ARGV[2] and answer[2] == ARGV[3]) and 1 or 0
-end
-if kept[1] ~= 'p' then return 0 end
-if state == 'f' and kept[4] then state = 'i' end
+local state, retention, length, prefixed, named, at = string.match(ARGV[1], '^(%a)(%d+) (%d+) (%d+) (%d+) ()')
+local kept = redis.call('GET', KEYS[1])
+if not kept or string.sub(kept, 4, 3 + length) ~= string.sub(ARGV[1], at, at + length - 1) then return 0 end
+local was, mark, waits = string.match(kept, '^(.)(.)(.)')
+local printed, identified, from = string.match(kept, '^%d+ (%d+) (%d+) ()', 4 + length)
+local rest, answer = from + printed + identified, ARGV[2] or ''
+if was == 'c' and state == 'c' then return string.sub(kept, rest) == answer and 1 or 0 end
+if was ~= 'p' then return 0 end
+if state == 'f' and mark == 'm' then state = 'i' end
+${KEEP}
 if state == 'c' or state == 'n' then
-  redis.call('HDEL', KEYS[1], 'l', 'm', 'w', 'g')
+  keep(state .. '--' .. string.sub(kept, 4, rest - 1) .. answer, 'PX', retention)
 else
-  redis.call('HDEL', KEYS[1], 'l', 'm', 'w')
+  keep(state .. '--' .. string.sub(kept, 4), 'PX', retention)
 end
-if state == 'c' then
-  redis.call('HSET', KEYS[1], 's', state, 'h', ARGV[2], 'b', ARGV[3])
-else
-  redis.call('HSET', KEYS[1], 's', state)
+if waits == 'w' then
+  ${WAKE}
+  wake(prefixed, named)
 end
-redis.call('PEXPIRE', KEYS[1], retention)
-${WAKE('kept[5]', 'string.sub(names, owned + 1, owned + channel)', 'string.sub(names, owned + channel + 1)')}
 return 1
 `;
 
-const IS_LOST = `
-local kept = redis.call('HMGET', KEYS[1], 's', 'o', 'f', 'r')
-if kept[1] ~= 'p' or kept[2] ~= ARGV[1] or kept[3] ~= ARGV[2] then return 0 end
+/** Leaves what is written under a claim that is another's by now, or nobody's. ARGV: owner, fence. */
+const READ_OWN = `${READ}
+local kept = redis.call('GET', KEYS[1])
+local record = kept and read(kept)
+if not record or record.state ~= 'p' or record.owner ~= ARGV[1] or record.fence ~= ARGV[2] then return 0 end
 `;
 
 /** ARGV: owner, fence, lease. */
-const RENEW = `${NOW}${IS_LOST}
-redis.call('PEXPIRE', KEYS[1], ARGV[3] + kept[4])
-redis.call('HSET', KEYS[1], 'l', now + ARGV[3])
+const RENEW = `${READ_OWN}
+redis.call('PEXPIRE', KEYS[1], ARGV[3] + record.retention)
 return 1
 `;
 
-/** ARGV: owner, fence, a field, its value. */
-const WRITE = `${IS_LOST}
-redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
+/** ARGV: owner, fence. */
+const COMMIT = `${READ_OWN}
+redis.call('SETRANGE', KEYS[1], 1, 'm')
 return 1
 `;
 
-const INSPECT = `${NOW}
-local kept = redis.call('HMGET', KEYS[1], 's', 'f', 'l', 'm')
-local state, fence = kept[1], kept[2]
-if not state or state == 'f' then return false end
+/** ARGV: owner, fence, progress. */
+const SAVE = `${READ_OWN}
+redis.call('SET', KEYS[1], string.sub(kept, 1, 3) .. record.fixed .. ARGV[3], 'KEEPTTL')
+return 1
+`;
+
+const INSPECT = `${READ}${LEASE_LEFT}
+local kept = redis.call('GET', KEYS[1])
+local record = kept and read(kept)
+if not record or record.state == 'f' then return false end
+local state, fence = record.state, record.fence
 if state == 'p' then
-  local left = tonumber(kept[3]) - now
+  local left = leaseLeft(record)
   if left > 0 then return { 'in-progress', fence, tostring(left) } end
-  if not kept[4] then return false end
+  if not record.committed then return false end
   state = 'i'
 end
 local left = tostring(redis.call('PTTL', KEYS[1]))
 if state == 'n' then return { 'not-replayable', fence, left } end
 if state == 'i' then return { 'indeterminate', fence, left } end
-local answer = redis.call('HMGET', KEYS[1], 'h', 'b')
-return { 'completed', fence, left, answer[1], answer[2] }
+return { 'completed', fence, left, record.rest }
 `;
 
-/** ARGV: channel, name. The fence stays, for the next claim's must be higher. */
-const FORGET = `${NOW}
-local kept = redis.call('HMGET', KEYS[1], 's', 'l', 'm', 'w')
-local state = kept[1]
-if not state or state == 'f' then return 0 end
-redis.call('HDEL', KEYS[1], 'o', 'l', 'm', 'g', 'h', 'b', 'w')
-redis.call('HSET', KEYS[1], 's', 'f')
-${WAKE('kept[4]', 'ARGV[1]', 'ARGV[2]')}
-return (state == 'p' and tonumber(kept[2]) <= now and not kept[3]) and 0 or 1
+/** ARGV: how long prefix and name are. The fence stays, for the next claim's must be higher. */
+const FORGET = `${READ}${LEASE_LEFT}${KEEP}${WAKE}
+local kept = redis.call('GET', KEYS[1])
+local record = kept and read(kept)
+if not record or record.state == 'f' then return 0 end
+local lapsed = record.state == 'p' and not record.committed and leaseLeft(record) <= 0
+keep('f--' .. record.fixed, 'KEEPTTL')
+if record.awaited then wake(ARGV[1], ARGV[2]) end
+return lapsed and 0 or 1
 `;
 
 /** Milliseconds that there is something to wait for; whoever ends the claim from here on tells. */
-const WAIT = `${NOW}
-local kept = redis.call('HMGET', KEYS[1], 's', 'l')
-if kept[1] ~= 'p' then return 0 end
-local left = tonumber(kept[2]) - now
+const WAIT = `${READ}${LEASE_LEFT}
+local kept = redis.call('GET', KEYS[1])
+local record = kept and read(kept)
+if not record or record.state ~= 'p' then return 0 end
+local left = leaseLeft(record)
 if left <= 0 then return 0 end
-redis.call('HSET', KEYS[1], 'w', 1)
+if not record.awaited then redis.call('SETRANGE', KEYS[1], 2, 'w') end
 return left
 `;
 
-/**
- * ARGV: the state to end in, retention, and head and body of a completed one. Nobody waits for an indeterminate record.
- */
-const RESOLVE = `${NOW}
-local kept = redis.call('HMGET', KEYS[1], 's', 'l', 'm')
-local lapsed = kept[1] == 'p' and kept[3] and tonumber(kept[2]) <= now
-if kept[1] ~= 'i' and not lapsed then return 0 end
-redis.call('HDEL', KEYS[1], 'o', 'l', 'm', 'w')
-redis.call('HSET', KEYS[1], 's', ARGV[1])
-if ARGV[1] == 'c' then redis.call('HSET', KEYS[1], 'h', ARGV[3], 'b', ARGV[4]) end
-if ARGV[1] ~= 'f' then redis.call('HDEL', KEYS[1], 'g') end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+/** ARGV: the state to end in, retention, and the answer of a completed one. Nobody waits for an indeterminate record. */
+const RESOLVE = `${READ}${LEASE_LEFT}${KEEP}
+local kept = redis.call('GET', KEYS[1])
+local record = kept and read(kept)
+if not record then return 0 end
+local lapsed = record.state == 'p' and record.committed and leaseLeft(record) <= 0
+if record.state ~= 'i' and not lapsed then return 0 end
+keep(ARGV[1] .. '--' .. record.fixed .. (ARGV[1] == 'f' and record.rest or ARGV[3] or ''), 'PX', ARGV[2])
 return 1
 `;
 
 /** One record of a list: state, fence, time left, bytes; or `damaged` and why. */
-const LIST = `${NOW}
+const LIST = `${READ}${LEASE_LEFT}
 local type = redis.call('TYPE', KEYS[1]).ok
 if type == 'none' then return false end
-if type ~= 'hash' then return { 'damaged', 'is a ' .. type .. ', not a hash' } end
-local kept = redis.call('HMGET', KEYS[1], 's', 'f', 'l', 'm')
-local names = { p = 'in-progress', c = 'completed', n = 'not-replayable', i = 'indeterminate', f = 'free' }
-local state = kept[1] and names[kept[1]]
-if not state then return { 'damaged', 'has no state that a record can have' } end
-if (tonumber(kept[2]) or 0) < 1 then return { 'damaged', 'has no fence' } end
+if type ~= 'string' then return { 'damaged', 'is a ' .. type .. ', not a string' } end
+local isRecord, record = pcall(read, redis.call('GET', KEYS[1]))
+if not isRecord then return { 'damaged', 'does not begin as a record does' } end
+if tonumber(record.fence) < 1 then return { 'damaged', 'has no fence' } end
 local left = redis.call('PTTL', KEYS[1])
 if left < 0 then return { 'damaged', 'never expires' } end
-local size = function(field) return redis.call('HSTRLEN', KEYS[1], field) end
-if state == 'completed' and redis.call('HEXISTS', KEYS[1], 'b') * size('h') == 0 then
-  return { 'damaged', 'is completed, without an answer' }
+local names = { p = 'in-progress', c = 'completed', n = 'not-replayable', i = 'indeterminate', f = 'free' }
+local state, bytes = names[record.state], #record.rest
+if state == 'completed' then
+  local head, at = string.match(record.rest, '^(%d+) ()')
+  if not head or at + head > bytes + 1 then return { 'damaged', 'is completed, without an answer' } end
+  bytes = bytes - at + 1
 end
 if state == 'in-progress' then
-  if not tonumber(kept[3]) then return { 'damaged', 'is in progress, without a lease' } end
-  local lease = kept[3] - now
-  if lease > 0 then left = lease elseif kept[4] then state = 'indeterminate' else state = 'free' end
+  local lease = leaseLeft(record)
+  if lease > 0 then left = lease elseif record.committed then state = 'indeterminate' else state = 'free' end
 end
-return { state, kept[2], tostring(left), tostring(size('h') + size('b') + size('g')) }
+return { state, record.fence, tostring(left), tostring(bytes) }
 `;
 
 /** The steps of the contract, and those of operators. */
@@ -225,7 +310,8 @@ export const scripts = {
   claim: script(CLAIM),
   settle: script(SETTLE),
   renew: script(RENEW),
-  write: script(WRITE),
+  commit: script(COMMIT),
+  save: script(SAVE),
   inspect: script(INSPECT),
   forget: script(FORGET),
   wait: script(WAIT),

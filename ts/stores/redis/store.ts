@@ -21,7 +21,7 @@ import {
   type RedisConnection,
   type Subscription,
 } from './client.js';
-import { claimArgument, scripts, settleArgument, type Script } from './scripts.js';
+import { answerBytes, answerIn, claimArguments, readAnswer, scripts, settleArguments, type Script } from './scripts.js';
 
 /** Options of {@link RedisStore}. */
 export interface RedisStoreOptions {
@@ -61,8 +61,8 @@ const FIRST_POLL_MS = 20;
 const LONGEST_POLL_MS = 500;
 
 /**
- * Keeps records in Redis or Valkey, for as many hosts as use it. One round trip to claim and one to complete; each
- * step is one script on one key, by the clock of the server.
+ * Keeps records in Redis or Valkey, for as many hosts as use it. One round trip to claim a new key or to get its answer, and
+ * one to complete; each step is one command or one script on one key, by the clock of the server.
  *
  * It keeps what that Redis keeps: with `appendfsync always` every record, else all but the last second's, and nothing
  * that a failover loses before it reached a replica (`waitForReplicas`).
@@ -81,6 +81,8 @@ export class RedisStore implements AtomicStore, StoreOperations {
   readonly #wait: string[];
   readonly #wakeups = new Wakeups();
   #subscription: Subscription | undefined;
+  /** With replicas to wait for, a claim is always the script's: too few of them take it back. */
+  #claimsBySet: boolean;
   #policyChecked = false;
   #closed = false;
 
@@ -95,61 +97,50 @@ export class RedisStore implements AtomicStore, StoreOperations {
     this.#prefix = prefix;
     this.#channel = `${prefix}settled`;
     this.#replicas = waitForReplicas;
+    this.#claimsBySet = waitForReplicas === 0;
     this.#wait = ['WAIT', String(waitForReplicas), String(replicaTimeoutMs)];
   }
 
   async claim(request: ClaimRequest): Promise<ClaimOutcome> {
-    this.#checkPolicy();
+    if (!this.#policyChecked) void this.#checkPolicy();
     const { key, owner, ttl } = request;
-    const args = [claimArgument(request, toMs(ttl))];
-    let reply;
-    try {
-      reply = await this.#runOnReplicas(scripts.claim, key, args, async (granted) => {
-        const found = outcomeOf(granted);
-        if (found.outcome === 'claimed') await this.release({ key, owner, fence: found.fence }, ttl);
-      });
-    } catch (error) {
-      // Redis is full, and told to forget nothing.
-      if (/\bOOM\b/.test(String(error))) return { outcome: 'full' };
-      throw error;
-    }
-    return outcomeOf(reply);
+    const args = claimArguments(request, toMs(ttl));
+    const found = this.#claimsBySet ? await this.#claimBySet(request, args) : undefined;
+    if (found) return found;
+    return this.#runOnReplicas(scripts.claim, key, args, outcomeOf, async (granted) => {
+      if (granted.outcome === 'claimed') await this.release({ key, owner, fence: granted.fence }, ttl);
+    });
   }
 
   complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean> {
-    return this.#settle(claim, 'c', ttl, ...bytesOf(answer));
+    return this.#settle(claim, 'c', ttl, answer);
   }
 
   release(claim: ClaimRef, ttl: number): Promise<boolean> {
-    return this.#settle(claim, 'f', ttl);
+    // One that is lost costs no more than the rest of a lease.
+    return this.#run(scripts.settle, claim.key, settleArguments(claim, 'f', toMs(ttl), this.#prefix), isDone);
   }
 
   mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
-    if (mark === 'committed') return this.#write(claim, 'm', '1');
+    if (mark === 'committed') return this.#write(scripts.commit, claim);
     return this.#settle(claim, mark === 'indeterminate' ? 'i' : 'n', ttl);
   }
 
   save(claim: ClaimRef, progress: Uint8Array): Promise<boolean> {
-    return this.#write(claim, 'g', Buffer.from(progress.buffer, progress.byteOffset, progress.byteLength));
+    return this.#write(scripts.save, claim, Buffer.from(progress.buffer, progress.byteOffset, progress.byteLength));
   }
 
-  async renew({ key, owner, fence }: ClaimRef, leaseMs: number): Promise<boolean> {
-    return isDone(await this.#run(scripts.renew, key, [owner, String(fence), String(leaseMs)]));
+  renew({ key, owner, fence }: ClaimRef, leaseMs: number): Promise<boolean> {
+    return this.#run(scripts.renew, key, [owner, String(fence), String(leaseMs)], isDone);
   }
 
-  async inspect(key: string): Promise<KeptRecord | undefined> {
-    const reply = (await this.#run(scripts.inspect, key, [])) as Buffer[] | null;
-    if (reply === null) return undefined;
-    const [found, fenceText, leftText, head, body] = reply;
-    const state = String(found) as KeptRecord['state'];
-    const [fence, left] = [Number(fenceText), Number(leftText)];
-    if (state === 'in-progress') return { state, fence, leaseLeftMs: left };
-    if (state === 'completed') return { state, fence, expiresInMs: left, answer: answerOf(head, body) };
-    return { state, fence, expiresInMs: left };
+  inspect(key: string): Promise<KeptRecord | undefined> {
+    return this.#run(scripts.inspect, key, [], recordOf);
   }
 
-  async forget(key: string): Promise<boolean> {
-    return isDone(await this.#run(scripts.forget, key, [this.#channel, key]));
+  forget(key: string): Promise<boolean> {
+    const lengths = [this.#prefix, key].map((name) => String(Buffer.byteLength(name)));
+    return this.#run(scripts.forget, key, lengths, isDone);
   }
 
   async waitFor(key: string): Promise<void> {
@@ -163,7 +154,7 @@ export class RedisStore implements AtomicStore, StoreOperations {
       // Woken: the store was closed meanwhile, or the claim has ended.
       await Promise.race([this.#subscribe(), place.woken]);
       if (this.#closed) return;
-      const left = Number(await this.#run(scripts.wait, key, []));
+      const left = await this.#run(scripts.wait, key, [], Number);
       if (left > 0) await place.wait(left);
     } finally {
       place.leave();
@@ -194,10 +185,10 @@ export class RedisStore implements AtomicStore, StoreOperations {
     return stats;
   }
 
-  async resolve(key: string, as: Resolution, ttl: number): Promise<boolean> {
+  resolve(key: string, as: Resolution, ttl: number): Promise<boolean> {
     const state = typeof as !== 'string' ? 'c' : as === 'free' ? 'f' : 'n';
-    const answer = typeof as === 'string' ? [] : bytesOf(as);
-    return isDone(await this.#runOnReplicas(scripts.resolve, key, [state, toMs(ttl), ...answer]));
+    const answer = typeof as === 'string' ? [] : [answerBytes(as)];
+    return this.#runOnReplicas(scripts.resolve, key, [state, String(toMs(ttl)), ...answer], isDone);
   }
 
   /** Closes the connection that the store opened to wait; your client stays as it is. Those that wait are let go. */
@@ -224,7 +215,7 @@ export class RedisStore implements AtomicStore, StoreOperations {
         ];
         const keys = new Set(names.map((name) => name.toString().slice(prefix.length)));
         const found = await Promise.all(
-          [...keys].map(async (key) => ({ key, reply: (await this.#run(scripts.list, key, [])) as unknown[] | null })),
+          [...keys].map(async (key) => ({ key, reply: await this.#run(scripts.list, key, [], listed) })),
         );
         // One that was there a moment ago may have expired.
         for (const { key, reply } of found) if (reply !== null) yield { key, reply };
@@ -245,33 +236,48 @@ export class RedisStore implements AtomicStore, StoreOperations {
     );
   }
 
-  async #settle(claim: ClaimRef, state: 'c' | 'n' | 'i' | 'f', ttl: number, ...answer: Buffer[]): Promise<boolean> {
-    const args = [settleArgument(claim, state, toMs(ttl), this.#channel), ...answer];
-    // A release that is lost costs no more than the rest of a lease.
-    if (state === 'f') return isDone(await this.#run(scripts.settle, claim.key, args));
-    return isDone(await this.#runOnReplicas(scripts.settle, claim.key, args));
+  /** Claims a new key, or finds the answer; undefined where there is more to say, which the script does. */
+  async #claimBySet(
+    request: ClaimRequest,
+    [record = '', timeToLive = '']: string[],
+  ): Promise<ClaimOutcome | undefined> {
+    this.#checkOpen();
+    const recordKey = this.#prefix + request.key;
+    try {
+      const kept = await this.#connection.send(['SET', recordKey, record, 'PX', timeToLive, 'NX', 'GET'], recordKey);
+      if (kept === null) return { outcome: 'claimed', fence: 1 };
+      const answer = Buffer.isBuffer(kept) ? answerIn(kept, request) : undefined;
+      return answer && { outcome: 'completed', answer };
+    } catch (error) {
+      // Redis takes the two together since version 7. One that is full refuses all, but not to read.
+      if (/syntax/i.test(String(error))) this.#claimsBySet = false;
+      else if (!/\bOOM\b/.test(String(error))) throw error;
+      return undefined;
+    }
   }
 
-  async #write({ key, owner, fence }: ClaimRef, field: string, value: RedisArgument): Promise<boolean> {
-    return isDone(await this.#runOnReplicas(scripts.write, key, [owner, String(fence), field, value]));
+  #settle(claim: ClaimRef, state: 'c' | 'n' | 'i', ttl: number, answer?: KeptAnswer): Promise<boolean> {
+    const args = settleArguments(claim, state, toMs(ttl), this.#prefix, answer);
+    return this.#runOnReplicas(scripts.settle, claim.key, args, isDone);
   }
 
-  #run(script: Script, key: string, args: RedisArgument[]): Promise<unknown> {
-    return this.#evaluate(script, key, args, this.#connection.send);
+  #write(script: Script, { key, owner, fence }: ClaimRef, ...value: RedisArgument[]): Promise<boolean> {
+    return this.#runOnReplicas(script, key, [owner, String(fence), ...value], isDone);
   }
 
   /** `undo` takes back what too few replicas have. */
-  #runOnReplicas(
+  #runOnReplicas<T>(
     script: Script,
     key: string,
     args: RedisArgument[],
-    undo?: (reply: unknown) => Promise<void>,
-  ): Promise<unknown> {
-    if (this.#replicas === 0) return this.#run(script, key, args);
-    return this.#evaluate(script, key, args, async (command, recordKey) => {
+    read: (reply: unknown) => T,
+    undo?: (found: T) => Promise<void>,
+  ): Promise<T> {
+    if (this.#replicas === 0) return this.#run(script, key, args, read);
+    return this.#run(script, key, args, read, async (command, recordKey) => {
       const [reply, replicas] = await this.#connection.sendAndWait(command, recordKey, this.#wait);
       if (Number(replicas) >= this.#replicas) return reply;
-      await undo?.(reply);
+      await undo?.(read(reply));
       throw withCode(
         new Error(`RedisStore: ${Number(replicas)} of ${this.#replicas} replicas have the record (waitForReplicas)`),
         'ERR_REPRISE_STORE_REPLICAS',
@@ -279,21 +285,25 @@ export class RedisStore implements AtomicStore, StoreOperations {
     });
   }
 
-  async #evaluate(
+  /** Every request comes through here twice: what its steps share is one promise. */
+  async #run<T>(
     { source, sha1 }: Script,
     key: string,
     args: RedisArgument[],
-    send: (command: RedisArgument[], recordKey: string) => Promise<unknown>,
-  ): Promise<unknown> {
+    read: (reply: unknown) => T,
+    send: (command: RedisArgument[], recordKey: string) => Promise<unknown> = this.#connection.send,
+  ): Promise<T> {
     this.#checkOpen();
     const recordKey = this.#prefix + key;
+    let reply;
     try {
-      return await send(['EVALSHA', sha1, '1', recordKey, ...args], recordKey);
+      reply = await send(['EVALSHA', sha1, '1', recordKey, ...args], recordKey);
     } catch (error) {
       // A server that was restarted, or another node of the cluster, has not seen the script yet.
       if (!/NOSCRIPT|NoScript/.test(String(error))) throw error;
-      return send(['EVAL', source, '1', recordKey, ...args], recordKey);
+      reply = await send(['EVAL', source, '1', recordKey, ...args], recordKey);
     }
+    return read(reply);
   }
 
   #checkOpen(): void {
@@ -319,64 +329,67 @@ export class RedisStore implements AtomicStore, StoreOperations {
 
   async #poll(key: string): Promise<void> {
     for (let delay = FIRST_POLL_MS; !this.#closed; delay = Math.min(delay * 2, LONGEST_POLL_MS)) {
-      const left = Number(await this.#run(scripts.wait, key, []));
+      const left = await this.#run(scripts.wait, key, [], Number);
       if (left <= 0) return;
       await this.#wakeups.enter(key).wait(Math.min(left, delay));
     }
   }
 
   /** A Redis that evicts forgets claims: said once, as far as it may be asked. */
-  #checkPolicy(): void {
-    if (this.#policyChecked) return;
+  async #checkPolicy(): Promise<void> {
     this.#policyChecked = true;
-    this.#connection.send(['INFO', 'memory'], undefined).then(
-      (info) => {
-        const text = textOf(info);
-        const isBounded = !/^maxmemory:0\r?$/m.test(text);
-        if (isBounded && /^maxmemory_policy:(?!noeviction)/m.test(text)) {
-          new Warnings([], undefined).warn('WRN_REPRISE_STORE_EVICTS');
-        }
-      },
-      () => undefined,
-    );
+    try {
+      const text = textOf(await this.#connection.send(['INFO', 'memory'], undefined));
+      const isBounded = !/^maxmemory:0\r?$/m.test(text);
+      if (isBounded && /^maxmemory_policy:(?!noeviction)/m.test(text)) {
+        new Warnings([], undefined).warn('WRN_REPRISE_STORE_EVICTS');
+      }
+    } catch {
+      // A user of Redis that may not ask.
+    }
   }
 }
 
 /** What the script `claim` says. */
 function outcomeOf(reply: unknown): ClaimOutcome {
   if (!Array.isArray(reply)) return { outcome: 'claimed', fence: Number(reply) };
-  const [outcome, first, second] = reply as Buffer[];
+  const [outcome, first, progress] = reply as Buffer[];
   switch (String(outcome)) {
     case 'claimed':
-      return { outcome: 'claimed', fence: Number(first), ...(second?.length && { progress: second }) };
+      return { outcome: 'claimed', fence: Number(first), ...(progress?.length && { progress }) };
     case 'completed':
-      return { outcome: 'completed', answer: answerOf(first, second) };
+      return { outcome: 'completed', answer: answerOf(first) };
     case 'in-progress':
       return { outcome: 'in-progress', leaseLeftMs: Number(first) };
     case 'mismatch':
       return { outcome: 'mismatch', differs: String(first) as 'fingerprint' | 'identity' };
     default:
-      return { outcome: String(outcome) as 'not-replayable' | 'indeterminate' };
+      return { outcome: String(outcome) as 'not-replayable' | 'indeterminate' | 'full' };
   }
+}
+
+/** What the script `inspect` says. */
+function recordOf(reply: unknown): KeptRecord | undefined {
+  if (reply === null) return undefined;
+  const [found, fenceText, leftText, answer] = reply as Buffer[];
+  const state = String(found) as KeptRecord['state'];
+  const [fence, left] = [Number(fenceText), Number(leftText)];
+  if (state === 'in-progress') return { state, fence, leaseLeftMs: left };
+  if (state === 'completed') return { state, fence, expiresInMs: left, answer: answerOf(answer) };
+  return { state, fence, expiresInMs: left };
 }
 
 /** Redis takes whole milliseconds, and at least one. */
-function toMs(ttl: number): string {
-  return String(Math.max(1, Math.ceil(ttl * 1000)));
+function toMs(ttl: number): number {
+  return Math.max(1, Math.ceil(ttl * 1000));
 }
 
-function bytesOf({ head, body }: KeptAnswer): [head: Buffer, body: Buffer] {
-  return [Buffer.from(head, 'latin1'), Buffer.from(body.buffer, body.byteOffset, body.byteLength)];
-}
-
-function answerOf(head: Buffer | undefined, body: Buffer | undefined): KeptAnswer {
-  if (!Buffer.isBuffer(head) || !Buffer.isBuffer(body)) {
-    throw withCode(
-      new TypeError('RedisStore: option "client" gives strings; allowed: a function whose bulk replies are Buffers'),
-      'ERR_REPRISE_INVALID_OPTION',
-    );
-  }
-  return { head: head.toString('latin1'), body };
+function answerOf(bytes: Buffer | undefined): KeptAnswer {
+  if (Buffer.isBuffer(bytes)) return readAnswer(bytes);
+  throw withCode(
+    new TypeError('RedisStore: option "client" gives strings; allowed: a function whose bulk replies are Buffers'),
+    'ERR_REPRISE_INVALID_OPTION',
+  );
 }
 
 /** A reply as text; of a command that went to each node of a cluster, all of them. */
@@ -386,6 +399,11 @@ function textOf(reply: unknown): string {
   return Object.values(reply ?? {})
     .map(textOf)
     .join('\n');
+}
+
+/** What the script `list` says; null of a record that is gone. */
+function listed(reply: unknown): readonly unknown[] | null {
+  return reply as unknown[] | null;
 }
 
 function isDone(reply: unknown): boolean {
