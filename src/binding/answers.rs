@@ -3,8 +3,8 @@
 //! answered, and JavaScript keeps the promises.
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Wake, Waker};
 
 use napi::bindgen_prelude::{Either4, Function, Result};
@@ -18,17 +18,17 @@ use super::store_contract::NativeClaimOutcome;
 /// What is answered: a fence, whether something was done, an outcome or a failure. Tickets are numbers, too.
 pub type Answer = Either4<f64, bool, NativeClaimOutcome, NativeFailure>;
 
-/// Called without an argument, from any thread; what it then brings is what has gathered by that time.
-type Settle = ThreadsafeFunction<(), (), Vec<Answer>, Status, false, true>;
+/// Called from any thread, it brings what has gathered by the time that JavaScript runs it; these stay until then, though
+/// the store may be gone.
+type Settle = ThreadsafeFunction<Arc<Answers>, (), Vec<Answer>, Status, false, true>;
 
 /// The answers that JavaScript has not heard yet.
-#[derive(Default)]
 pub struct Answers {
     /// Tickets and answers in turn.
     gathered: Mutex<Vec<Answer>>,
     /// How many are asked for. While there are any, Node must not end.
     expected: AtomicUsize,
-    settle: OnceLock<Mutex<Settle>>,
+    settle: Mutex<Settle>,
 }
 
 /// Where the answer for a ticket goes.
@@ -40,18 +40,13 @@ pub struct Reply {
 impl Answers {
     /// Those that `settle` is called with.
     pub fn new(settle: &Function<'_, Vec<Answer>, ()>) -> Result<Arc<Self>> {
-        let answers = Arc::<Self>::default();
-        let gathered: Weak<Self> = Arc::downgrade(&answers);
         let settle = settle
-            .build_threadsafe_function::<()>()
+            .build_threadsafe_function::<Arc<Self>>()
             .weak::<true>()
             .callee_handled::<false>()
-            .build_callback(move |context| {
-                gathered.upgrade().map_or(Ok(Vec::new()), |answers| answers.take(context.env))
-            })?;
-        Ok(match answers.settle.set(Mutex::new(settle)) {
-            Ok(()) | Err(_) => answers,
-        })
+            .build_callback(|context| context.value.take(context.env))?;
+        let settle = Mutex::new(settle);
+        Ok(Arc::new(Self { gathered: Mutex::default(), expected: AtomicUsize::new(0), settle }))
     }
 
     /// Expects the answer for a ticket.
@@ -73,8 +68,7 @@ impl Answers {
 
     #[expect(deprecated, reason = "what is named instead, to drop it and make it again, is what costs")]
     fn keep_alive(&self, env: Env, is_needed: bool) -> Result<()> {
-        let Some(settle) = self.settle.get() else { return Ok(()) };
-        let mut settle = settle.lock();
+        let mut settle = self.settle.lock();
         if is_needed { settle.refer(&env) } else { settle.unref(&env) }
     }
 }
@@ -90,9 +84,7 @@ impl Reply {
 
 impl Wake for Answers {
     fn wake(self: Arc<Self>) {
-        if let Some(settle) = self.settle.get() {
-            // When Node is about to end, nobody listens any more.
-            let _ = settle.lock().call((), ThreadsafeFunctionCallMode::NonBlocking);
-        }
+        // When Node is about to end, nobody listens any more.
+        let _ = self.settle.lock().call(Arc::clone(&self), ThreadsafeFunctionCallMode::NonBlocking);
     }
 }

@@ -203,7 +203,7 @@ mod tests {
         wakers.wake();
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         let results: Vec<_> = results.into_iter().map(|pending| pending.wait().unwrap()).collect();
-        assert_eq!(results, Vec::from_iter(0..64));
+        assert_eq!(results, (0..64).collect::<Vec<_>>());
     }
 
     #[test]
