@@ -61,10 +61,10 @@ the turn, so a second core does not help: four processes keep 1.04 of the two bu
 another process waits, with a bell that wakes it, lose the pages more often, and were slower through Node. What would
 reach the target is one writer for all, who gets the steps of the other processes by a socket.`,
   g: `
-The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A step of the store is a script, so that it is one
-round trip: a \`GET\` and a \`SET\`, for which Redis takes some 5 µs at a claim and 13 at a completion, and 1 to 2 for a bare
-\`SET\` (\`INFO commandstats\`, hundreds of them in one pipeline). What is left of the completion is bytes: Lua makes a string
-of the answer and another one of the record, where \`SET\` keeps the bytes that came.`,
+The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A claim is one such command, too (\`SET NX GET PX\`).
+The completion is a script, so that it is one round trip: a \`GET\` and a \`SET\`, for which Redis takes some 13 µs, where a bare
+\`SET\` takes 1 to 2 (\`INFO commandstats\`, hundreds of them in one pipeline). That is bytes: Lua makes a string of the answer
+and another one of the record, where \`SET\` keeps the bytes that came.`,
   h: `
 All statements are prepared, once for each connection: to plan the store's took longer than to run them. Inside of a
 transaction they are where no pooler is in between, which would end it by refusing one. What the transaction adds is a claim

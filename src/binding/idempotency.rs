@@ -289,7 +289,8 @@ impl Desk {
 
     /// `(slot, head, body?)`: ends a claim with an answer; whether the claim still held.
     fn complete(&self, call: &FunctionCallContext<'_>) -> Result<bool> {
-        let head: napi::bindgen_prelude::Latin1String = call.get(1)?;
+        let mut room = Room::new();
+        let head = room.reader().latin1(call.get(1)?)?;
         let answer = if call.length() > 2 {
             let body: BufferSlice<'_> = call.get(2)?;
             Answer::new(&head, &body)

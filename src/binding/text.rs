@@ -1,8 +1,10 @@
 //! Strings across the seam without a detour over the heap.
 
+use std::borrow::Cow;
+use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
-use napi::bindgen_prelude::{FromNapiValue, JsValue, Result, ToNapiValue, Unknown};
+use napi::bindgen_prelude::{FromNapiValue, JsValue, Latin1String, Result, ToNapiValue, Unknown};
 use napi::{Error, Status, sys};
 
 /// What the strings of one call may take of the stack, in bytes of UTF-8: method, path, key, and most bodies.
@@ -57,45 +59,71 @@ impl Text<'_> {
     }
 }
 
+/// What came of reading a string into a room.
+enum Read<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// There was no room.
+    TooLong,
+    /// It was no string.
+    NoString,
+}
+
+/// One of Node's functions that write a string somewhere: value, place, its size, and how much was written.
+type WriteString =
+    unsafe fn(sys::napi_env, sys::napi_value, *mut c_char, usize, *mut usize) -> sys::napi_status;
+
 impl<'a> Reader<'a> {
     /// Reads one.
     pub fn text(&mut self, value: Unknown<'_>) -> Result<Text<'a>> {
+        match self.read(value, sys::napi_get_value_string_utf8, 4)? {
+            // Node writes nothing but UTF-8.
+            Read::Whole(bytes) => {
+                std::str::from_utf8(bytes).map(Text::Short).map_err(|_| unreadable(Status::InvalidArg))
+            }
+            Read::TooLong => whole(value).map(Text::Long),
+            Read::NoString => Ok(Text::Absent),
+        }
+    }
+
+    /// Reads one of which each character is a byte.
+    pub fn latin1(&mut self, value: Unknown<'_>) -> Result<Cow<'a, [u8]>> {
+        match self.read(value, sys::napi_get_value_string_latin1, 1)? {
+            Read::Whole(bytes) => Ok(Cow::Borrowed(bytes)),
+            Read::TooLong => whole(value).map(|text: Latin1String| Cow::Owned(text.to_vec())),
+            Read::NoString => Err(unreadable(Status::StringExpected)),
+        }
+    }
+
+    /// `longest` is how many bytes a character may take.
+    fn read(&mut self, value: Unknown<'_>, write: WriteString, longest: usize) -> Result<Read<'a>> {
         let raw = value.value();
         let room = std::mem::take(&mut self.0);
         let mut length = 0;
         // SAFETY: environment and value are those of a value that is alive; the pointer has room for so many bytes.
-        let status = unsafe {
-            sys::napi_get_value_string_utf8(
-                raw.env,
-                raw.value,
-                room.as_mut_ptr().cast(),
-                room.len(),
-                &raw mut length,
-            )
-        };
+        let status =
+            unsafe { write(raw.env, raw.value, room.as_mut_ptr().cast(), room.len(), &raw mut length) };
         // Filled to where another character, and the zero behind it, could have been left out?
-        let is_whole = length + 4 < room.len();
+        if status == sys::Status::napi_ok && length + longest < room.len() {
+            let (text, rest) = room.split_at_mut(length);
+            self.0 = rest;
+            // SAFETY: exactly these bytes were written just now, and nobody else has them.
+            return Ok(Read::Whole(unsafe { std::slice::from_raw_parts(text.as_ptr().cast(), text.len()) }));
+        }
+        self.0 = room;
         match status {
-            sys::Status::napi_ok if is_whole => {
-                let (text, rest) = room.split_at_mut(length);
-                self.0 = rest;
-                // SAFETY: exactly these bytes were written just now, and nobody else has them.
-                let bytes = unsafe { std::slice::from_raw_parts(text.as_ptr().cast(), text.len()) };
-                // Node writes nothing but UTF-8.
-                std::str::from_utf8(bytes).map(Text::Short).map_err(|_| unreadable(Status::InvalidArg))
-            }
-            sys::Status::napi_ok => {
-                self.0 = room;
-                // SAFETY: the contract is the same.
-                unsafe { String::from_napi_value(raw.env, raw.value) }.map(Text::Long)
-            }
-            sys::Status::napi_string_expected => {
-                self.0 = room;
-                Ok(Text::Absent)
-            }
+            sys::Status::napi_ok => Ok(Read::TooLong),
+            sys::Status::napi_string_expected => Ok(Read::NoString),
             status => Err(unreadable(Status::from(status))),
         }
     }
+}
+
+/// Reads a value in the usual way, over the heap.
+fn whole<T: FromNapiValue>(value: Unknown<'_>) -> Result<T> {
+    let raw = value.value();
+    // SAFETY: environment and value are those of a value that is alive.
+    unsafe { T::from_napi_value(raw.env, raw.value) }
 }
 
 fn unreadable(status: Status) -> Error {
