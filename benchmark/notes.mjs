@@ -50,7 +50,16 @@ cheap first, as the idempotency middleware does (\`ts/cheap.ts\`), and the respo
 that. On plain \`node:http\`, where there is nothing to be saved, deciding costs about 3 µs.`,
   f: `
 The engine's groups write 64 claims and then 64 completions, with fewer columns, no index of claims and nobody who waits
-for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread.`,
+for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread. Through Node, four tenths of
+the CPU are the JavaScript thread's and half are the writer's (\`perf record\`); of 64 in flight a group is mostly with one
+of them while the other waits.
+
+**Why four processes do less than one.** Only one of them writes at a time, and SQLite forgets all pages that a process has
+read whenever another one has written. So each reads them again at every turn, and it commits groups of 16 where one process
+commits groups of 64: a pair takes 67 µs of CPU instead of 46 (\`perf stat\`, without Node). Almost all of that is inside of
+the turn, so a second core does not help: four processes keep 1.04 of the two busy, one 0.96. Turns that end as soon as
+another process waits, with a bell that wakes it, lose the pages more often, and were slower through Node. What would
+reach the target is one writer for all, who gets the steps of the other processes by a socket.`,
   g: `
 The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A claim is one such command, too (\`SET NX GET PX\`).
 The completion is a script, so that it is one round trip: a \`GET\` and a \`SET\`, for which Redis takes some 13 µs, where a bare
