@@ -69,12 +69,21 @@ response cheap first, as the idempotency middleware does (\`ts/cheap.ts\`), and 
 that. On plain \`node:http\`, where there is nothing to be saved, deciding costs about 3 µs.`,
   f: `
 The engine's groups write 64 claims and then 64 completions, with fewer columns, no index of claims and nobody who waits
-for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread.`,
+for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread. Through Node, four tenths of
+the CPU are the JavaScript thread's and half are the writer's (\`perf record\`); of 64 in flight a group is mostly with one
+of them while the other waits.
+
+**Why four processes do less than one.** Only one of them writes at a time, and SQLite forgets all pages that a process has
+read whenever another one has written. So each reads them again at every turn, and it commits groups of 16 where one process
+commits groups of 64: a pair takes 67 µs of CPU instead of 46 (\`perf stat\`, without Node). Almost all of that is inside of
+the turn, so a second core does not help: four processes keep 1.04 of the two busy, one 0.96. Turns that end as soon as
+another process waits, with a bell that wakes it, lose the pages more often, and were slower through Node. What would
+reach the target is one writer for all, who gets the steps of the other processes by a socket.`,
   g: `
-The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A step of the store is a script, so that it is one
-round trip: a \`GET\` and a \`SET\`, for which Redis takes some 5 µs at a claim and 13 at a completion, and 1 to 2 for a bare
-\`SET\` (\`INFO commandstats\`, hundreds of them in one pipeline). What is left of the completion is bytes: Lua makes a string
-of the answer and another one of the record, where \`SET\` keeps the bytes that came.`,
+The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A claim is one such command, too (\`SET NX GET PX\`).
+The completion is a script, so that it is one round trip: a \`GET\` and a \`SET\`, for which Redis takes some 13 µs, where a bare
+\`SET\` takes 1 to 2 (\`INFO commandstats\`, hundreds of them in one pipeline). That is bytes: Lua makes a string of the answer
+and another one of the record, where \`SET\` keeps the bytes that came.`,
   h: `
 All statements are prepared, once for each connection: to plan the store's took longer than to run them. Inside of a
 transaction they are where no pooler is in between, which would end it by refusing one. What the transaction adds is a claim
@@ -86,10 +95,12 @@ moka's part is done every 2 ms on a thread of its own, so that no call waits for
 a table of records grows. Of each record, 1,096 bytes are its answer; the rest is the record, its place in a table that
 is half full, and in its batch.`,
   l: `
-The threads share nothing but a count of claims: keys are spread over 64 tables with a lock each. With an entry for each
-record moka took three quarters of a pair, and its housekeeping a second core, so that two threads had no more than one
-(0.94 ×). Now it has an entry for each batch of records, and its thread takes 2 to 5 % of a core for each that works.
-What it drops is cleared away by those who write, as much as they add: each frees memory where it is about to allocate.`,
+Keys are spread over 64 tables with a lock each. With an entry for each record moka took three quarters of a pair, and two
+threads did no more than one (0.94 ×): most waits were for the lock of one of glibc's arenas, where one thread had
+allocated what another freed. Now moka has an entry for each batch of records, and its thread takes some 4 % of a core for
+each that works. What it drops is cleared away by those who write, as much as they add: each frees memory where it is about
+to allocate. What the threads still share is a count of claims, and the arenas, since half of what a thread clears away was
+allocated by the other: thirty pairs make one call of \`futex\`. An allocator that takes no lock for that would end it.`,
   m: `
 The other tables live on JavaScript's heap, hold a reference to what they are given, and check nothing. MemoryStore copies
 each answer out of the heap and back, tells a claim from an answer and the right owner from any other, and gives a promise

@@ -137,23 +137,24 @@ export declare class ChaosKernelKills {
   atCheckpoint(taskId: string, point: string, sequence: number): number | null
 }
 
-/** A store in a file, as JavaScript holds it; empty once it is closed. */
+/** A store in a file, as JavaScript holds it. */
 export declare class NativeFileStore {
   /**
    * Makes the claimant the owner of the key, or says why not. With `holdMs` the lease is renewed by the store for so
-   * long, until the claim is ended.
+   * long, until the claim is ended. Answered with the fence of a claim that was granted and finds no progress, and
+   * with the outcome of any other.
    */
-  claim(request: NativeClaimRequest, holdMs?: number | undefined | null): Promise<NativeClaimOutcome | NativeFailure>
+  claim(ticket: number, request: NativeClaimRequest, holdMs?: number | undefined | null): void
   /** Ends a claim with an answer; false if the claim was lost. */
-  complete(claim: NativeClaimRef, head: string, body: Buffer, retentionMs: number): Promise<boolean | NativeFailure>
+  complete(ticket: number, claim: NativeClaimRef, head: string, body: Buffer, retentionMs: number): void
   /** Ends a claim without one; false if the claim was lost. */
-  end(claim: NativeClaimRef, how: 'release' | 'not-replayable' | 'indeterminate', retentionMs: number): Promise<boolean | NativeFailure>
+  end(ticket: number, claim: NativeClaimRef, how: 'release' | 'not-replayable' | 'indeterminate', retentionMs: number): void
   /** Prolongs a claim's lease; false if the claim was lost. */
-  renew(claim: NativeClaimRef, leaseMs: number): Promise<boolean | NativeFailure>
+  renew(ticket: number, claim: NativeClaimRef, leaseMs: number): void
   /** Marks the commit point; false if the claim was lost. */
-  commitPoint(claim: NativeClaimRef): Promise<boolean | NativeFailure>
+  commitPoint(ticket: number, claim: NativeClaimRef): void
   /** Saves progress for the next claim; false if the claim was lost. */
-  save(claim: NativeClaimRef, progress: Buffer): Promise<boolean | NativeFailure>
+  save(ticket: number, claim: NativeClaimRef, progress: Buffer): void
   /** Resolves when the claim of that key has ended, or when its lease as it is now has run out. */
   waitFor(key: string): Promise<boolean | NativeFailure>
   /** What is kept for a key, or null. */
@@ -587,8 +588,11 @@ export interface NativeStoreStats {
   evicted: number
 }
 
-/** Opens a file, or joins those who have it open in this process. */
-export declare function openFileStore(path: string, options: NativeFileOptions): NativeFileStore | NativeFailure
+/**
+ * Opens a file, or joins those who have it open in this process. `settle` is called with what was asked with a ticket
+ * and is answered: tickets and answers in turn.
+ */
+export declare function openFileStore(path: string, options: NativeFileOptions, settle: (answers: (number | boolean | NativeClaimOutcome | NativeFailure)[]) => void): NativeFileStore | NativeFailure
 
 /** What a `Retry-After` header asks for, in milliseconds from `nowMs`; null for what is none. */
 export declare function parseRetryAfter(value: string, nowMs: number): number | null

@@ -1,9 +1,13 @@
+import { once } from 'node:events';
 import http from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import net from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
+import { setImmediate as turn } from 'node:timers/promises';
 import compression from 'compression';
 import express from 'express';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { ChaosFault } from '../../ts/index.js';
 import { ask, chaosFor, serve, stacks, until } from './harness.js';
 import { raw, rawClient, requestFor, serveOver } from './raw.js';
@@ -132,17 +136,25 @@ describe.each(cases)('an answer with $name', ({ way, asked, secure }) => {
   });
 });
 
-const codeOf = (error: unknown) => (error as { cause?: { code?: string } }).cause?.code;
-
 /** A server of which every answer has one fault; `handler` answers. */
-async function serveBroken(fault: ChaosFault, handler: (req: IncomingMessage, res: ServerResponse) => void) {
+async function serveBroken(fault: ChaosFault, handler: (req: IncomingMessage, res: ServerResponse) => unknown) {
   const chaos = chaosFor({ rules: [{ name: 'broken', match: { paths: ['/broken'] }, fault }] });
   const port = await serve((req, res) => {
     chaos.middleware()(req, res, () => {
-      handler(req, res);
+      void handler(req, res);
     });
   });
   return { chaos, port };
+}
+
+/** A server without chaos that sends these bytes, whatever it is asked. */
+async function serveBytes(bytes: string): Promise<number> {
+  const server = net.createServer((socket) => {
+    socket.on('error', () => undefined).once('data', () => socket.end(bytes, 'latin1'));
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  onTestFinished(() => void server.close());
+  return (server.address() as AddressInfo).port;
 }
 
 describe('where an answer is cut', () => {
@@ -169,8 +181,10 @@ describe('where an answer is cut', () => {
   });
 
   it('leaves out the end of a chunked answer, though all its bytes were sent', async () => {
-    const { port, chaos } = await serveBroken({ kind: 'truncate', at: { bytes: 8 } }, (_req, res) => {
+    const { port, chaos } = await serveBroken({ kind: 'truncate', at: { bytes: 8 } }, async (_req, res) => {
       res.write('four');
+      // Node 26 makes one chunk of what is written in one turn.
+      await turn();
       res.end('more');
     });
     const { bytes } = await raw(port, requestFor('/broken'));
@@ -202,7 +216,10 @@ describe('where an answer is cut', () => {
     });
     const client = rawClient(port, requestFor('/broken'));
     await until(() => write !== undefined);
-    for (let n = 0; n < 70; n++) write?.('x'.repeat(1000));
+    for (let n = 0; n < 70; n++) {
+      write?.('x'.repeat(1000));
+      await turn();
+    }
     const payload = () => client.bytes.slice(bodyAt(client.bytes)).replaceAll(/\r\n|3e8\r\n/g, '');
     const sent = Math.floor(0.9 * 66_000);
     await until(() => payload().length >= sent);
@@ -213,16 +230,33 @@ describe('where an answer is cut', () => {
 describe('what clients make of it', () => {
   const long = (_req: IncomingMessage, res: ServerResponse) => res.end('0123456789'.repeat(100));
 
-  it.each<[ChaosFault, string | undefined]>([
+  const read = async (port: number) => (await fetch(`http://127.0.0.1:${port}/broken`)).text();
+
+  it.each<[ChaosFault, string]>([
     [{ kind: 'truncate', at: { share: 0.5 } }, 'UND_ERR_SOCKET'],
     [{ kind: 'truncate', at: { share: 0.5 }, ending: 'reset' }, 'ECONNRESET'],
-    [{ kind: 'malformed', what: 'status-line' }, 'HPE_INVALID_STATUS'],
-    [{ kind: 'malformed', what: 'content-length' }, 'HPE_UNEXPECTED_CONTENT_LENGTH'],
-    [{ kind: 'malformed', what: 'chunk-size' }, 'HPE_INVALID_CHUNK_SIZE'],
   ])('%j: fetch fails with %s', async (fault, code) => {
     const { port } = await serveBroken(fault, long);
-    const read = async () => (await fetch(`http://127.0.0.1:${port}/broken`)).text();
-    expect(await read().catch(codeOf)).toBe(code);
+    await expect(read(port)).rejects.toMatchObject({ cause: { code } });
+  });
+
+  it.each([
+    ['status-line', 'HTTP/1.1 2x0 OK\r\nContent-Length: 1000\r\n\r\n'],
+    ['content-length', 'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nContent-Length: 1001\r\n\r\n'],
+    ['chunk-size', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n'],
+  ] as const)('malformed (%s): fetch refuses it as it refuses such bytes by hand', async (what, head) => {
+    // Which error that is differs between versions of Node.
+    const refusal = async (port: number) => {
+      const { cause } = (await read(port).then(unexpected, (error: unknown) => error)) as {
+        cause: Error & { code?: string };
+      };
+      return [cause.name, cause.code, cause.message];
+    };
+    const unexpected = (text: string) => {
+      throw new Error(`Read as if nothing were wrong: ${text}`);
+    };
+    const { port } = await serveBroken({ kind: 'malformed', what }, long);
+    expect(await refusal(port)).toEqual(await refusal(await serveBytes(head + '0123456789'.repeat(100))));
   });
 
   it('a truncated answer begins as ever for node:http, and is not complete', async () => {

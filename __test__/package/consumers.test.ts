@@ -25,6 +25,9 @@ const tool = (program: string, ...args: string[]) =>
 /** Runs a program of the project: it must end by itself. */
 const program = (file: string) => succeed(node([file], { cwd: projects }));
 
+/** Runs a file of `node:test`. What it reports by unless told differs between versions of Node. */
+const nodeTest = (file: string) => succeed(node(['--test', '--test-reporter=tap', file], { cwd: projects }));
+
 describe('a project of a user works with the installed package', { timeout: 90_000 }, () => {
   it('CommonJS, with Express 5 and 4', () => program('cjs/main.cjs'));
 
@@ -53,13 +56,13 @@ describe('a project of a user works with the installed package', { timeout: 90_0
   });
 
   it('node:test, with the store contract over a store of their own', async () => {
-    const output = await succeed(node(['--test', 'contract/store.mjs'], { cwd: projects }));
+    const output = await nodeTest('contract/store.mjs');
     expect(output).toMatch(/^# tests (\d+)$[^]*^# pass \1$/m);
     expect(output).toMatch(/^# fail 0$/m);
   });
 
   it('node:test, with a chaos for one test', async () => {
-    const output = await succeed(node(['--test', 'node-test/shop.mjs'], { cwd: projects }));
+    const output = await nodeTest('node-test/shop.mjs');
     expect(output).toMatch(/^# pass 1$/m);
     expect(output).toMatch(/^# fail 0$/m);
   });

@@ -31,6 +31,26 @@ async function settled(server: Running): Promise<void> {
   for (let i = 0; i < 2; i++) await send(server, { method: 'GET' });
 }
 
+/** An answer without the bounds of its chunks, which mean nothing (RFC 9112 §7.1): Node 26 makes one of two in a turn. */
+function unchunked(answer: string): string {
+  const at = answer.indexOf('\r\n\r\n', answer.lastIndexOf('HTTP/1.1 ')) + 4;
+  const head = answer.slice(0, at);
+  if (!/\r\nTransfer-Encoding: chunked\r\n/i.test(head)) return answer;
+  let body = '';
+  let rest = answer.slice(at);
+  for (let size = sizeOf(rest); size > 0; size = sizeOf(rest)) {
+    const from = rest.indexOf('\r\n') + 2;
+    body += rest.slice(from, from + size);
+    rest = rest.slice(from + size + 2);
+  }
+  return head + body + rest;
+}
+
+/** The size of the chunk that a text begins with. */
+function sizeOf(chunk: string): number {
+  return Number.parseInt(chunk, 16);
+}
+
 async function wholeOf(connection: RawConnection): Promise<string> {
   while (!isWhole(connection.received)) await new Promise((resolve) => connection.socket.once('data', resolve));
   return connection.received.replace(/\r\nDate: [^\r]*/, '');
@@ -51,7 +71,7 @@ describe.each(expresses)('$name', ({ express }) => {
       await settled(guarded);
       expect(isWhole(connection.received)).toBe(false);
       store.may.open();
-      expect(await wholeOf(connection)).toBe(await wholeOf(await begin(bare)));
+      expect(unchunked(await wholeOf(connection))).toBe(unchunked(await wholeOf(await begin(bare))));
       expectReplay(await send(guarded, { key: 'k' }), await send(bare));
       expect(runs()).toBe(1);
     });

@@ -205,6 +205,22 @@ describe('HTTP/2, by the compatibility API', () => {
     });
   });
 
+  it('§4.2 a name that writeHead repeats, with a value that was set outside, keeps all its values', async () => {
+    const outer: Middleware = (_req, res, next) => {
+      res.setHeader('x-a', '1');
+      next();
+    };
+    const handler: Middleware = (_req, res) => {
+      res.writeHead(200, ['x-a', '1', 'x-a', '2', 'x-b', '1']);
+      res.end('a');
+    };
+    const bare = await serveHttp2(plain(outer, handler));
+    const guarded = await serveHttp2(plain(outer, idempotencyMiddleware(), handler));
+    const first = await ask(guarded);
+    expect(first).toEqual(await ask(bare));
+    expectReplayOf(await ask(guarded), first);
+  });
+
   it('§4.4 a client that resets its stream changes nothing', async () => {
     const running = gate();
     const handler: Middleware = async (_req, res) => {

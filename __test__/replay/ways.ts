@@ -306,7 +306,9 @@ export const nodeWays: Way[] = [
   {
     name: 'a length of zero announced',
     answer: (_, res) => {
-      res.setHeader('Content-Length', '0').end();
+      // Of HTTP/2, `setHeader` returns nothing.
+      res.setHeader('Content-Length', '0');
+      res.end();
     },
   },
   {
@@ -368,7 +370,11 @@ export const nodeWays: Way[] = [
       pipeline(createReadStream(files.large), res, () => undefined);
     },
   },
-  { name: 'pipeline of promises', answer: (_, res) => pipelined(Readable.from(pieces('x', 'y', 'z')), res) },
+  {
+    name: 'pipeline of promises',
+    // On a connection that closes before its last answer is out, it rejects; connect leaves that to the process.
+    answer: (_, res) => pipelined(Readable.from(pieces('x', 'y', 'z')), res).catch(() => undefined),
+  },
   { name: 'pipe of a stream that is empty', answer: (_, res) => Readable.from([]).pipe(res) },
 
   // Heads
@@ -452,7 +458,8 @@ export const nodeWays: Way[] = [
   {
     name: 'flushHeaders',
     answer: async (_, res) => {
-      res.setHeader('X-Early', 'yes').flushHeaders();
+      res.setHeader('X-Early', 'yes');
+      res.flushHeaders();
       await turn();
       res.end('a');
     },

@@ -117,6 +117,18 @@ describe('what it does beside the contract', () => {
     expect(execFileSync(process.execPath, ['-e', program], { encoding: 'utf8', timeout: 60_000 })).toBe('claimed\n');
   });
 
+  it('and answers what it was asked before, though nobody names the store any more', () => {
+    const program = `
+      const { setFlagsFromString } = require('node:v8');
+      const { FileStore } = require(${JSON.stringify(root)});
+      setFlagsFromString('--expose-gc');
+      const claim = ${JSON.stringify(request('a'))};
+      new FileStore({ path: ${JSON.stringify(path.join(folder(), 'store'))} })
+        .claim(claim).then(({ outcome }) => console.log(outcome));
+      require('node:vm').runInNewContext('gc')();`;
+    expect(execFileSync(process.execPath, ['-e', program], { encoding: 'utf8', timeout: 60_000 })).toBe('claimed\n');
+  });
+
   it('is one for all threads of a process', { timeout: 60_000 }, async () => {
     const file = path.join(folder(), 'store');
     const store = new FileStore({ path: file });

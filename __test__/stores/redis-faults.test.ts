@@ -119,6 +119,17 @@ describe.skipIf(redisServer === undefined)('RedisStore and its server', () => {
     }
   });
 
+  it('refuses an answer of which a part is missing', async () => {
+    const client = clientOf(await redis());
+    const store = new RedisStore({ client });
+    const asked = request();
+    for (const rest of ['', '200', '7 short']) {
+      await client.set(`reprise:${asked.key}`, `c--1 5 owner60000 1 1 fi${rest}`, 'PX', 60_000);
+      await expect(store.claim(asked)).rejects.toThrow('a completed record has no answer');
+      await expect(store.inspect(asked.key)).rejects.toThrow('a completed record has no answer');
+    }
+  });
+
   it('sends the same by a client that gathers commands into pipelines', async () => {
     const { port } = await redis();
     const client = new Redis(port, { enableAutoPipelining: true });

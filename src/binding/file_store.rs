@@ -1,28 +1,34 @@
-//! Binding of [`crate::idempotency::file`]. Every call is answered by a promise, so that no disk holds JavaScript up.
+//! Binding of [`crate::idempotency::file`]. No call waits for the disk: what requests ask is answered through
+//! [`super::answers`], what operators ask by a promise each.
 #![expect(clippy::needless_pass_by_value, reason = "napi hands over owned values")]
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use napi::bindgen_prelude::{BigInt, BufferSlice, Latin1String, PromiseRaw, Result};
+use napi::bindgen_prelude::{BigInt, BufferSlice, Either4, Function, Latin1String, PromiseRaw, Result};
 use napi::{Either, Env};
 use napi_derive::napi;
 use parking_lot::Mutex;
 
+use super::answers::{Answer as Answered, Answers};
 use super::idempotency::{NativeInspection, digest, inspection, millis, number, whole};
-use super::store_contract::{NativeClaimOutcome, NativeClaimRef, NativeClaimRequest, owner};
+use super::store_contract::{NativeClaimRef, NativeClaimRequest, owner};
 use crate::idempotency::file::{
     Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError, FileStores, ListedState, Page,
     Pending,
 };
-use crate::idempotency::{Answer, Limits, Settlement, Written};
+use crate::idempotency::{Answer, Limits, Outcome, Settlement, Written};
 
 static FILES: LazyLock<FileStores> = LazyLock::new(FileStores::default);
 
-/// A store in a file, as JavaScript holds it; empty once it is closed.
+/// A store in a file, as JavaScript holds it.
 #[napi(js_name = "NativeFileStore")]
-pub struct NativeFileStore(Mutex<Option<FileStore>>);
+pub struct NativeFileStore {
+    /// Empty once it is closed.
+    store: Mutex<Option<FileStore>>,
+    answers: Arc<Answers>,
+}
 
 /// What went wrong: a code, which `ts/stores/file` has an error for, and what is to be said of it.
 #[napi(object, object_from_js = false)]
@@ -109,18 +115,26 @@ impl From<Page> for NativePage {
     }
 }
 
-/// Opens a file, or joins those who have it open in this process.
+/// Opens a file, or joins those who have it open in this process. `settle` is called with what was asked with a ticket
+/// and is answered: tickets and answers in turn.
 #[napi(catch_unwind)]
-pub fn open_file_store(path: String, options: NativeFileOptions) -> Either<NativeFileStore, NativeFailure> {
+pub fn open_file_store(
+    path: String,
+    options: NativeFileOptions,
+    #[napi(ts_arg_type = "(answers: (number | boolean | NativeClaimOutcome | NativeFailure)[]) => void")]
+    settle: Function<'_, Vec<Answered>, ()>,
+) -> Result<Either<NativeFileStore, NativeFailure>> {
     let options = FileOptions {
         durability: if options.fsync { Durability::Fsync } else { Durability::Os },
         access: if options.read_only { Access::ReadOnly } else { Access::ReadWrite },
         limits: Limits { max_bytes: whole(options.max_bytes), max_entries: whole(options.max_entries) },
     };
-    match FILES.open(Path::new(&path), options) {
-        Ok(store) => Either::A(NativeFileStore(Mutex::new(Some(store)))),
+    Ok(match FILES.open(Path::new(&path), options) {
+        Ok(store) => {
+            Either::A(NativeFileStore { store: Mutex::new(Some(store)), answers: Answers::new(&settle)? })
+        }
         Err(error) => Either::B(failure(&error)),
-    }
+    })
 }
 
 type Promise<'env, T> = Result<PromiseRaw<'env, Either<T, NativeFailure>>>;
@@ -128,67 +142,90 @@ type Promise<'env, T> = Result<PromiseRaw<'env, Either<T, NativeFailure>>>;
 #[napi]
 impl NativeFileStore {
     /// Makes the claimant the owner of the key, or says why not. With `holdMs` the lease is renewed by the store for so
-    /// long, until the claim is ended.
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeClaimOutcome | NativeFailure>")]
-    pub fn claim<'env>(
+    /// long, until the claim is ended. Answered with the fence of a claim that was granted and finds no progress, and
+    /// with the outcome of any other.
+    #[napi(catch_unwind)]
+    pub fn claim(
         &self,
-        env: &'env Env,
+        env: Env,
+        ticket: u32,
         request: NativeClaimRequest,
         hold_ms: Option<f64>,
-    ) -> Promise<'env, NativeClaimOutcome> {
+    ) -> Result<()> {
         let claim = request.into();
-        self.ask(env, |store| store.claim(&claim, hold_ms.map(millis)), NativeClaimOutcome::from)
+        self.answer(
+            env,
+            ticket,
+            |store| store.claim(&claim, hold_ms.map(millis)),
+            |outcome| match outcome {
+                Outcome::Claimed { fence, progress: None } => Either4::A(number(fence)),
+                other => Either4::C(other.into()),
+            },
+        )
     }
 
     /// Ends a claim with an answer; false if the claim was lost.
-    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
-    pub fn complete<'env>(
+    #[napi(catch_unwind)]
+    pub fn complete(
         &self,
-        env: &'env Env,
+        env: Env,
+        ticket: u32,
         claim: NativeClaimRef,
         head: Latin1String,
         body: BufferSlice<'_>,
         retention_ms: f64,
-    ) -> Promise<'env, bool> {
+    ) -> Result<()> {
         let settlement = Settlement::Complete(Answer::new(&head, &body));
-        self.ask(env, |store| store.settle(name(&claim), settlement, millis(retention_ms)), is_done)
+        self.answer(
+            env,
+            ticket,
+            |store| store.settle(name(&claim), settlement, millis(retention_ms)),
+            is_done,
+        )
     }
 
     /// Ends a claim without one; false if the claim was lost.
-    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
-    pub fn end<'env>(
+    #[napi(catch_unwind)]
+    pub fn end(
         &self,
-        env: &'env Env,
+        env: Env,
+        ticket: u32,
         claim: NativeClaimRef,
         #[napi(ts_arg_type = "'release' | 'not-replayable' | 'indeterminate'")] how: String,
         retention_ms: f64,
-    ) -> Promise<'env, bool> {
+    ) -> Result<()> {
         let settlement = super::store_contract::settlement(&how);
-        self.ask(env, |store| store.settle(name(&claim), settlement, millis(retention_ms)), is_done)
+        self.answer(
+            env,
+            ticket,
+            |store| store.settle(name(&claim), settlement, millis(retention_ms)),
+            is_done,
+        )
     }
 
     /// Prolongs a claim's lease; false if the claim was lost.
-    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
-    pub fn renew<'env>(&self, env: &'env Env, claim: NativeClaimRef, lease_ms: f64) -> Promise<'env, bool> {
-        self.ask(env, |store| store.renew(name(&claim), millis(lease_ms)), is_done)
+    #[napi(catch_unwind)]
+    pub fn renew(&self, env: Env, ticket: u32, claim: NativeClaimRef, lease_ms: f64) -> Result<()> {
+        self.answer(env, ticket, |store| store.renew(name(&claim), millis(lease_ms)), is_done)
     }
 
     /// Marks the commit point; false if the claim was lost.
-    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
-    pub fn commit_point<'env>(&self, env: &'env Env, claim: NativeClaimRef) -> Promise<'env, bool> {
-        self.ask(env, |store| store.commit_point(name(&claim)), is_done)
+    #[napi(catch_unwind)]
+    pub fn commit_point(&self, env: Env, ticket: u32, claim: NativeClaimRef) -> Result<()> {
+        self.answer(env, ticket, |store| store.commit_point(name(&claim)), is_done)
     }
 
     /// Saves progress for the next claim; false if the claim was lost.
-    #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
-    pub fn save<'env>(
+    #[napi(catch_unwind)]
+    pub fn save(
         &self,
-        env: &'env Env,
+        env: Env,
+        ticket: u32,
         claim: NativeClaimRef,
         progress: BufferSlice<'_>,
-    ) -> Promise<'env, bool> {
+    ) -> Result<()> {
         let progress = progress.as_ref().into();
-        self.ask(env, |store| store.save(name(&claim), progress), is_done)
+        self.answer(env, ticket, |store| store.save(name(&claim), progress), is_done)
     }
 
     /// Resolves when the claim of that key has ended, or when its lease as it is now has run out.
@@ -239,7 +276,8 @@ impl NativeFileStore {
         } else {
             super::store_contract::settlement(&how)
         };
-        self.ask(env, |store| store.resolve(digest(&key), settlement, millis(retention_ms)), is_done)
+        let step = |store: &FileStore| store.resolve(digest(&key), settlement, millis(retention_ms));
+        self.ask(env, step, |written| written == Written::Done)
     }
 
     /// Counts what is kept.
@@ -276,13 +314,32 @@ impl NativeFileStore {
     /// Lets go of the file, once what was asked before is done.
     #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
     pub fn close<'env>(&self, env: &'env Env) -> Promise<'env, bool> {
-        let store = self.0.lock().take();
+        let store = self.store.lock().take();
         spawn(env, async move {
             if let Some(store) = store {
                 store.close().await;
             }
             Ok(true)
         })
+    }
+
+    /// Asks what is answered for that ticket.
+    fn answer<T: Send + 'static>(
+        &self,
+        env: Env,
+        ticket: u32,
+        step: impl FnOnce(&FileStore) -> Pending<T>,
+        convert: fn(T) -> Answered,
+    ) -> Result<()> {
+        let reply = self.answers.expect(env, ticket)?;
+        let answer = move |result: std::result::Result<T, FileStoreError>| {
+            reply.answer(result.map_or_else(|error| Either4::D(failure(&error)), convert))
+        };
+        match self.with(step) {
+            Ok(pending) => pending.take_with(answer),
+            Err(error) => answer(Err(error)).wake(),
+        }
+        Ok(())
     }
 
     fn ask<'env, T: Send + 'static, R: napi::bindgen_prelude::ToNapiValue + Send + 'static>(
@@ -296,7 +353,7 @@ impl NativeFileStore {
     }
 
     fn with<T>(&self, step: impl FnOnce(&FileStore) -> T) -> std::result::Result<T, FileStoreError> {
-        self.0.lock().as_ref().map(step).ok_or(FileStoreError::Closed)
+        self.store.lock().as_ref().map(step).ok_or(FileStoreError::Closed)
     }
 }
 
@@ -316,8 +373,8 @@ fn name(claim: &NativeClaimRef) -> ClaimName {
     ClaimName { key: digest(&claim.key), owner: owner(&claim.owner), fence: whole(claim.fence) }
 }
 
-fn is_done(written: Written) -> bool {
-    written == Written::Done
+fn is_done(written: Written) -> Answered {
+    Either4::B(written == Written::Done)
 }
 
 fn failure(error: &FileStoreError) -> NativeFailure {

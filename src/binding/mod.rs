@@ -3,6 +3,7 @@
 //! A class serves life and cold calls; per-request calls are closures that it hands out once, since a class method
 //! costs ten times a closure and serialises worker threads on a process-wide lock (measured with napi 3.16).
 
+mod answers;
 mod chaos;
 mod chaos_journal;
 mod chaos_kernels;

@@ -94,7 +94,7 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
   for (const [name, value] of fields) {
     const { lower, isDropped } = fieldName(name);
     const earlier = before.get(lower);
-    if (lower === 'content-length') contentLength = Number(value);
+    if (lower === 'content-length') contentLength = Number(listOf(value).at(-1));
     if (lower === 'content-type') isEventStream = /^\s*text\/event-stream/i.test(String(value));
     if (isDropped) continue;
     if (lower === 'set-cookie') {
@@ -172,7 +172,13 @@ function fieldsWith(res: ServerResponse, given: HeadArgument, before: Snapshot):
     return [...merged.values()];
   }
   for (const [name] of fields) merged.delete(name.toLowerCase());
-  return [...merged.values(), ...fields];
+  for (const field of fields) {
+    const lower = field[0].toLowerCase();
+    const earlier = merged.get(lower);
+    // All its values are one field: as a whole it is compared with what other middleware had set.
+    merged.set(lower, earlier ? [earlier[0], [...listOf(earlier[1]), ...listOf(field[1])]] : field);
+  }
+  return [...merged.values()];
 }
 
 function fieldsOf(given: HeadArgument): Field[] {

@@ -9,11 +9,11 @@ use super::error::FileStoreError;
 use super::schema;
 use super::turn::Turn;
 
-/// Pages that are written to the journal between two times that it is copied into the file: 4 MiB.
-const SOFT: u32 = 1_000;
+/// Pages that are written to the journal between two times that it is copied into the file: 16 MiB.
+const SOFT: u32 = 4_000;
 
-/// At so many pages, 16 MiB, the journal has to begin anew, which needs a moment without writers.
-const HARD: u32 = 4_000;
+/// At so many pages, 32 MiB, the journal has to begin anew, which needs a moment in which it is copied to its end.
+const HARD: u32 = 8_000;
 
 /// How long the journal is.
 #[derive(Debug, Default)]
@@ -73,11 +73,14 @@ pub(super) fn run(core: &Core) {
     // Without it all still works, until the disk is full: the writer says so then.
     let Ok((connection, turn)) = open() else { return };
     while let Some(pages) = core.pages.wait() {
-        let mut copied = checkpoint(&connection, "PASSIVE");
-        if pages >= HARD {
+        let mut copied = copy(&connection);
+        // Another process may be at it, or may have just done it.
+        if copied.is_some_and(|copied| copied >= HARD) {
+            // What was written meanwhile first, so that little is left to copy while nobody writes. Who writes next finds
+            // nothing in the journal that is not in the file, and begins it anew.
+            copy(&connection);
             let taken = turn.take();
-            // Little is left to copy by now.
-            copied = checkpoint(&connection, "RESTART");
+            copied = copy(&connection);
             drop(taken);
         }
         // Where a reader or the disk was in the way, it is tried again when there is more.
@@ -85,7 +88,9 @@ pub(super) fn run(core: &Core) {
     }
 }
 
-/// The number of pages in the journal, as it was copied.
-fn checkpoint(connection: &Connection, how: &str) -> Option<u32> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| row.get(1)).ok()
+/// Copies into the file what no reader holds back; the number of pages in the journal, unless another process is at it.
+fn copy(connection: &Connection) -> Option<u32> {
+    let copied = connection
+        .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get::<_, bool>(0)?, row.get(1)?)));
+    copied.ok().and_then(|(is_busy, pages)| (!is_busy).then_some(pages))
 }

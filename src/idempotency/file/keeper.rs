@@ -10,7 +10,8 @@ use super::core::Core;
 use super::error::FileStoreError;
 use super::ledger::Ledger;
 use super::owners::Owners;
-use super::queue::{Pending, Told};
+use super::pending::Pending;
+use super::queue::{Told, answer_all};
 use crate::idempotency::Written;
 
 /// How often it looks, while something is held or waited for, and while nothing is.
@@ -35,9 +36,7 @@ pub(super) fn run(core: &Arc<Core>, bell: &Bell) {
         if bell.listen(if is_busy { BUSY } else { IDLE }) {
             look_abroad(core);
         }
-        for step in core.queue.take_overdue(PATIENCE) {
-            step.answer(Err(FileStoreError::Busy(core.place.file.clone())));
-        }
+        answer_all(core.queue.take_overdue(PATIENCE), &Err(FileStoreError::Busy(core.place.file.clone())));
         renew(core);
         if felt_pulse.elapsed() >= PULSE {
             felt_pulse = Instant::now();

@@ -124,7 +124,7 @@ impl<'a> Ledger<'a> {
             Standing::Completed => Outcome::Completed(self.answer(&row)?),
             Standing::Claimed { .. } if row.owner == claim.owner => {
                 self.lease(&mut row, ms(claim.lease));
-                self.rows.put(&row)?;
+                self.rows.update(&row)?;
                 Outcome::Claimed { fence: row.fence, progress: self.progress(&row)? }
             }
             Standing::Claimed { lease_left } => Outcome::InProgress { lease_left: left(lease_left, 0) },
@@ -160,14 +160,14 @@ impl<'a> Ledger<'a> {
     pub fn renew(&mut self, name: &ClaimName, lease: Ms) -> Result<Written> {
         let Some(mut row) = self.claimed(name)? else { return Ok(Written::Lost) };
         self.lease(&mut row, lease);
-        self.rows.put(&row)?;
+        self.rows.update(&row)?;
         Ok(Written::Done)
     }
 
     pub fn commit_point(&mut self, name: &ClaimName) -> Result<Written> {
         let Some(mut row) = self.claimed(name)? else { return Ok(Written::Lost) };
         row.committed = true;
-        self.rows.put(&row)?;
+        self.rows.update(&row)?;
         Ok(Written::Done)
     }
 
@@ -176,7 +176,7 @@ impl<'a> Ledger<'a> {
         self.rows.put_progress(row.id, progress)?;
         if !row.has_progress {
             row.has_progress = true;
-            self.rows.put(&row)?;
+            self.rows.update(&row)?;
         }
         Ok(Written::Done)
     }
@@ -187,7 +187,7 @@ impl<'a> Ledger<'a> {
         let Standing::Claimed { lease_left } = self.standing(&row) else { return Ok(None) };
         if row.process != self.process && !row.waited {
             row.waited = true;
-            self.rows.put(&row)?;
+            self.rows.update(&row)?;
         }
         Ok(Some(Awaited { process: row.process, fence: row.fence, lease_left }))
     }
@@ -328,7 +328,11 @@ impl<'a> Ledger<'a> {
         row.retention = ms(claim.retention);
         row.bytes = 0;
         self.lease(&mut row, ms(claim.lease));
-        self.rows.put(&row)?;
+        if row.fence == 1 {
+            self.rows.insert(&row)?;
+        } else {
+            self.rows.update(&row)?;
+        }
         Ok(Outcome::Claimed { fence: row.fence, progress: self.progress(&row)? })
     }
 
@@ -367,7 +371,7 @@ impl<'a> Ledger<'a> {
         let ending = self.number_ending(row.expires_at)?;
         self.rows.add_ending(ending, row.id, answer)?;
         row.ending = Some(ending);
-        self.rows.put(row)
+        self.rows.update(row)
     }
 
     fn number_ending(&mut self, date: Ms) -> Result<i64> {

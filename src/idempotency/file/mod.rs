@@ -19,6 +19,7 @@ mod keeper;
 mod ledger;
 mod operators;
 mod owners;
+mod pending;
 mod place;
 mod queue;
 mod registry;
@@ -39,7 +40,7 @@ use std::time::Duration;
 pub use error::FileStoreError;
 pub use ledger::ClaimName;
 pub use operators::{Listed, ListedState, Page};
-pub use queue::Pending;
+pub use pending::Pending;
 pub use registry::FileStores;
 
 use self::core::Core;
@@ -320,8 +321,8 @@ fn told_of_claim(outcome: &Outcome) -> Told {
 }
 
 fn refused<T>() -> Pending<T> {
-    let (reply, pending) = queue::pending();
-    // It is waited for right here.
+    let (reply, pending) = pending::pending();
+    // Nobody waits yet.
     let _ = reply.send(Err(FileStoreError::ReadOnly));
     pending
 }

@@ -1,62 +1,19 @@
-//! Steps that wait for the writer, and those who wait for their results.
+//! Steps that wait for the writer.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
 
 use super::error::FileStoreError;
 use super::ledger::Ledger;
+use super::pending::{Pending, Reply, Wakers, pending};
 
 /// How much one transaction takes: enough to share the cost of a commit, little enough to let others have their turn.
 const MOST_STEPS: usize = 512;
 const MOST_BYTES: usize = 4 << 20;
-
-/// A result that comes when the transaction that it belongs to is written.
-#[derive(Debug)]
-#[must_use = "the step is done in any case, but whether it succeeded is not known"]
-pub struct Pending<T>(oneshot::Receiver<Result<T, FileStoreError>>);
-
-impl<T> Pending<T> {
-    /// Blocks until it is there. Not for threads that run asynchronous tasks.
-    ///
-    /// # Errors
-    ///
-    /// What went wrong.
-    pub fn wait(self) -> Result<T, FileStoreError> {
-        self.0.blocking_recv().unwrap_or(Err(FileStoreError::Closed))
-    }
-
-    /// The result, if it is there.
-    pub(super) fn poll_now(&mut self) -> Option<Result<T, FileStoreError>> {
-        match self.0.try_recv() {
-            Ok(result) => Some(result),
-            Err(oneshot::error::TryRecvError::Empty) => None,
-            Err(oneshot::error::TryRecvError::Closed) => Some(Err(FileStoreError::Closed)),
-        }
-    }
-}
-
-impl<T> Future for Pending<T> {
-    type Output = Result<T, FileStoreError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|result| result.unwrap_or(Err(FileStoreError::Closed)))
-    }
-}
-
-/// The other end of a [`Pending`].
-pub(super) type Reply<T> = oneshot::Sender<Result<T, FileStoreError>>;
-
-pub(super) fn pending<T>() -> (Reply<T>, Pending<T>) {
-    let (reply, receiver) = oneshot::channel();
-    (reply, Pending(receiver))
-}
 
 /// When a result may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +28,8 @@ pub(super) enum Told {
 pub(super) trait Step: Send {
     fn run(&mut self, ledger: &mut Ledger<'_>) -> rusqlite::Result<()>;
     fn told(&self) -> Told;
-    fn answer(self: Box<Self>, end: Result<(), FileStoreError>);
+    /// Leaves the result; who waits for it is to be woken.
+    fn answer(self: Box<Self>, end: Result<(), FileStoreError>) -> Option<Waker>;
 }
 
 struct Job<T, F> {
@@ -93,11 +51,21 @@ impl<T: Send, F: FnOnce(&mut Ledger<'_>) -> rusqlite::Result<T> + Send> Step for
         self.result.as_ref().map_or(Told::Synced, self.told)
     }
 
-    fn answer(self: Box<Self>, end: Result<(), FileStoreError>) {
+    fn answer(self: Box<Self>, end: Result<(), FileStoreError>) -> Option<Waker> {
         let Self { result, reply, .. } = *self;
-        // Who asked may not wait any more.
-        let _ = reply.send(end.and_then(|()| result.ok_or(FileStoreError::Closed)));
+        reply.send(end.and_then(|()| result.ok_or(FileStoreError::Closed)))
     }
+}
+
+/// Answers all of them, and then wakes those who asked; how many there were.
+pub(super) fn answer_all(steps: Vec<Box<dyn Step>>, end: &Result<(), FileStoreError>) -> usize {
+    let count = steps.len();
+    let mut wakers = Wakers::default();
+    for step in steps {
+        wakers.add(step.answer(end.clone()));
+    }
+    wakers.wake();
+    count
 }
 
 /// The steps that wait for the writer.

@@ -97,32 +97,42 @@ impl Rows<'_> {
         self.0.prepare_cached("SELECT * FROM records WHERE id = ?1")?.query_row([id], Row::read).optional()
     }
 
-    pub fn put(self, row: &Row) -> Result<()> {
-        self.0
-            .prepare_cached(
-                "INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
-                 ON CONFLICT (id) DO UPDATE SET fingerprint = ?3, identity = ?4, state = ?5, fence = ?6, owner = ?7,
-                 process = ?8, lease_until = ?9, committed = ?10, waited = ?11, has_progress = ?12, retention = ?13,
-                 expires_at = ?14, ending = ?15, bytes = ?16",
-            )?
-            .execute(params![
-                row.id,
-                row.request.key,
-                row.request.fingerprint,
-                row.request.identity,
-                row.state,
-                row.fence.cast_signed(),
-                row.owner,
-                row.process.0,
-                row.lease_until,
-                row.committed,
-                row.waited,
-                row.has_progress,
-                row.retention,
-                row.expires_at,
-                row.ending,
-                row.bytes,
-            ])?;
+    pub fn insert(self, row: &Row) -> Result<()> {
+        self.write(
+            row,
+            "INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        )
+    }
+
+    /// Writes a row that is there already.
+    pub fn update(self, row: &Row) -> Result<()> {
+        self.write(
+            row,
+            "UPDATE records SET key = ?2, fingerprint = ?3, identity = ?4, state = ?5, fence = ?6, owner = ?7,
+             process = ?8, lease_until = ?9, committed = ?10, waited = ?11, has_progress = ?12, retention = ?13,
+             expires_at = ?14, ending = ?15, bytes = ?16 WHERE id = ?1",
+        )
+    }
+
+    fn write(self, row: &Row, sql: &str) -> Result<()> {
+        self.0.prepare_cached(sql)?.execute(params![
+            row.id,
+            row.request.key,
+            row.request.fingerprint,
+            row.request.identity,
+            row.state,
+            row.fence.cast_signed(),
+            row.owner,
+            row.process.0,
+            row.lease_until,
+            row.committed,
+            row.waited,
+            row.has_progress,
+            row.retention,
+            row.expires_at,
+            row.ending,
+            row.bytes,
+        ])?;
         Ok(())
     }
 

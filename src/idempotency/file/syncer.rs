@@ -13,7 +13,7 @@ use super::core::Core;
 use super::error::FileStoreError;
 use super::ledger::Ended;
 use super::place::Place;
-use super::queue::Step;
+use super::queue::{Step, answer_all};
 
 /// What has been committed, and is not told before it is synced.
 pub(super) struct Group {
@@ -75,9 +75,7 @@ pub(super) fn run(core: &Core) {
     while let Some(groups) = core.syncer.next() {
         let synced = core.syncer.failure().map_or_else(|| sync(&mut journal, core), Err);
         for Group { steps, ended } in groups {
-            for step in steps {
-                step.answer(synced.clone());
-            }
+            answer_all(steps, &synced);
             core.tell_of(&ended);
         }
     }

@@ -11,8 +11,8 @@ use rusqlite::Connection;
 
 use super::core::Core;
 use super::error::FileStoreError;
+use super::pending::{Pending, pending};
 use super::place::private_file;
-use super::queue::{Pending, pending};
 use super::schema;
 use super::turn::Turn;
 
@@ -133,8 +133,9 @@ fn on_its_own<T: Send + 'static>(
     let (reply, pending) = pending();
     let core = Arc::clone(core);
     let spawned = thread::Builder::new().name("reprise-upkeep".to_owned()).spawn(move || {
-        // Who asked may not wait any more.
-        let _ = reply.send(work(&core));
+        if let Some(waker) = reply.send(work(&core)) {
+            waker.wake();
+        }
     });
     // Without a thread the reply is dropped, and who waits is told.
     drop(spawned);

@@ -14,7 +14,7 @@ use super::journal::Pages;
 use super::ledger::{Ended, Ledger};
 use super::owners::{Life, Owners, tidy_up};
 use super::place::Place;
-use super::queue::{Step, Told};
+use super::queue::{Step, Told, answer_all};
 use super::rows::Rows;
 use super::schema;
 use super::syncer::Group;
@@ -154,12 +154,4 @@ fn transact(
         Ok(ended)
     };
     run().map_err(|error| FileStoreError::sqlite(&core.place.file, &error))
-}
-
-fn answer_all(steps: Vec<Box<dyn Step>>, end: &Result<(), FileStoreError>) -> usize {
-    let count = steps.len();
-    for step in steps {
-        step.answer(end.clone());
-    }
-    count
 }

@@ -12,8 +12,9 @@ import {
 } from '../../options.js';
 import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from '../contract.js';
 import type { ListedRecord, Resolution, StoreOperations } from '../operations.js';
-import { keptRecordOf, outcomeOf } from '../native-outcome.js';
+import { keptRecordOf } from '../native-outcome.js';
 import { errorOf, isFailure } from './failure.js';
+import { Questions } from './questions.js';
 
 /** Options of {@link FileStore}. */
 export interface FileStoreOptions {
@@ -82,6 +83,7 @@ const RULES: OptionRules<FileStoreOptions> = {
  */
 export class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
   readonly #native: NativeFileStore;
+  readonly #questions = new Questions();
 
   /**
    * Opens the file, the only step that waits for the disk.
@@ -95,35 +97,53 @@ export class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
     const { path, durability = 'os', readOnly = false } = options;
     const { maxBytes = 1024 * 1024 * 1024, maxEntries = 1_000_000 } = options;
     if ((path as unknown) === undefined) throw invalidOption(TypeError, 'FileStore', 'path', path, PATH.allowed);
-    const opened = native.openFileStore(path, { fsync: durability === 'fsync', readOnly, maxBytes, maxEntries });
+    const asked = { fsync: durability === 'fsync', readOnly, maxBytes, maxEntries };
+    const opened = native.openFileStore(path, asked, this.#questions.settle);
     if (isFailure(opened)) throw errorOf(opened);
     this.#native = opened;
   }
 
-  async claim(request: ClaimRequest): Promise<ClaimOutcome> {
+  claim(request: ClaimRequest): Promise<ClaimOutcome> {
     const { ttl, overIndeterminate = false, holdMs, ...names } = request;
     const asked = { ...names, overIndeterminate, retentionMs: ttl * 1000 };
-    return outcomeOf(await answered(this.#native.claim(asked, holdMs)));
+    return this.#questions.ask((ticket) => {
+      this.#native.claim(ticket, asked, holdMs);
+    });
   }
 
   complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean> {
-    return answered(this.#native.complete(claim, head, asBuffer(body), ttl * 1000));
+    return this.#questions.ask((ticket) => {
+      this.#native.complete(ticket, claim, head, asBuffer(body), ttl * 1000);
+    });
   }
 
   renew(claim: ClaimRef, leaseMs: number): Promise<boolean> {
-    return answered(this.#native.renew(claim, leaseMs));
+    return this.#questions.ask((ticket) => {
+      this.#native.renew(ticket, claim, leaseMs);
+    });
   }
 
   release(claim: ClaimRef, ttl: number): Promise<boolean> {
-    return answered(this.#native.end(claim, 'release', ttl * 1000));
+    return this.#end(claim, 'release', ttl);
   }
 
   mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
-    return answered(mark === 'committed' ? this.#native.commitPoint(claim) : this.#native.end(claim, mark, ttl * 1000));
+    if (mark !== 'committed') return this.#end(claim, mark, ttl);
+    return this.#questions.ask((ticket) => {
+      this.#native.commitPoint(ticket, claim);
+    });
+  }
+
+  #end(claim: ClaimRef, how: 'release' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
+    return this.#questions.ask((ticket) => {
+      this.#native.end(ticket, claim, how, ttl * 1000);
+    });
   }
 
   save(claim: ClaimRef, progress: Uint8Array): Promise<boolean> {
-    return answered(this.#native.save(claim, asBuffer(progress)));
+    return this.#questions.ask((ticket) => {
+      this.#native.save(ticket, claim, asBuffer(progress));
+    });
   }
 
   async inspect(key: string): Promise<KeptRecord | undefined> {

@@ -172,10 +172,12 @@ export function answerIn(record: Buffer, { fingerprint, identity }: ClaimRequest
 /** Characters that three numbers can take. */
 const LONGEST_NUMBERS = 64;
 
-/** Reads what {@link answerBytes} wrote. */
+/** Reads what {@link answerBytes} wrote; better no answer than a wrong one. */
 export function readAnswer(bytes: Buffer): KeptAnswer {
-  const headAt = bytes.indexOf(' ') + 1;
-  const bodyAt = headAt + Number(bytes.toString('latin1', 0, headAt));
+  const [start, length] = /^(\d+) /.exec(bytes.toString('latin1', 0, LONGEST_NUMBERS)) ?? [];
+  const headAt = start?.length ?? 0;
+  const bodyAt = headAt + Number(length);
+  if (start === undefined || bodyAt > bytes.length) throw new Error('RedisStore: a completed record has no answer');
   return { head: bytes.toString('latin1', headAt, bodyAt), body: bytes.subarray(bodyAt) };
 }
 
