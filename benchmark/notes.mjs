@@ -95,7 +95,7 @@ moka's part is done every 2 ms on a thread of its own, so that no call waits for
 a table of records grows. Of each record, 1,096 bytes are its answer; the rest is the record, its place in a table that
 is half full, and in its batch.`,
   l: `
-Keys are spread over 64 tables with a lock each. With an entry for each record moka took three quarters of a pair, and two
+Keys are spread over 256 tables with a lock each. With an entry for each record moka took three quarters of a pair, and two
 threads did no more than one (0.94 ×): most waits were for the lock of one of glibc's arenas, where one thread had
 allocated what another freed. Now moka has an entry for each batch of records, and its thread takes some 4 % of a core for
 each that works. What it drops is cleared away by those who write, as much as they add: each frees memory where it is about

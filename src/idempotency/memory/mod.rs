@@ -29,8 +29,12 @@ use super::record::{Answer, Claim, Inspection, Outcome, Owner, Progress, Settlem
 use super::waiting::Waiting;
 use crate::clock::{Clock, Millis};
 
-/// How many locks the records are spread over: enough that worker threads rarely meet.
-const SHARDS: usize = 64;
+/// How many tables, each with its lock, the records are spread over: enough that worker threads rarely meet, and that a
+/// request waits no longer for a table that grows than for the garbage collector (with a million records, a millisecond).
+const SHARDS: usize = 256;
+
+/// How many of them one share of the housekeeping looks through.
+const SWEPT: usize = 4;
 
 /// How much a store may keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -308,23 +312,29 @@ impl MemoryStore {
     }
 
     /// A share of the housekeeping: what waits for the order of the batches, the cache's own, and what lapsed or was dropped
-    /// in one shard. Whether anything was written since the last time. Meant for a thread that serves no requests.
+    /// in a few shards. Whether anything was written since the last time. Meant for a thread that serves no requests.
     pub fn maintain(&self) -> bool {
         let changed = self.changed.swap(false, Ordering::Relaxed);
         self.order.turn();
         let now = self.clock.now();
-        let next = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        let mut shard = self.shards[next].lock();
+        for _ in 0..SWEPT {
+            let next = self.next_sweep.fetch_add(1, Ordering::Relaxed) % SHARDS;
+            self.sweep(&mut self.shards[next].lock(), now);
+        }
+        changed
+    }
+
+    /// Drops what lapsed in a shard, and clears away what was dropped there.
+    fn sweep(&self, shard: &mut Shard, now: Millis) {
         shard.settled.drop_expired(now);
         shard.settled.clear_all();
         let lapsed: Vec<Digest> =
             shard.held.iter().filter(|(_, held)| held.is_forgettable(now)).map(|(key, _)| *key).collect();
         for key in lapsed {
             if let Some(held) = shard.held.remove(&key) {
-                self.put_away(&mut shard, key, &held, End::Free(held.progress.clone()), held.retention);
+                self.put_away(shard, key, &held, End::Free(held.progress.clone()), held.retention);
             }
         }
-        changed
     }
 
     fn shard(&self, key: &Digest) -> MutexGuard<'_, Shard> {
