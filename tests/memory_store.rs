@@ -279,7 +279,7 @@ fn bytes_are_bounded_and_claims_are_never_evicted() {
     }
 }
 
-/// Of which a dozen records share a batch.
+/// Of which three records share a batch.
 const MEDIUM: Limits = Limits { max_bytes: 1 << 24, max_entries: 16_000 };
 
 fn put_for(store: &MemoryStore, key: &str, retention: Duration) {

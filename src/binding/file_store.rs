@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::answers::{Answer as Answered, Answers};
 use super::idempotency::{NativeInspection, digest, inspection, millis, number, whole};
-use super::store_contract::{NativeClaimRef, NativeClaimRequest, owner};
+use super::store_contract::{NativeClaimRef, NativeClaimRequest, owner, settlement};
 use crate::idempotency::file::{
     Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError, FileStores, ListedState, Page,
     Pending,
@@ -175,13 +175,7 @@ impl NativeFileStore {
         body: BufferSlice<'_>,
         retention_ms: f64,
     ) -> Result<()> {
-        let settlement = Settlement::Complete(Answer::new(&head, &body));
-        self.answer(
-            env,
-            ticket,
-            |store| store.settle(name(&claim), settlement, millis(retention_ms)),
-            is_done,
-        )
+        self.settle(env, ticket, claim, Settlement::Complete(Answer::new(&head, &body)), retention_ms)
     }
 
     /// Ends a claim without one; false if the claim was lost.
@@ -194,13 +188,7 @@ impl NativeFileStore {
         #[napi(ts_arg_type = "'release' | 'not-replayable' | 'indeterminate'")] how: String,
         retention_ms: f64,
     ) -> Result<()> {
-        let settlement = super::store_contract::settlement(&how);
-        self.answer(
-            env,
-            ticket,
-            |store| store.settle(name(&claim), settlement, millis(retention_ms)),
-            is_done,
-        )
+        self.settle(env, ticket, claim, settlement(&how), retention_ms)
     }
 
     /// Prolongs a claim's lease; false if the claim was lost.
@@ -274,7 +262,7 @@ impl NativeFileStore {
         let settlement = if how == "completed" {
             Settlement::Complete(Answer::new(&head, &body))
         } else {
-            super::store_contract::settlement(&how)
+            settlement(&how)
         };
         let step = |store: &FileStore| store.resolve(digest(&key), settlement, millis(retention_ms));
         self.ask(env, step, |written| written == Written::Done)
@@ -321,6 +309,18 @@ impl NativeFileStore {
             }
             Ok(true)
         })
+    }
+
+    fn settle(
+        &self,
+        env: Env,
+        ticket: u32,
+        claim: NativeClaimRef,
+        settlement: Settlement,
+        retention_ms: f64,
+    ) -> Result<()> {
+        let step = |store: &FileStore| store.settle(name(&claim), settlement, millis(retention_ms));
+        self.answer(env, ticket, step, is_done)
     }
 
     /// Asks what is answered for that ticket.

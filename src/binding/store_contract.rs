@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{
-    Buffer, BufferSlice, FunctionCallContext, Latin1String, Object, Result, ToNapiValue,
-};
+use napi::bindgen_prelude::{Buffer, BufferSlice, FunctionCallContext, Object, Result, ToNapiValue};
 use napi::{Env, sys};
 use napi_derive::napi;
 
@@ -117,19 +115,25 @@ fn claim(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<Claimed>
 
 /// `(key, owner, fence, head, body, retentionMs)`: ends a claim with an answer; whether it still held.
 fn complete(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<bool> {
-    let head: Latin1String = call.get(3)?;
+    let mut room = Room::new();
+    let head = room.reader().latin1(call.get(3)?)?;
     let body: BufferSlice<'_> = call.get(4)?;
-    let settlement = Settlement::Complete(Answer::new(&head, &body));
-    with_claim(call, |key, owner, fence| {
-        Ok(store.settle(key, owner, fence, settlement, millis(call.get(5)?)))
-    })
+    settle(store, call, Settlement::Complete(Answer::new(&head, &body)), call.get(5)?)
 }
 
 /// `(key, owner, fence, how, retentionMs)`: ends a claim without one; whether it still held.
 fn end(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<bool> {
-    let settlement = how(call.get(3)?);
+    settle(store, call, how(call.get(3)?), call.get(4)?)
+}
+
+fn settle(
+    store: &MemoryStore,
+    call: &FunctionCallContext<'_>,
+    settlement: Settlement,
+    retention_ms: f64,
+) -> Result<bool> {
     with_claim(call, |key, owner, fence| {
-        Ok(store.settle(key, owner, fence, settlement, millis(call.get(4)?)))
+        Ok(store.settle(key, owner, fence, settlement, millis(retention_ms)))
     })
 }
 

@@ -59,9 +59,7 @@ impl Digest {
         first.copy_from_slice(&self.0[..8]);
         u64::from_le_bytes(first)
     }
-}
 
-impl Digest {
     /// One of so many places. It goes by all bytes: a digest is uniform in each, but see [`DigestHasher::finish`].
     pub(super) fn place_of(&self, places: usize) -> usize {
         let words = self.0.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));

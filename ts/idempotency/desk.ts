@@ -2,7 +2,7 @@ import type { NativeMemoryStore, RequestFacts } from '../../native/binding.js';
 import { native } from '../native.js';
 import { decodeHead, encodeHead } from '../stores/head.js';
 import type { MemoryStore } from '../stores/memory.js';
-import { refusalOf } from '../stores/native-outcome.js';
+import { ENDS, refusalOf, refusalParts } from '../stores/native-outcome.js';
 import { bytesOf, type Answer } from './answer.js';
 import { memoryRegistrar, type NameRecord, type Registrar } from './inspection.js';
 
@@ -68,7 +68,6 @@ const KEY_PROBLEMS = [
 
 /** A claim's slot and its fence come in one number; see `DeskCalls` in the binding. */
 const SLOTS = 2 ** 21;
-const SETTLEMENTS: Record<Settlement, number> = { release: 0, 'not-replayable': 1, indeterminate: 2 };
 
 /** The desk at a store in the memory of this process: synchronous, one crossing to begin and one to complete. */
 export class MemoryDesk implements Desk {
@@ -103,7 +102,7 @@ export class MemoryDesk implements Desk {
       const slot = begun % SLOTS;
       return { outcome: 'claimed', claim: new MemoryClaim(this.#calls, slot, (begun - slot) / SLOTS) };
     }
-    return refusal(-begun % 16, Math.floor(-begun / 16));
+    return refusal(begun);
   }
 
   waitFor(recordKey: string): Promise<void> {
@@ -111,7 +110,8 @@ export class MemoryDesk implements Desk {
   }
 }
 
-function refusal(code: number, detail: number): Begun {
+function refusal(told: number): Begun {
+  const [code, detail] = refusalParts(told);
   return code === 1 ? { outcome: 'invalid-key', reason: KEY_PROBLEMS[detail] ?? '' } : refusalOf(code, detail);
 }
 
@@ -134,7 +134,7 @@ class MemoryClaim implements HeldClaim {
   }
 
   settle(how: Settlement): boolean {
-    return this.#calls.settle(this.#slot, SETTLEMENTS[how]);
+    return this.#calls.settle(this.#slot, ENDS[how]);
   }
 
   renew(): boolean {

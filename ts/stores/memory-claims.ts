@@ -1,8 +1,6 @@
 import type { NativeMemoryStore } from '../../native/binding.js';
 import type { ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer } from './contract.js';
-import { refusalOf } from './native-outcome.js';
-
-const ENDS = { release: 0, 'not-replayable': 1, indeterminate: 2 } as const;
+import { ENDS, refusalOf, refusalParts } from './native-outcome.js';
 
 /** The steps of the contract on a native memory store, each done when it returns. */
 export class MemoryClaims {
@@ -16,7 +14,7 @@ export class MemoryClaims {
     const { key, fingerprint, identity, owner, leaseMs, ttl, overIndeterminate = false } = request;
     const found = this.#calls.claim(key, fingerprint, identity, owner, leaseMs, ttl * 1000, overIndeterminate);
     if (typeof found === 'number') {
-      return found > 0 ? { outcome: 'claimed', fence: found } : refusalOf(-found % 16, Math.floor(-found / 16));
+      return found > 0 ? { outcome: 'claimed', fence: found } : refusalOf(...refusalParts(found));
     }
     if (typeof found[0] === 'number') return { outcome: 'claimed', fence: found[0], progress: found[1] as Buffer };
     const [head, body] = found;

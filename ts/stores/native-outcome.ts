@@ -17,6 +17,14 @@ export function outcomeOf(found: NativeClaimOutcome): ClaimOutcome {
   }
 }
 
+/** How a claim ends without an answer, as the memory store takes it. See `DeskCalls` in the binding. */
+export const ENDS = { release: 0, 'not-replayable': 1, indeterminate: 2 } as const;
+
+/** The two parts of a refusal that the memory store tells in one number below 0. */
+export function refusalParts(told: number): [code: number, detail: number] {
+  return [-told % 16, Math.floor(-told / 16)];
+}
+
 /** A refusal as the memory store tells it: a code, and what goes with it. See `DeskCalls` in the binding. */
 export function refusalOf(code: number, detail: number): Exclude<ClaimOutcome, { outcome: 'claimed' | 'completed' }> {
   switch (code) {
