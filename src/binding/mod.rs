@@ -17,6 +17,12 @@ mod text;
 use napi::bindgen_prelude::create_custom_tokio_runtime;
 use napi_derive::{module_init, napi};
 
+/// Two threads that share a memory store free what the other allocated, for which glibc has them wait for each other:
+/// together they did less than one of them alone. Other C libraries keep their own allocator, of which nothing was measured.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The version of the crate that this binary was built from; the wrapper refuses a binary of another version.
 #[napi(catch_unwind)]
 #[must_use]
