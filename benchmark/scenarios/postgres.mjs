@@ -85,7 +85,7 @@ async function transactions(pool, store, { rounds, progress }) {
     await transactionServer('the same, with its record (req.idempotency.transaction)', pool, store),
   ];
   try {
-    return await measure(servers, {
+    return await measure([servers], {
       rounds,
       requests: 50,
       warmUpRounds: 3,
