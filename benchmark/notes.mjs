@@ -6,7 +6,7 @@ stands below each scenario).
 
 - One process holds a server for each middleware. Blocks of 150 requests go to them in turn, one request in flight; the
   time is that inside the server, from its \`request\` event until \`res.end\` returns. The first 10 rounds warm up, 60
-  are counted (20 of (b) and of tables without a target). *Added* is the median of the differences to the bare server's
+  are counted (20 of a slow handler, and of tables without a target). *Added* is the median of the differences to the bare server's
   block of the same round, with its quartiles; *of bare* is the same as a ratio (B). M is what the hand-written Map
   middleware adds to the same work in the same rounds. A target in M is held against the ratio of the two medians; beside
   it stands where that lies in 95 of 100 resamplings of the rounds.

@@ -158,10 +158,10 @@ export const replayScenario = {
   title: 'Replay',
   async run({ rounds, progress, withLoad }) {
     const quick = { subjects: [bare, noOp, reprise(), ...RIVALS], handling: { answer: SMALL } };
-    const options = { rounds, progress, withLoad, loadKeys: KEYS };
+    const options = { rounds: rounds * SHARE_OF_ROUNDS, progress, withLoad, loadKeys: KEYS };
     const rows = await series([quick], sameKeys('b'), options);
     const slow = { subjects: [bare, noOp, reprise()], handling: { answer: SMALL, delayMs: 1 } };
-    const slowRows = await series([slow], sameKeys('b-slow'), { rounds: Math.ceil(rounds / 3), progress });
+    const slowRows = await series([slow], sameKeys('b-slow'), { rounds, progress });
     return {
       tables: [
         tableOf('The same POST again: the handler does not run', rows),
