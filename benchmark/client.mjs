@@ -11,6 +11,9 @@ export function postText(path, body, headers = {}) {
   );
 }
 
+/** Where the bytes of any socket land, to be taken out at once: a stream would take longer. */
+const RECEIVED = Buffer.alloc(64 * 1024);
+
 export class Client {
   #socket;
   #received = '';
@@ -18,9 +21,11 @@ export class Client {
 
   static async open(port) {
     const client = new Client();
-    client.#socket = connect({ port, host: '127.0.0.1', noDelay: true });
-    client.#socket.setEncoding('latin1');
-    client.#socket.on('data', (text) => client.#onData(text));
+    const callback = (bytes, buffer) => {
+      client.#onText(buffer.latin1Slice(0, bytes));
+      return true;
+    };
+    client.#socket = connect({ port, host: '127.0.0.1', noDelay: true, onread: { buffer: RECEIVED, callback } });
     await new Promise((resolve, reject) => {
       client.#socket.once('connect', resolve).once('error', reject);
     });
@@ -43,7 +48,7 @@ export class Client {
     this.#socket.destroy();
   }
 
-  #onData(text) {
+  #onText(text) {
     this.#received += text;
     const headEnd = this.#received.indexOf('\r\n\r\n');
     if (headEnd < 0) return;

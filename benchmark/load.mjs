@@ -6,8 +6,8 @@ import { median } from './statistics.mjs';
 const CONNECTIONS = 32;
 const CLIENT = path.join(import.meta.dirname, 'load-client.mjs');
 
-/** Requests per second under load and CPU microseconds per request, each server in turn, three times. */
-export async function load(servers, { body, keys, onBlock, blocks = 3, millis = 500 }) {
+/** Requests per second under load and CPU microseconds per request, each server in turn, several times. */
+export async function load(servers, { body, keys, onBlock, blocks = 5, millis = 500 }) {
   const runs = servers.map(() => []);
   for (let block = 0; block < blocks; block++) {
     for (const [at, { port }] of servers.entries()) {

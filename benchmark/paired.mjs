@@ -33,41 +33,49 @@ export async function listening(subject, app, state) {
 }
 
 /**
- * @param servers what `open` gave; the first is the bare one
+ * @param groups lists of servers that `open` gave: each is compared with the first of its list, the bare one, and all take
+ *   turns in the same rounds
  * @param requests how many make a block
  * @param warmUpRounds how many rounds are not counted
  * @param request `(round, i)` gives the text of a request; `seed(round)` those that are sent before a block, unmeasured
  * @param expected `{ body, executions(sent) }`, against which every answer and the handler's runs are checked
  */
-export async function measure(servers, options) {
+export async function measure(groups, options) {
   const { rounds, requests = 150, warmUpRounds = WARM_UP_ROUNDS, request, seed = () => [] } = options;
   const { expectedBody, expectedRuns, onRound } = options;
-  const blocks = servers.map(() => []);
-  const wrong = servers.map(() => 0);
+  const series = groups.map((servers) => servers.map((server) => ({ server, blocks: [], wrongBodies: 0 })));
+  const all = series.flat();
   for (let round = -warmUpRounds; round < rounds; round++) {
-    for (let turn = 0; turn < servers.length; turn++) {
+    for (let turn = 0; turn < all.length; turn++) {
       // Another one begins each round.
-      const at = (turn + Math.max(round, 0)) % servers.length;
-      const { client } = servers[at];
+      const one = all[(turn + Math.max(round, 0)) % all.length];
+      const { client } = one.server;
       for (const text of seed(round)) await client.send(text);
       const samples = new Float64Array(requests);
       for (let i = 0; i < samples.length; i++) {
         const { body } = await client.send(request(round, i));
         samples[i] = lastMicros();
-        if (body !== expectedBody) wrong[at]++;
+        if (body !== expectedBody) one.wrongBodies++;
       }
-      if (round >= 0) blocks[at].push(median(samples));
+      if (round >= 0) one.blocks.push(median(samples));
     }
     onRound(round + warmUpRounds + 1, rounds + warmUpRounds);
   }
   const sent = (rounds + warmUpRounds) * requests;
   const seeded = (rounds + warmUpRounds) * seed(0).length;
-  return servers.map(({ subject, state }, at) => ({
-    name: subject.name,
-    time: summary(blocks[at]),
-    added: summary(blocks[at].map((micros, round) => micros - blocks[0][round])),
-    share: summary(blocks[at].map((micros, round) => micros / blocks[0][round])),
-    wrongBodies: wrong[at],
-    surplusRuns: state.executions - expectedRuns({ sent, seeded, isGuarded: at > 1 }),
-  }));
+  return series.flatMap((group) =>
+    group.map(({ server: { subject, state }, blocks, wrongBodies }, at) => {
+      const bare = group[0].blocks;
+      const differences = blocks.map((micros, round) => micros - bare[round]);
+      return {
+        name: subject.name,
+        time: summary(blocks),
+        differences,
+        added: summary(differences),
+        share: summary(blocks.map((micros, round) => micros / bare[round])),
+        wrongBodies,
+        surplusRuns: state.executions - expectedRuns({ sent, seeded, isGuarded: at > 1 }),
+      };
+    }),
+  );
 }

@@ -54,11 +54,10 @@ export const handWritten = {
   guard: () => {
     const records = new Map();
     return (req, res, next) => {
-      const key = req.get('idempotency-key');
-      if (key === undefined) return next();
       const fingerprint = createHash('sha256')
         .update(`${req.method} ${req.originalUrl} ${JSON.stringify(req.body)}`)
         .digest('hex');
+      const key = req.get('idempotency-key') ?? fingerprint;
       const record = records.get(key);
       if (record !== undefined) {
         if (record.fingerprint !== fingerprint) return res.status(422).json({ error: 'key reused' });

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Pool } from 'pg';
 
-/** A server of these tests' own, on a free port, gone with the test. */
+/** A server of a test's own, or of a benchmark's, on a free port, gone with it. */
 export interface TestServer {
   readonly port: number;
   /** `kill -9`, as a crash does. */
@@ -179,7 +179,7 @@ function someone(): { uid: number; gid: number } | undefined {
 
 function found(name: string, debianPackage: string, place: string | undefined): string | undefined {
   if (place !== undefined) return place;
-  const message = `${name} is not installed: the tests that need it do not run (Debian package ${debianPackage})`;
+  const message = `${name} is not installed: what needs it does not run (Debian package ${debianPackage})`;
   if (process.env['CI'] === 'true') throw new Error(message);
   console.warn(message);
   return undefined;

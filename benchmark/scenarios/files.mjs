@@ -1,14 +1,14 @@
 // (f): pairs through a FileStore, of one process and of four, beside the core without Node and beside what the engine does
 // with one sync of the disk for each group. Each by itself, in turn.
-import { execFile, fork, spawn } from 'node:child_process';
+import { execFile, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { cargoBench, ROOT } from '../cargo.mjs';
 import { median, summary } from '../statistics.mjs';
 import { micros, ratio } from '../text.mjs';
 
-const ROOT = path.join(import.meta.dirname, '..', '..');
 const CHILD = path.join(import.meta.dirname, '..', 'file-child.mjs');
 const CALLERS = 64;
 const SECONDS = 1;
@@ -17,13 +17,8 @@ const SHARE_OF_ROUNDS = 0.4;
 
 /** Builds the benchmark of the core; the path of the program. */
 async function buildCore() {
-  const args = ['bench', '--quiet', '--no-run', '--message-format', 'json', '--bench', 'file_store'];
-  const cargo = spawn('cargo', args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] });
-  let said = '';
-  cargo.stdout.on('data', (text) => (said += text));
-  const [code] = await once(cargo, 'close');
-  if (code !== 0) throw new Error(`cargo bench ended with ${code}`);
-  const artifacts = said
+  const printed = await cargoBench('file_store', '--no-run', '--message-format', 'json');
+  const artifacts = printed
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line));

@@ -1,14 +1,13 @@
 // (h): claim and complete through a PostgreSQL, beside the same two statements; and the transaction of a handler, beside a
 // plain one.
 import express from 'express';
-import pg from 'pg';
 import { statementsFor } from '../../dist/stores/postgres/statements.js';
 import { idempotencyMiddleware } from '../../index.js';
 import { PostgresStore } from '../../postgres.js';
 import { postText } from '../client.mjs';
 import { ANSWER, claimOf, DAY, keyOf, pairThrough, replayed } from '../pair.mjs';
 import { listening, measure } from '../paired.mjs';
-import { startPostgres } from '../servers.mjs';
+import { testServers } from '../servers.mjs';
 import { measureSteps } from '../steps.mjs';
 import { micros, ratio, signed } from '../text.mjs';
 
@@ -85,7 +84,7 @@ async function transactions(pool, store, { rounds, progress }) {
     await transactionServer('the same, with its record (req.idempotency.transaction)', pool, store),
   ];
   try {
-    return await measure(servers, {
+    return await measure([servers], {
       rounds,
       requests: 50,
       warmUpRounds: 3,
@@ -103,16 +102,17 @@ export const postgresScenario = {
   id: 'h',
   title: 'PostgreSQL: claim and complete, and the transaction',
   async run({ rounds, progress }) {
+    const { poolOf, startPostgres } = await testServers();
     const server = await startPostgres();
-    const pool = new pg.Pool({ connectionString: `postgres://postgres@127.0.0.1:${server.port}/postgres` });
-    // The server stops while the last connections are still being closed.
-    pool.on('error', () => undefined);
+    const pool = poolOf(server);
     const store = new PostgresStore({ client: pool });
     try {
       // Makes the table.
       await store.inspect(keyOf(0));
       await pool.query('CREATE TABLE least (key text PRIMARY KEY, fingerprint text NOT NULL, head text, body bytea)');
       await pool.query('CREATE TABLE orders (id bigserial PRIMARY KEY, item text NOT NULL)');
+      const { rows } = await pool.query('SHOW server_version');
+      const [version] = rows[0].server_version.split(' ');
       const own = { name: 'PostgresStore with pg', step: pairThrough(store) };
       // The first two write to one table: keys of their own.
       const subjects = [bareStatements(pool), own, leastStatements(pool)];
@@ -143,7 +143,7 @@ export const postgresScenario = {
       const shares = measured.map((rows) => rows[1].timeShare.median);
       return {
         tables: [
-          table(alone, `A claim and its completion with an answer of 1 KiB, one after the other, PostgreSQL ${server.version}`),
+          table(alone, `A claim and its completion with an answer of 1 KiB, one after the other, PostgreSQL ${version}`),
           table(many, '32 in flight, over a pool of 10'),
           {
             title: 'A request of Express whose handler writes one row in a transaction',

@@ -3,7 +3,7 @@ import { Redis } from 'ioredis';
 import { Idempotency } from '@node-idempotency/core';
 import { RedisStorageAdapter } from '@node-idempotency/storage-adapter-redis';
 import { RedisStore } from '../../redis.js';
-import { startRedis } from '../servers.mjs';
+import { testServers } from '../servers.mjs';
 import { measureSteps } from '../steps.mjs';
 import { micros, ratio } from '../text.mjs';
 import { ANSWER, claimOf, keyOf, pairThrough, replayed, VALUE } from '../pair.mjs';
@@ -61,12 +61,14 @@ export const redisScenario = {
   id: 'g',
   title: 'Redis: claim and complete',
   async run({ rounds, progress }) {
+    const { startRedis } = await testServers();
     const server = await startRedis();
     const client = new Redis(server.port, '127.0.0.1');
     const storage = new RedisStorageAdapter({ url: `redis://127.0.0.1:${server.port}` });
     const store = new RedisStore({ client });
     try {
       await storage.connect();
+      const [, version] = /redis_version:(\S+)/.exec(await client.info('server'));
       const own = { name: 'RedisStore with ioredis', step: pairThrough(store), check: (n) => replayed(store, n) };
       const subjects = [bareCommands(client), own, nodeIdempotency(storage)];
       const measured = [];
@@ -96,9 +98,9 @@ export const redisScenario = {
       const [, ownAlone, rivalAlone] = alone;
       const [, ownMany, rivalMany] = many;
       return {
-        server: `Redis ${server.version}`,
+        server: `Redis ${version}`,
         tables: [
-          table(alone, `A claim and its completion with an answer of 1 KiB, one after the other, Redis ${server.version}`),
+          table(alone, `A claim and its completion with an answer of 1 KiB, one after the other, Redis ${version}`),
           table(many, '32 in flight'),
         ],
         verdicts: [

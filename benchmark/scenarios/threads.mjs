@@ -1,13 +1,12 @@
 // (l): one store, shared by worker threads; and the core by itself, on one thread and on two.
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { cargoBench, ROOT } from '../cargo.mjs';
 import { summary } from '../statistics.mjs';
 import { ratio } from '../text.mjs';
 
-const ROOT = path.join(import.meta.dirname, '..', '..');
 const WORKER = path.join(import.meta.dirname, '..', 'thread.mjs');
 const LIVE = 100_000;
 const PAIRS = 20_000;
@@ -52,10 +51,7 @@ async function onThreads({ rounds, progress }) {
 /** What criterion measured just now: per second on one thread and on two. */
 async function inTheCore(progress) {
   progress('cargo bench, which is built first');
-  const args = ['bench', '--quiet', '--bench', 'core', '--', '^(pairs|sha256)/', '--noplot', '--quiet'];
-  const cargo = spawn('cargo', args, { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
-  const [code] = await once(cargo, 'exit');
-  if (code !== 0) throw new Error(`cargo bench ended with ${code}`);
+  await cargoBench('core', '--', '^(pairs|sha256)/', '--noplot', '--quiet');
   const rate = (group, threads) => {
     const file = path.join(ROOT, 'target', 'criterion', group, String(threads), 'new', 'estimates.json');
     return (threads * 1e9) / JSON.parse(readFileSync(file, 'utf8')).median.point_estimate;
