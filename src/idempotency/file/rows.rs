@@ -145,9 +145,7 @@ impl Rows<'_> {
 
     /// A number for a record, above those that are taken.
     pub fn free_record(self) -> Result<i64> {
-        self.0
-            .prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM records")?
-            .query_row([], |row| row.get(0))
+        self.0.prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM records")?.query_row([], |row| row.get(0))
     }
 
     /// A number for an ending that expires at that date, above those that are taken.
