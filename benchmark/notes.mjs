@@ -19,7 +19,7 @@ stands below each scenario).
   on the same two cores: what a pair waits for them is theirs, the CPU of the client is not.
 - The machine is shared with others, who slow it down for seconds or minutes, and then reprise more than the Map. Several
   runs of one day read: (a) 1.30 M twice and 1.16; (c) 2.21 and 3.85 M; (d) 1.03 and 0.97 M from parsed JSON, 0.85 and 0.73 M from
-  the bytes; (e) 1.09 three times and 1.11 twice; of (i), with its path excluded, 0.02, 0.01, 0.05 and −0.00 B.
+  the bytes; (e) 1.08 to 1.13, half of eight runs within 1.1; of (i), with its path excluded, 0.02, 0.01, 0.05 and −0.00 B.
 - Of (f), every subject runs by itself for a second, on a new file, in turn; ratios are of one round.
 
 The file store has a benchmark of its own in Rust, too, \`cargo bench --bench file_store\`; the steps of the core have one by

@@ -31,6 +31,8 @@ pub(super) struct Ledger<'a> {
     totals: Totals,
     kept_totals: Totals,
     ended: Vec<Ended>,
+    /// The number of the last record that was made.
+    last_record: Option<i64>,
     /// The date and the number of the last ending: those of one moment mostly expire at one moment, too.
     last_ending: Option<(Ms, i64)>,
 }
@@ -84,6 +86,7 @@ impl<'a> Ledger<'a> {
             totals,
             kept_totals: totals,
             ended: Vec::new(),
+            last_record: None,
             last_ending: None,
         })
     }
@@ -103,8 +106,11 @@ impl<'a> Ledger<'a> {
     pub fn claim(&mut self, claim: &Claim) -> Result<Outcome> {
         let mut row = match self.rows.find(&claim.request.key)? {
             Found::Row(row) => *row,
-            Found::Vacancy(id) => return self.grant(Row::new(id, claim.request), claim),
-            Found::NoVacancy => return Ok(Outcome::Full),
+            Found::Nothing => {
+                let row = Row::new(self.number_record()?, claim.request);
+                return self.grant(row, claim);
+            }
+            Found::Crowded => return Ok(Outcome::Full),
         };
         let standing = self.standing(&row);
         if standing == Standing::Vacant {
@@ -372,6 +378,15 @@ impl<'a> Ledger<'a> {
         self.rows.add_ending(ending, row.id, answer)?;
         row.ending = Some(ending);
         self.rows.update(row)
+    }
+
+    fn number_record(&mut self) -> Result<i64> {
+        let number = match self.last_record {
+            Some(last) => last + 1,
+            None => self.rows.free_record()?,
+        };
+        self.last_record = Some(number);
+        Ok(number)
     }
 
     fn number_ending(&mut self, date: Ms) -> Result<i64> {

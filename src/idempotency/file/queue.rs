@@ -57,15 +57,13 @@ impl<T: Send, F: FnOnce(&mut Ledger<'_>) -> rusqlite::Result<T> + Send> Step for
     }
 }
 
-/// Answers all of them, and then wakes those who asked; how many there were.
-pub(super) fn answer_all(steps: Vec<Box<dyn Step>>, end: &Result<(), FileStoreError>) -> usize {
-    let count = steps.len();
+/// Answers all of them, and then wakes those who asked.
+pub(super) fn answer_all(steps: Vec<Box<dyn Step>>, end: &Result<(), FileStoreError>) {
     let mut wakers = Wakers::default();
     for step in steps {
         wakers.add(step.answer(end.clone()));
     }
     wakers.wake();
-    count
 }
 
 /// The steps that wait for the writer.
@@ -79,8 +77,6 @@ pub(super) struct Queue {
 struct State {
     steps: VecDeque<Queued>,
     is_closed: bool,
-    /// At so many steps the writer is woken.
-    wanted: usize,
 }
 
 struct Queued {
@@ -102,9 +98,7 @@ impl Queue {
         if !state.is_closed {
             let step = Box::new(Job { step: Some(step), result: None, told, reply });
             state.steps.push_back(Queued { step, bytes, since: Instant::now() });
-            if state.steps.len() >= state.wanted {
-                self.added.notify_one();
-            }
+            self.added.notify_one();
         }
         pending
     }
@@ -112,24 +106,14 @@ impl Queue {
     /// Blocks until there are steps; false when the queue is closed and empty.
     pub fn wait(&self) -> bool {
         let mut state = self.state.lock();
-        state.wanted = 1;
         while state.steps.is_empty() && !state.is_closed {
             self.added.wait(&mut state);
         }
         !state.steps.is_empty()
     }
 
-    /// Blocks until there are so many steps, for so long at most; whether there are any.
-    pub fn gather(&self, wanted: usize, patience: Duration) -> bool {
-        let end = Instant::now() + patience;
-        let mut state = self.state.lock();
-        state.wanted = wanted;
-        while state.steps.len() < wanted && !state.is_closed {
-            if self.added.wait_until(&mut state, end).timed_out() {
-                break;
-            }
-        }
-        !state.steps.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.state.lock().steps.is_empty()
     }
 
     /// The steps of the next transaction, in their order.
@@ -178,29 +162,17 @@ mod tests {
     }
 
     #[test]
-    fn those_who_were_answered_are_waited_for_but_not_for_long() {
+    fn the_writer_is_woken_by_a_step_and_by_the_end_but_not_before_all_is_done() {
         let queue = Queue::default();
-        assert!(!queue.gather(1, Duration::from_millis(1)), "nobody came");
-        add(&queue);
-        assert!(queue.gather(2, Duration::from_millis(1)), "one of two");
-        let long = Duration::from_secs(600);
-        std::thread::scope(|scope| {
-            scope.spawn(|| add(&queue));
-            assert!(queue.gather(2, long));
-        });
-        assert_eq!(queue.take().len(), 2);
-        queue.close();
-        assert!(!queue.gather(1, long), "nobody will come");
-    }
-
-    #[test]
-    fn a_step_that_comes_alone_wakes_the_writer_whatever_it_waited_for_before() {
-        let queue = Queue::default();
-        assert!(!queue.gather(64, Duration::ZERO));
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| queue.wait());
             add(&queue);
             assert!(waiting.join().unwrap());
+            queue.close();
+            assert!(queue.wait(), "what is queued is still done");
+            assert_eq!(queue.take().len(), 1);
+            assert!(queue.is_empty());
+            assert!(!queue.wait());
         });
     }
 }

@@ -10,14 +10,13 @@ use crate::idempotency::{Answer, Digest, Identified, Owner, Progress};
 
 /// How many keys whose digests begin alike may be kept at once. Of two that meet by chance there is one in some
 /// billions of years; of five that somebody made to meet, the fifth is refused.
-const NEIGHBOURS: i64 = 4;
+const NEIGHBOURS: usize = 4;
 
 /// Bits of an ending's number that count those which expire in the same millisecond.
 const COUNTER_BITS: u32 = 20;
 
-/// Places of columns in `records`.
-const ID: usize = 0;
-const KEY: usize = 1;
+/// The place of the key in `records`.
+const KEY: usize = 2;
 
 /// A row of `records`.
 #[derive(Clone, Debug)]
@@ -56,10 +55,9 @@ pub(super) enum State {
 /// What there is for a key.
 pub(super) enum Found {
     Row(Box<Row>),
-    /// Nothing, and the number that its row would have.
-    Vacancy(i64),
-    /// Nothing, and no number is left.
-    NoVacancy,
+    Nothing,
+    /// Nothing, and nothing can be: the key has too many neighbours.
+    Crowded,
 }
 
 /// Sums over all rows, kept so that nobody has to count.
@@ -77,20 +75,16 @@ pub(super) struct Rows<'a>(pub &'a Connection);
 
 impl Rows<'_> {
     pub fn find(self, key: &Digest) -> Result<Found> {
-        let first = first_number(key);
-        let mut statement =
-            self.0.prepare_cached("SELECT * FROM records WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
-        let mut rows = statement.query([first, first + NEIGHBOURS - 1])?;
-        let mut vacancy = first;
+        let mut statement = self.0.prepare_cached("SELECT * FROM records WHERE hash = ?1")?;
+        let mut rows = statement.query([hash(key)])?;
+        let mut neighbours = 0;
         while let Some(row) = rows.next()? {
             if row.get::<_, Digest>(KEY)? == *key {
                 return Ok(Found::Row(Box::new(Row::read(row)?)));
             }
-            if row.get::<_, i64>(ID)? == vacancy {
-                vacancy += 1;
-            }
+            neighbours += 1;
         }
-        Ok(if vacancy < first + NEIGHBOURS { Found::Vacancy(vacancy) } else { Found::NoVacancy })
+        Ok(if neighbours < NEIGHBOURS { Found::Nothing } else { Found::Crowded })
     }
 
     pub fn get(self, id: i64) -> Result<Option<Row>> {
@@ -100,23 +94,24 @@ impl Rows<'_> {
     pub fn insert(self, row: &Row) -> Result<()> {
         self.write(
             row,
-            "INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            "INSERT INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )
     }
 
-    /// Writes a row that is there already.
+    /// Writes a row that is there already. Its key stays.
     pub fn update(self, row: &Row) -> Result<()> {
         self.write(
             row,
-            "UPDATE records SET key = ?2, fingerprint = ?3, identity = ?4, state = ?5, fence = ?6, owner = ?7,
-             process = ?8, lease_until = ?9, committed = ?10, waited = ?11, has_progress = ?12, retention = ?13,
-             expires_at = ?14, ending = ?15, bytes = ?16 WHERE id = ?1",
+            "UPDATE records SET fingerprint = ?4, identity = ?5, state = ?6, fence = ?7, owner = ?8,
+             process = ?9, lease_until = ?10, committed = ?11, waited = ?12, has_progress = ?13, retention = ?14,
+             expires_at = ?15, ending = ?16, bytes = ?17 WHERE id = ?1",
         )
     }
 
     fn write(self, row: &Row, sql: &str) -> Result<()> {
         self.0.prepare_cached(sql)?.execute(params![
             row.id,
+            hash(&row.request.key),
             row.request.key,
             row.request.fingerprint,
             row.request.identity,
@@ -146,6 +141,11 @@ impl Rows<'_> {
         }
         self.0.prepare_cached("DELETE FROM records WHERE id = ?1")?.execute([row.id])?;
         Ok(())
+    }
+
+    /// A number for a record, above those that are taken.
+    pub fn free_record(self) -> Result<i64> {
+        self.0.prepare_cached("SELECT coalesce(max(id), 0) + 1 FROM records")?.query_row([], |row| row.get(0))
     }
 
     /// A number for an ending that expires at that date, above those that are taken.
@@ -294,38 +294,37 @@ impl Row {
         }
     }
 
-    /// By their places, which costs a fraction of looking for sixteen names.
+    /// By their places, which costs a fraction of looking for seventeen names.
     fn read(row: &SqlRow<'_>) -> Result<Self> {
         let key = row.get(KEY)?;
         Ok(Self {
-            id: row.get(ID)?,
+            id: row.get(0)?,
             // The name is known to whoever made the key; a file does not keep it.
-            request: Identified { key, fingerprint: row.get(2)?, identity: row.get(3)?, name: key },
-            state: row.get(4)?,
-            fence: row.get::<_, i64>(5)?.cast_unsigned(),
-            owner: row.get(6)?,
-            process: Process(row.get(7)?),
-            lease_until: row.get(8)?,
-            committed: row.get(9)?,
-            waited: row.get(10)?,
-            has_progress: row.get(11)?,
-            retention: row.get(12)?,
-            expires_at: row.get(13)?,
-            ending: row.get(14)?,
-            bytes: row.get(15)?,
+            request: Identified { key, fingerprint: row.get(3)?, identity: row.get(4)?, name: key },
+            state: row.get(5)?,
+            fence: row.get::<_, i64>(6)?.cast_unsigned(),
+            owner: row.get(7)?,
+            process: Process(row.get(8)?),
+            lease_until: row.get(9)?,
+            committed: row.get(10)?,
+            waited: row.get(11)?,
+            has_progress: row.get(12)?,
+            retention: row.get(13)?,
+            expires_at: row.get(14)?,
+            ending: row.get(15)?,
+            bytes: row.get(16)?,
         })
     }
 }
 
-/// Where the numbers begin that a key's row may have: a hash, since a store's user may have keys that are no digests.
-/// Part of the format. Far enough from the largest number for all of them.
-fn first_number(key: &Digest) -> i64 {
+/// By what a key is found: a hash of its own, since a store's user may have keys that are no digests. Part of the format.
+fn hash(key: &Digest) -> i64 {
     let mut hash = 0_u64;
     for word in key.0.as_chunks().0 {
         hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         hash ^= hash >> 32;
     }
-    (hash >> 2).cast_signed()
+    hash.cast_signed()
 }
 
 /// Where the numbers begin of endings that expire at that date. Those that expire after the year 2248 are swept then.

@@ -21,8 +21,9 @@ const BUSY: Duration = Duration::from_secs(5);
 /// sync it, about half of making it longer.
 const JOURNAL_BYTES: u32 = 32 << 20;
 
-/// - `records`: one small row per key, found by 62 bits of the key's digest; `id` is one of the few numbers that begin
-///   there. `state` is 0 free, 1 claimed, 2 completed, 3 not replayable, 4 indeterminate.
+/// - `records`: one small row per key, in the order in which keys come: so those that are claimed and completed together lie
+///   on few pages, and each is found by the `hash` of its key, on small ones. `state` is 0 free, 1 claimed, 2
+///   completed, 3 not replayable, 4 indeterminate.
 /// - `endings`: what became of a claim, with the answer if there is one. Its `id` is the time when it expires, in
 ///   milliseconds since 1970, times 2^20, plus a counter: so it is written in order, and swept in order.
 /// - `progress`: what owners have saved, which most never do.
@@ -30,6 +31,7 @@ const JOURNAL_BYTES: u32 = 32 << 20;
 const TABLES: &str = "
 CREATE TABLE records (
   id INTEGER PRIMARY KEY,
+  hash INTEGER NOT NULL,
   key BLOB NOT NULL,
   fingerprint BLOB NOT NULL,
   identity BLOB NOT NULL,
@@ -46,6 +48,7 @@ CREATE TABLE records (
   ending INTEGER,
   bytes INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX keys ON records (hash);
 CREATE INDEX claims ON records (process, lease_until) WHERE state = 1;
 CREATE TABLE endings (
   id INTEGER PRIMARY KEY,

@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// For so long one looks for oneself, which costs less than to be told by another thread: most turns are short.
 const SOON: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_micros(50);
+
+/// Who is the next one looks without a pause at first: to sleep, and to be woken, takes longer than many a turn.
+const NEXT: Duration = Duration::from_millis(1);
 const LONGEST_LOOK: Duration = Duration::from_millis(1);
 
 /// One thread's place in the queue of a store.
@@ -117,20 +120,28 @@ impl Shared {
     /// Takes the turn, if it is ours before long.
     fn try_take(&self) -> bool {
         let end = Instant::now() + SOON;
-        let (mut is_in_gate, mut look) = (false, LOOK);
+        let (mut in_gate_since, mut look) = (None, LOOK);
         loop {
-            is_in_gate = is_in_gate || self.gate.try_lock().is_ok();
-            let is_taken = is_in_gate && self.turn.try_lock().is_ok();
+            if in_gate_since.is_none() && self.gate.try_lock().is_ok() {
+                in_gate_since = Some(Instant::now());
+            }
+            let is_taken = in_gate_since.is_some() && self.turn.try_lock().is_ok();
             if is_taken || Instant::now() >= end {
                 // Otherwise the usher goes on standing there, but where a lock cannot be taken twice by one who has it.
-                if is_in_gate && (is_taken || cfg!(not(unix))) {
+                if in_gate_since.is_some() && (is_taken || cfg!(not(unix))) {
                     let _ = self.gate.unlock();
                 }
                 return is_taken;
             }
-            // Who stands in the gate is the next one, and looks often. For the others there is time.
-            thread::sleep(look);
-            look = if is_in_gate { LOOK } else { LONGEST_LOOK.min(2 * look) };
+            match in_gate_since {
+                Some(since) if since.elapsed() < NEXT => thread::yield_now(),
+                Some(_) => thread::sleep(LOOK),
+                // There is time.
+                None => {
+                    thread::sleep(look);
+                    look = LONGEST_LOOK.min(2 * look);
+                }
+            }
         }
     }
 

@@ -25,9 +25,6 @@ use super::turn::Turn;
 /// others have theirs soon.
 const TURN: Duration = Duration::from_millis(4);
 
-/// How long those who were answered are waited for.
-const GATHER: Duration = Duration::from_micros(200);
-
 /// What the thread works with. Opened on it, and dropped on it.
 pub(super) struct Writer {
     connection: Connection,
@@ -76,17 +73,16 @@ impl Writer {
             // Not before it is our turn: the longer that takes, the more goes into the group.
             let taken = self.means.as_ref().and_then(|means| means.turn.take());
             let end = Instant::now() + TURN;
-            let mut answered = self.commit_group(core);
-            // Who was answered often comes back at once, with a step on what is still in the cache.
-            while taken.is_some() && Instant::now() < end && core.queue.gather(answered, GATHER) {
-                answered = self.commit_group(core);
+            self.commit_group(core);
+            while taken.is_some() && Instant::now() < end && !core.queue.is_empty() {
+                self.commit_group(core);
             }
         }
         self.finish(core);
     }
 
-    /// Commits what is queued; how many were answered.
-    fn commit_group(&mut self, core: &Core) -> usize {
+    /// Commits what is queued, and answers.
+    fn commit_group(&mut self, core: &Core) {
         let mut steps = core.queue.take();
         if let Some(error) = core.syncer.failure() {
             return answer_all(steps, &Err(error));
@@ -111,9 +107,8 @@ impl Writer {
             }
             steps = early;
         }
-        let answered = answer_all(steps, &Ok(()));
+        answer_all(steps, &Ok(()));
         core.tell_of(&ended);
-        answered
     }
 
     fn finish(self, core: &Core) {
