@@ -18,8 +18,9 @@ use napi::bindgen_prelude::create_custom_tokio_runtime;
 use napi_derive::{module_init, napi};
 
 /// Two threads that share a memory store free what the other allocated, for which glibc has them wait for each other:
-/// together they did less than one of them alone. Other C libraries keep their own allocator, of which nothing was measured.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+/// together they did less than one of them alone. Other C libraries keep their own allocator, of which nothing was measured,
+/// and so does a fuzzed build, whose sanitizer has to see what is allocated.
+#[cfg(all(target_os = "linux", target_env = "gnu", not(fuzzing)))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
