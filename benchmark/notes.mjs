@@ -18,8 +18,8 @@ stands below each scenario).
   compared with the first one's block of the same round. Redis and PostgreSQL are started for it, as their packages come,
   on the same two cores: what a pair waits for them is theirs, the CPU of the client is not.
 - The machine is shared with others, who slow it down for seconds or minutes, and then reprise more than the Map. Several
-  runs of one day read: (a) 1.30 M twice and 1.16; (c) 2.21 and 3.85 M; (d) 1.03 and 0.97 M from parsed JSON, 0.85 and 0.73 M from
-  the bytes; (e) 1.08 to 1.13, half of eight runs within 1.1; of (i), with its path excluded, 0.02, 0.01, 0.05 and −0.00 B.
+  runs of one day read: (a) 1.30 M twice, 1.16, 1.87 and 1.51; (c) 2.21, 3.85, 2.09 and 2.68 M; (d) 1.03, 0.97, 0.87 and 1.41 M from
+  parsed JSON, 0.85, 0.73, 1.20 and 1.13 M from the bytes; (e) 1.08 to 1.13, half of eight runs within 1.1; of (i), with its path excluded, 0.02, 0.01, 0.05 and −0.00 B.
 - Of (f), every subject runs by itself for a second, on a new file, in turn; ratios are of one round.
 
 The file store has a benchmark of its own in Rust, too, \`cargo bench --bench file_store\`; the steps of the core have one by
@@ -79,15 +79,15 @@ that. On plain \`node:http\`, where there is nothing to be saved, deciding costs
   f: `
 The engine's groups write 64 claims and then 64 completions, with fewer columns, no index of claims and nobody who waits
 for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread. Through Node, four tenths of
-the CPU are the JavaScript thread's and half are the writer's (\`perf record\`); of 64 in flight a group is mostly with one
-of them while the other waits.
+the CPU are the JavaScript thread's and half are the writer's. Records lie in the order in which they come: with rows placed
+by their keys, as the engine's are here, each claim and each completion wrote a page of its own, and all rates were some six tenths of these.
 
 **Why four processes do less than one.** Only one of them writes at a time, and SQLite forgets all pages that a process has
-read whenever another one has written. So each reads them again at every turn, and it commits groups of 16 where one process
-commits groups of 64: a pair takes 67 µs of CPU instead of 46 (\`perf stat\`, without Node). Almost all of that is inside of
-the turn, so a second core does not help: four processes keep 1.04 of the two busy, one 0.96. Turns that end as soon as
-another process waits, with a bell that wakes it, lose the pages more often, and were slower through Node. What would
-reach the target is one writer for all, who gets the steps of the other processes by a socket.`,
+read whenever another one has written, so each reads them again at every turn. With 64 callers each, the four writers keep
+one core busy all the time, turns and looking for them included, and that is all that can be had: a pair takes 33 µs of
+it through Node, where it takes 23 in one process (\`/proc/…/stat\`). With 16 callers each they do, without Node, as much as one such
+process; what is missing to one with 64 is the size of its groups. More pages kept, a mapped file, longer turns: none of them
+changed it. What would is one writer for all, who gets the steps of the other processes by a socket.`,
   g: `
 The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A claim is one such command, too (\`SET NX GET PX\`).
 The completion is a script, so that it is one round trip: a \`GET\` and a \`SET\`, for which Redis takes some 13 µs, where a bare
