@@ -8,8 +8,8 @@ use super::owners::Process;
 use super::time::Ms;
 use crate::idempotency::{Answer, Digest, Identified, Owner, Progress};
 
-/// How many keys whose digests begin alike may be kept at once. Of two that meet by chance there is one in some
-/// billions of years; of five that somebody made to meet, the fifth is refused.
+/// How many keys of one hash may be kept at once. Of two that meet by chance there is one in some billions of years; of
+/// five that somebody made to meet, the fifth is refused.
 const NEIGHBOURS: usize = 4;
 
 /// Bits of an ending's number that count those which expire in the same millisecond.
@@ -317,11 +317,14 @@ impl Row {
     }
 }
 
+/// Spreads what differs over all bits; odd, so that nothing is lost.
+const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// By what a key is found: a hash of its own, since a store's user may have keys that are no digests. Part of the format.
 fn hash(key: &Digest) -> i64 {
     let mut hash = 0_u64;
     for word in key.0.as_chunks().0 {
-        hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(MULTIPLIER);
         hash ^= hash >> 32;
     }
     hash.cast_signed()
@@ -378,5 +381,50 @@ impl FromSql for State {
             4 => Ok(Self::Indeterminate),
             other => Err(FromSqlError::OutOfRange(other)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::place::Place;
+    use super::super::schema;
+    use super::*;
+
+    /// A key of that hash: its last word undoes what the others came to.
+    fn key_of(hash: u64, number: u64) -> Digest {
+        let inverse = (0..6).fold(MULTIPLIER, |inverse, _| {
+            inverse.wrapping_mul(2_u64.wrapping_sub(MULTIPLIER.wrapping_mul(inverse)))
+        });
+        let mut before = 0_u64;
+        for word in [number, 0, 0] {
+            before = (before ^ word).wrapping_mul(MULTIPLIER);
+            before ^= before >> 32;
+        }
+        let last = before ^ (hash ^ (hash >> 32)).wrapping_mul(inverse);
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        bytes[24..].copy_from_slice(&last.to_le_bytes());
+        Digest(bytes)
+    }
+
+    #[test]
+    fn keys_of_one_hash_are_told_apart_and_the_fifth_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::find(&folder.path().join("store")).unwrap();
+        place.prepare().unwrap();
+        let connection = schema::open(&place).unwrap();
+        let rows = Rows(&connection);
+        let keys: Vec<_> = (0..5).map(|number| key_of(4711, number)).collect();
+        for key in &keys[..4] {
+            assert_eq!(hash(key), 4711);
+            assert!(matches!(rows.find(key).unwrap(), Found::Nothing));
+            let request = Identified { key: *key, fingerprint: *key, identity: *key, name: *key };
+            rows.insert(&Row::new(rows.free_record().unwrap(), request)).unwrap();
+        }
+        for (id, key) in (1..).zip(&keys[..4]) {
+            let Found::Row(row) = rows.find(key).unwrap() else { panic!("it is there") };
+            assert_eq!((row.id, row.request.key), (id, *key));
+        }
+        assert!(matches!(rows.find(&keys[4]).unwrap(), Found::Crowded));
     }
 }
