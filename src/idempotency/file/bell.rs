@@ -100,9 +100,7 @@ mod tests {
 
     #[test]
     fn it_is_heard_wherever_it_is_rung_and_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = Place::find(&folder.path().join("store")).unwrap();
-        place.prepare().unwrap();
+        let (_folder, place) = Place::of_a_test();
         let (one, other) = (Bell::new(&place).unwrap(), Bell::new(&place).unwrap());
         assert!(!other.listen(Duration::from_millis(1)));
         one.ring();

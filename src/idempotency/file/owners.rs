@@ -112,9 +112,7 @@ mod tests {
 
     #[test]
     fn a_process_lives_as_long_as_its_lock() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = Place::find(&folder.path().join("store")).unwrap();
-        place.prepare().unwrap();
+        let (_folder, place) = Place::of_a_test();
         let life = Life::begin(&place).unwrap();
         let process = life.process;
         let alive = || Owners::new(&place, None).is_alive(process);

@@ -58,6 +58,15 @@ impl Place {
         let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
         (size(&self.file), size(&self.journal()))
     }
+
+    /// One in a folder of its own, which is gone with the first of the two.
+    #[cfg(test)]
+    pub fn of_a_test() -> (tempfile::TempDir, Self) {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Self::find(&folder.path().join("store")).unwrap();
+        place.prepare().unwrap();
+        (folder, place)
+    }
 }
 
 fn beside(file: &Path, suffix: &str) -> PathBuf {

@@ -409,9 +409,7 @@ mod tests {
 
     #[test]
     fn keys_of_one_hash_are_told_apart_and_the_fifth_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = Place::find(&folder.path().join("store")).unwrap();
-        place.prepare().unwrap();
+        let (_folder, place) = Place::of_a_test();
         let connection = schema::open(&place).unwrap();
         let rows = Rows(&connection);
         let keys: Vec<_> = (0..5).map(|number| key_of(4711, number)).collect();

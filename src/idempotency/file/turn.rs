@@ -27,10 +27,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// For so long one looks for oneself, which costs less than to be told by another thread: most turns are short.
 const SOON: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_micros(50);
+const LONGEST_LOOK: Duration = Duration::from_millis(1);
 
 /// Who is the next one looks without a pause at first: to sleep, and to be woken, takes longer than many a turn.
 const NEXT: Duration = Duration::from_millis(1);
-const LONGEST_LOOK: Duration = Duration::from_millis(1);
 
 /// One thread's place in the queue of a store.
 #[derive(Debug)]
@@ -191,16 +191,9 @@ mod tests {
 
     use super::*;
 
-    fn place() -> (tempfile::TempDir, Place) {
-        let folder = tempfile::tempdir().unwrap();
-        let place = Place::find(&folder.path().join("store")).unwrap();
-        place.prepare().unwrap();
-        (folder, place)
-    }
-
     #[test]
     fn who_has_just_had_a_turn_comes_after_who_waits_for_one() {
-        let (_folder, place) = place();
+        let (_folder, place) = Place::of_a_test();
         let (greedy, patient) = (Turn::new(&place).unwrap(), Turn::new(&place).unwrap());
         let gate = place.lock_file("gate").unwrap();
         let turns = Mutex::new(Vec::new());
@@ -223,7 +216,7 @@ mod tests {
 
     #[test]
     fn one_who_is_stopped_in_the_gate_holds_nobody_up() {
-        let (_folder, place) = place();
+        let (_folder, place) = Place::of_a_test();
         let stopped = place.lock_file("gate").unwrap();
         stopped.lock().unwrap();
         let turn = Turn::new(&place).unwrap();
