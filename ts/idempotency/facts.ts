@@ -101,7 +101,7 @@ function bodyOf(
 }
 
 /** Whether no parser took the body; Express 4 then has an empty object for it. */
-function isLeftUnread({ body, readableEnded }: ServerRequest): boolean {
+export function isLeftUnread({ body, readableEnded }: ServerRequest): boolean {
   return body === undefined || (isEmptyObject(body) && !readableEnded);
 }
 
@@ -109,7 +109,8 @@ function isMultipart(contentType: string | undefined): boolean {
   return contentType !== undefined && /^\s*multipart\//i.test(contentType);
 }
 
-function hasBody(req: ServerRequest): boolean {
+/** Whether a body follows the head. */
+export function hasBody(req: ServerRequest): boolean {
   if (req.httpVersionMajor > 1) {
     // HTTP/2 needs no header to say so: the stream ends with the headers, or it does not.
     return !(req as unknown as { stream: { endAfterHeaders: boolean } }).stream.endAfterHeaders;

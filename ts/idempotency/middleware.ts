@@ -30,6 +30,7 @@ import {
   type Settings,
   type StorePhase,
 } from './options.js';
+import { hasUnreadJson, readJson } from './json-body.js';
 import { Parking, type Parked } from './parking.js';
 import { problem, type Problem } from './problem.js';
 import { Renewals } from './renewals.js';
@@ -147,6 +148,21 @@ class Middleware implements CaptureHost {
   }
 
   handle(req: GuardedRequest, res: ServerResponse, next: Next): void {
+    const { parseJson, maxRequestBytes } = this.#settings;
+    if (!parseJson || !hasUnreadJson(req)) {
+      this.#admit(req, res, next, undefined);
+      return;
+    }
+    // Before the body is read: that adds to the request, too.
+    makeCheap(req, res);
+    readJson(req, maxRequestBytes, (error, json) => {
+      if (error === undefined) this.#admit(req, res, next, json);
+      else next(error);
+    });
+  }
+
+  /** @param json the bytes of its body, if `parseJson` has read them */
+  #admit(req: GuardedRequest, res: ServerResponse, next: Next, json: Uint8Array | undefined): void {
     const { methods, skip } = this.#settings;
     // A request that comes by a second time, at the application and at a router, is in good hands already.
     if (!methods.has(req.method ?? '') || req.idempotency !== undefined || this.#unguarded.has(req)) {
@@ -156,7 +172,7 @@ class Middleware implements CaptureHost {
       next();
       return;
     }
-    makeCheap(req, res);
+    if (json === undefined) makeCheap(req, res);
     let facts: RequestFacts;
     try {
       const skipped = skip?.(req) as unknown;
@@ -166,7 +182,7 @@ class Middleware implements CaptureHost {
         next();
         return;
       }
-      facts = factsOf(req, this.#keyHeader, this.#scopeOf(req), this.#rawBodyOf(req));
+      facts = factsOf(req, this.#keyHeader, this.#scopeOf(req), json ?? this.#rawBodyOf(req));
     } catch (error) {
       next(error);
       return;

@@ -60,6 +60,20 @@ export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
    * ```
    */
   rawBody?: (req: Req) => Uint8Array | undefined;
+  /**
+   * Whether the middleware reads JSON bodies that nobody has read, of every method, in place of `express.json()`. The
+   * bytes are compared as they came, and what a request costs is less than with both. A body that cannot be read goes to
+   * `next` as an error, with the `status` and `type` that body parsers give. Default false.
+   *
+   * @example
+   * ```ts
+   * app.use(authenticate);
+   * app.use(idempotencyMiddleware({ parseJson: true }));
+   * ```
+   */
+  parseJson?: boolean;
+  /** Bytes that a body may have which `parseJson` reads; a larger one is refused with 413. Default 102,400. */
+  maxRequestBytes?: number;
   /** Leaves a request alone. */
   skip?: (req: Req) => boolean;
   /** What to do without a key: derive one from the request (default), pass it on unguarded, or refuse it with 400. */
@@ -123,6 +137,8 @@ const RULES: OptionRules<IdempotencyOptions> = {
   derivedTtl: numberBetween(0.001, SECONDS_IN_TEN_YEARS, 'seconds'),
   scope: aFunction('(req) => string | undefined'),
   rawBody: aFunction('(req) => Uint8Array | undefined'),
+  parseJson: aBoolean,
+  maxRequestBytes: wholeNumberBetween(1, 2 ** 30, 'bytes'),
   skip: aFunction('(req) => boolean'),
   missingKey: oneOf('derive', 'pass', 'reject'),
   onConcurrent: oneOf('reject', 'wait'),
@@ -168,6 +184,8 @@ function settle(options: IdempotencyOptions) {
     derivedTtl: options.derivedTtl ?? 300,
     scope: options.scope,
     rawBody: options.rawBody,
+    parseJson: options.parseJson ?? false,
+    maxRequestBytes: options.maxRequestBytes ?? 102_400,
     skip: options.skip,
     missingKey: options.missingKey ?? 'derive',
     onConcurrent: options.onConcurrent ?? 'reject',
