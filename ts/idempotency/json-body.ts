@@ -12,8 +12,10 @@ type Done = (error: Error | undefined, json?: Buffer) => void;
 
 type Decoder = (bytes: Buffer, options: { maxOutputLength: number }, callback: CompressCallback) => void;
 
-/** What undoes an encoding of the content. */
-const DECODERS = new Map<string, Decoder>([
+/** What undoes an encoding of the content, if it is one. */
+const DECODERS = new Map<string, Decoder | undefined>([
+  ['', undefined],
+  ['identity', undefined],
   ['gzip', gunzip],
   ['x-gzip', gunzip],
   ['deflate', inflate],
@@ -21,12 +23,24 @@ const DECODERS = new Map<string, Decoder>([
 ]);
 
 const JSON_TYPE = /^\s*application\/json\s*(?:;|$)/i;
-const CHARSET = /;\s*charset\s*=\s*"?([^\s";]*)/i;
+const CHARSET = /;\s*charset\s*=\s*"?([^\s";]+)/i;
 
-/** Whether a request has a body of JSON that nobody has read yet. */
+/** Whether a request has a body of JSON that nobody has read yet, be it an empty one. */
 export function hasUnreadJson(req: ServerRequest): boolean {
   const type = req.headers['content-type'];
-  return type !== undefined && JSON_TYPE.test(type) && hasBody(req) && isLeftUnread(req) && !req.readableDidRead;
+  if (type === undefined || !JSON_TYPE.test(type)) return false;
+  if (!hasBody(req) && req.headers['content-length'] === undefined) return false;
+  return isLeftUnread(req) && (isAborted(req) || !isTaken(req));
+}
+
+/** Whether somebody reads the stream, or has read all of it, though they left no `body`. */
+function isTaken({ readableDidRead, readableEnded, readableEncoding }: ServerRequest): boolean {
+  return readableDidRead || readableEnded || readableEncoding !== null;
+}
+
+/** Whether the client left before its body was complete. Node has another word for it in HTTP/1 now, but not in HTTP/2. */
+function isAborted({ aborted }: { aborted: boolean }): boolean {
+  return aborted;
 }
 
 /**
@@ -43,9 +57,8 @@ export function readJson(req: ServerRequest, maxBytes: number, done: Done): void
     done(bodyError(415, 'charset.unsupported', `JSON is UTF-8, and not ${charset}`));
     return;
   }
-  const encoding = headers['content-encoding']?.toLowerCase() ?? 'identity';
-  const decoder = DECODERS.get(encoding);
-  if (encoding !== 'identity' && decoder === undefined) {
+  const encoding = headers['content-encoding']?.toLowerCase() ?? '';
+  if (!DECODERS.has(encoding)) {
     done(bodyError(415, 'encoding.unsupported', `A body may be encoded by gzip, deflate or br, not by ${encoding}`));
     return;
   }
@@ -53,6 +66,11 @@ export function readJson(req: ServerRequest, maxBytes: number, done: Done): void
     done(tooLarge(maxBytes));
     return;
   }
+  if (isAborted(req)) {
+    done(aborted());
+    return;
+  }
+  const decoder = DECODERS.get(encoding);
   const caller = new AsyncResource('reprise.body');
   const chunks: Buffer[] = [];
   let length = 0;
@@ -65,7 +83,7 @@ export function readJson(req: ServerRequest, maxBytes: number, done: Done): void
     caller.runInAsyncScope(done, undefined, error, json);
   };
   const parsed = (bytes: Buffer) => {
-    const json = withoutMark(bytes);
+    const json = jsonIn(bytes);
     try {
       req.body = parse(json);
     } catch (error) {
@@ -84,6 +102,11 @@ export function readJson(req: ServerRequest, maxBytes: number, done: Done): void
   req.on('data', onData);
   req.on('end', () => {
     if (isOver) return;
+    // HTTP/2 ends a request that its client has reset, as if that were all.
+    if (isAborted(req)) {
+      end(aborted());
+      return;
+    }
     const bytes = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length);
     if (decoder === undefined) {
       parsed(bytes);
@@ -96,18 +119,19 @@ export function readJson(req: ServerRequest, maxBytes: number, done: Done): void
     });
   });
   req.on('close', () => {
-    if (!req.readableEnded) end(bodyError(400, 'request.aborted', 'The client left before its body was complete'));
+    if (!req.readableEnded) end(aborted());
   });
+  // Whoever was in front may have paused it.
+  req.resume();
 }
 
-/** Without the byte order mark, which RFC 8259 §8.1 lets a parser ignore. */
-function withoutMark(bytes: Buffer): Buffer {
-  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
+/** Without the byte order mark, which RFC 8259 §8.1 lets a parser ignore. Nothing at all is an empty object, as for Express. */
+function jsonIn(bytes: Buffer): Buffer {
+  const json = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
+  return json.length === 0 ? Buffer.from('{}') : json;
 }
 
-/** Nothing at all, in chunks, is an empty object, as for Express. */
 function parse(json: Buffer): unknown {
-  if (json.length === 0) return {};
   const text = json.toString();
   let value: unknown;
   try {
@@ -124,6 +148,10 @@ function parse(json: Buffer): unknown {
 function notJson(message: string, body: string): Error {
   const error = describe(new SyntaxError(message), 400, 'entity.parse.failed');
   return Object.defineProperty(error, 'body', { value: body });
+}
+
+function aborted(): Error {
+  return bodyError(400, 'request.aborted', 'The client left before its body was complete');
 }
 
 function tooLarge(maxBytes: number): Error {
