@@ -33,6 +33,12 @@ const waysOfJson = expresses.flatMap(({ name, express }) => [
     express,
     options: { rawBody: (req: object) => kept.get(req) },
   },
+  {
+    name: `${name}, read by \`parseJson\``,
+    before: [],
+    express,
+    options: { parseJson: true, maxRequestBytes: 2 ** 25 },
+  },
 ]);
 
 describe.each(waysOfJson)('§2.4 the fingerprint of JSON, $name', ({ express, before, options }) => {
@@ -75,7 +81,7 @@ describe.each(waysOfJson)('§2.4 the fingerprint of JSON, $name', ({ express, be
     ['`length`', '{"length":1}', '{"length":2}'],
     ['an empty list and an empty object', '[[]]', '[{}]'],
     ['where lists end', '[[1],2]', '[[1,2]]'],
-    ['null and no body', 'null', ''],
+    ['an empty list and no body', '[]', ''],
     ['an empty object and no body', '{}', ''],
     ['10,000 and 10,001 levels', deep(10_000), deep(10_001)],
     ['what is at 10,000 levels', deep(10_000), deep(10_000, '1')],
@@ -125,6 +131,10 @@ describe.each(expresses)('`rawBody`, $name', ({ express }) => {
     expect(await second(await shop(options, { express, before }), spaced, json('{"a":"A","b":1}'))).toBe('replayed');
   });
 
+  it('null is a body, and nothing is none', async () => {
+    expect(await second(await shop({ rawBody }, { express, before }), json('null'), json(''))).toBe('refused');
+  });
+
   it('a form is still compared by its fields', async () => {
     const form = (body: string) => as('application/x-www-form-urlencoded', body);
     const orders = await shop({ rawBody }, { express, before });
@@ -163,6 +173,7 @@ describe.each(expresses)('§2.4 the fingerprint of other bodies, $name', ({ expr
     ['a field more', express.urlencoded({ extended: false }), form('a=1'), form('a=1&a=1')],
     ['the order of one field’s values', express.urlencoded({ extended: false }), form('a=1&a=2'), form('a=2&a=1')],
     ['a nested field', express.urlencoded({ extended: true }), form('a[b]=1'), form('a[c]=1')],
+    ['null and no body', express.json({ strict: false }), json('null'), json('')],
     ['the type of one and the same text', express.text({ type: '*/*' }), as('text/plain', 'a'), as('text/csv', 'a')],
     ['the type of one and the same JSON', express.json({ type: '*/*' }), json('{}'), as('application/a+json', '{}')],
   ])('§2.4 matters: %s', async (_what, parser, a, b) => {
