@@ -124,15 +124,24 @@ describe('over HTTP/2, `parseJson`', () => {
     expect((await ask(server, [], { 'idempotency-key': 'none' })).body).toBe('');
   });
 
-  it.each<[string, number, (string | Buffer)[]]>([
-    ['no JSON', 400, ['{"a"']],
-    ['too large', 413, [' '.repeat(60), ' '.repeat(60), '[]']],
-  ])('refuses what cannot be read, and the session goes on: %s', async (_what, status, chunks) => {
-    const server = await serveHttp2();
-    expect((await ask(server, chunks)).status).toBe(status);
-    expect(await ask(server, ['{"a":1}'])).toEqual({ status: 200, body: '{"a":1}', isReplay: false });
-    expect(server.errors).toEqual([expect.objectContaining({ code: 'ERR_REPRISE_UNREADABLE_BODY', status })]);
-  });
+  /** More than a stream's window: to be sent, somebody must take it. */
+  const LARGE = ' '.repeat(500_000);
+
+  it.each<[string, number, string[], http2.OutgoingHttpHeaders]>([
+    ['no JSON', 400, ['{"a"'], {}],
+    ['too large', 413, [LARGE, '[]'], {}],
+    ['said to be too large', 413, [LARGE], { 'content-length': LARGE.length }],
+    ['of another charset', 415, [LARGE], { 'content-type': 'application/json; charset=latin1' }],
+    ['of an encoding that nobody knows', 415, [LARGE], { 'content-encoding': 'compress' }],
+  ])(
+    'refuses what cannot be read, takes all of it, and the session goes on: %s',
+    async (_what, status, chunks, head) => {
+      const server = await serveHttp2();
+      expect((await ask(server, chunks, head)).status).toBe(status);
+      expect(await ask(server, ['{"a":1}'])).toEqual({ status: 200, body: '{"a":1}', isReplay: false });
+      expect(server.errors).toEqual([expect.objectContaining({ code: 'ERR_REPRISE_UNREADABLE_BODY', status })]);
+    },
+  );
 
   const reset = (code: number) => frame(3, 0, 1, Buffer.of(0, 0, 0, code));
 

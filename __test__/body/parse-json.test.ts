@@ -264,6 +264,25 @@ describe.each(expresses)('other middleware beside `parseJson`, $name', ({ expres
     );
   });
 
+  it('a second one, at a router, leaves it alone', async () => {
+    const second = idempotencyMiddleware({ parseJson: true, maxRequestBytes: 1 });
+    const handler: Handler = (req, res, next) => {
+      second(req, res, (error?: unknown) => {
+        if (error === undefined) res.json(req.body);
+        else next(error);
+      });
+    };
+    const orders = await shop({ parseJson: true }, { express, before: [], handler });
+    for (const [sent, read] of [
+      [json('{"a":1}'), '{"a":1}'],
+      [json('{ }'), '{}'],
+      [{ ...NOTHING, method: 'DELETE' }, '{}'],
+    ] as const) {
+      expect((await orders.send(sent)).text).toBe(read);
+    }
+    second.close();
+  });
+
   it('it may be in front of Express', async () => {
     const guard = idempotencyMiddleware({ parseJson: true });
     const app = express();
