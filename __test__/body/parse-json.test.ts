@@ -264,6 +264,25 @@ describe.each(expresses)('other middleware beside `parseJson`, $name', ({ expres
     );
   });
 
+  it('a body that somebody has read a part of is theirs', async () => {
+    const before: RequestHandler[] = [
+      (req, _res, next) => {
+        req.once('data', () => {
+          req.pause();
+          next();
+        });
+      },
+    ];
+    const handler: Handler = async (req, res) => res.json([await text(req), req.body]);
+    const options = { parseJson: true, silence: ['WRN_REPRISE_BODY_NOT_PARSED'] as const };
+    const connection = await open(await shop(options, { express, before, handler }));
+    connection.write(
+      'POST / HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n',
+    );
+    connection.write('1\r\n[\r\n2\r\n1]\r\n0\r\n\r\n');
+    expect(await connection.until('null]')).toMatch(/\["1\]",null\]$/);
+  });
+
   it('a second one, at a router, leaves it alone', async () => {
     const second = idempotencyMiddleware({ parseJson: true, maxRequestBytes: 1 });
     const handler: Handler = (req, res, next) => {

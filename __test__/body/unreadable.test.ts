@@ -2,7 +2,8 @@ import { inspect } from 'node:util';
 import { deflateSync, gzipSync } from 'node:zlib';
 import type { RequestHandler } from 'express';
 import { describe, expect, it } from 'vitest';
-import { expresses, gate, open, type RawConnection } from '../helpers/server.js';
+import { idempotencyMiddleware } from '../../ts/index.js';
+import { expresses, gate, open, serve, type RawConnection } from '../helpers/server.js';
 import { shop, type Shop } from '../helpers/shop.js';
 import { until } from '../helpers/until.js';
 
@@ -146,6 +147,12 @@ describe.each(expresses)('a body that cannot be read, $name', ({ express }) => {
     }
   });
 
+  it('is refused before it comes, where it says that it is too large', async () => {
+    const connection = await open(await shop({ parseJson: true }, { express, before: [] }));
+    connection.write(requestOf('').replace('Content-Length: 0', `Content-Length: ${LIMIT + 1}`));
+    expect(await connection.until('failed')).toMatch(/^HTTP\/1\.1 413 /);
+  });
+
   it('is too large beyond `maxRequestBytes`', async () => {
     const orders = await shop({ parseJson: true, maxRequestBytes: 5 }, { express, before: [] });
     const sendIt = (body: string | Buffer, headers = {}) =>
@@ -231,15 +238,23 @@ describe.each(expresses)('a client that leaves before its body is complete, $nam
     await connection.ended();
     await expectAborted(orders, errors);
   });
+});
 
-  it('is too large, and leaves: one error', async () => {
+describe('a client whose body is refused, and which leaves before it is told', () => {
+  it('is worth one error', async () => {
     const errors: unknown[] = [];
-    const orders = await shop({ parseJson: true, maxRequestBytes: 3 }, { express, before: [], errors });
-    const connection = await open(orders);
+    const closed = gate();
+    const guard = idempotencyMiddleware({ parseJson: true, maxRequestBytes: 3 });
+    const server = await serve((req, res) => {
+      guard(req, res, (error) => errors.push(error));
+      req.on('close', closed.open);
+    });
+    const connection = await open(server);
     connection.write(requestOf('6\r\n[12345\r\n', ['Transfer-Encoding: chunked']));
-    await connection.until('failed');
+    await until(() => errors.length > 0);
     connection.socket.resetAndDestroy();
-    await orders.send({ body: [1], key: 'k' });
+    await closed.opened;
     expect(errors).toEqual([expect.objectContaining({ type: 'entity.too.large' })]);
+    guard.close();
   });
 });

@@ -78,8 +78,6 @@ export function readJson(req: ServerRequest, maxBytes: number, done: Done): void
   const end = (error: Error | undefined, json?: Buffer) => {
     if (isOver) return;
     isOver = true;
-    // What still comes is read and dropped: the connection can serve the next request.
-    req.removeListener('data', onData);
     caller.runInAsyncScope(done, undefined, error, json);
   };
   const parsed = (bytes: Buffer) => {
@@ -94,12 +92,12 @@ export function readJson(req: ServerRequest, maxBytes: number, done: Done): void
     (req as { _body?: boolean })._body = true;
     end(undefined, json);
   };
-  const onData = (chunk: Buffer) => {
+  req.on('data', (chunk: Buffer) => {
     length += chunk.length;
-    if (length > maxBytes) end(tooLarge(maxBytes));
-    else chunks.push(chunk);
-  };
-  req.on('data', onData);
+    if (length <= maxBytes) chunks.push(chunk);
+    // The rest is read and dropped, so that the connection can serve the next request.
+    else end(tooLarge(maxBytes));
+  });
   req.on('end', () => {
     if (isOver) return;
     // HTTP/2 ends a request that its client has reset, as if that were all.
