@@ -25,7 +25,7 @@ export function barChart(title, groups, caption) {
   }
   for (const [row, name] of names.entries()) {
     const y = TOP + row * ROW;
-    const weight = name === 'reprise' ? ' font-weight="bold"' : '';
+    const weight = name.startsWith('reprise') ? ' font-weight="bold"' : '';
     parts.push(`<text x="${LABELS}" y="${y + 22}" text-anchor="end"${weight}>${name}</text>`);
     for (const [at, { values }] of groups.entries()) {
       const value = values.find((entry) => entry.name === name)?.value;

@@ -12,7 +12,8 @@ import { idempotencyMiddleware } from '../index.js';
 const require = createRequire(import.meta.url);
 
 /**
- * A server to be measured. `guard` is its middleware, if any; `wrap` may take the handler's place where a package wraps
+ * A server to be measured. `guard` is its middleware, if any, and `parsesJson` says that no body parser stands in front of
+ * it; `wrap` may take the handler's place where a package wraps
  * handlers; `isDone` says that a middleware has answered and yet called the handler (express-idempotency does).
  */
 export const bare = { name: 'bare Express' };
@@ -46,6 +47,11 @@ export function reprise(options = {}, name = 'reprise') {
       return Object.assign(handler, { stop: handler.close });
     },
   };
+}
+
+/** The same where it reads JSON bodies itself, in place of `express.json()`, which all others stand behind. */
+export function repriseParsing() {
+  return { ...reprise({ parseJson: true }, 'reprise, parseJson'), parsesJson: true };
 }
 
 /** What one writes in an afternoon: single flight, a fingerprint, replay; no limits, no leases, no last byte that waits. */
@@ -156,7 +162,8 @@ export function application(subject, { answer, delayMs = 0, keepRawBody = false 
   const guard = subject.guard?.();
   const state = { executions: 0, stop: () => guard?.stop?.() };
   const app = express();
-  app.use(express.json(keepRawBody ? { verify: (req, _res, bytes) => (req.rawBody = bytes) } : {}));
+  if (!subject.parsesJson)
+    app.use(express.json(keepRawBody ? { verify: (req, _res, bytes) => (req.rawBody = bytes) } : {}));
   if (guard) app.use(guard);
   const work = () => {
     state.executions++;
