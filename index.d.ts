@@ -417,7 +417,7 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
      * ```
      */
     parseJson?: boolean;
-    /** Bytes that a body may have which `parseJson` reads; a larger one is refused with 413. Default 102,400. */
+    /** Bytes that a body may have which `parseJson` reads; a larger one is refused with 413. Only with it. Default 102,400. */
     maxRequestBytes?: number;
     /** Leaves a request alone. */
     skip?: (req: Req) => boolean;

@@ -46,6 +46,7 @@ describe('bad options throw at start, naming the option, its value and what is a
     [{ maxRequestBytes: '1mb' }, 'TypeError', 'option "maxRequestBytes" is "1mb"; allowed: a whole number of bytes'],
     [{ maxRequestBytes: 0 }, 'RangeError', 'option "maxRequestBytes" is 0; allowed: a whole number of bytes from 1 to'],
     [{ maxRequestBytes: 2.5 }, 'RangeError', 'option "maxRequestBytes" is 2.5; allowed: a whole number of bytes'],
+    [{ maxRequestBytes: 1 }, 'TypeError', 'option "maxRequestBytes" is 1; allowed: one only with parseJson: true'],
     [{ scope: 'tenant' }, 'TypeError', 'option "scope" is "tenant"; allowed: a function (req) => string | undefined'],
     [{ missingKey: 'ignore' }, 'RangeError', `option "missingKey" is "ignore"; allowed: 'derive' | 'pass' | 'reject'`],
     [{ onConcurrent: 'queue' }, 'RangeError', `option "onConcurrent" is "queue"; allowed: 'reject' | 'wait'`],

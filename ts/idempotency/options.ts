@@ -5,6 +5,7 @@ import {
   aFunction,
   checkOptions,
   either,
+  invalidOption,
   numberBetween,
   oneOf,
   wholeNumberBetween,
@@ -72,7 +73,7 @@ export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
    * ```
    */
   parseJson?: boolean;
-  /** Bytes that a body may have which `parseJson` reads; a larger one is refused with 413. Default 102,400. */
+  /** Bytes that a body may have which `parseJson` reads; a larger one is refused with 413. Only with it. Default 102,400. */
   maxRequestBytes?: number;
   /** Leaves a request alone. */
   skip?: (req: Req) => boolean;
@@ -170,6 +171,17 @@ export type Settings = ReturnType<typeof settle>;
 /** Checks the options, and fills in what is absent. */
 export function parseOptions(options: IdempotencyOptions): Settings {
   checkOptions('idempotencyMiddleware', options, RULES);
+  const { parseJson, maxRequestBytes } = options;
+  if (maxRequestBytes !== undefined && parseJson !== true) {
+    // Without effect, it would look as if it bounded what other parsers read.
+    throw invalidOption(
+      TypeError,
+      'idempotencyMiddleware',
+      'maxRequestBytes',
+      maxRequestBytes,
+      'one only with parseJson: true',
+    );
+  }
   return settle(options);
 }
 
