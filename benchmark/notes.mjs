@@ -71,7 +71,7 @@ them for the system to clear memory that nobody has used before (\`perf record\`
 three runs read 1.92 M with \`parseJson\`.`,
   d: `
 What is said of (a) holds here too. Each table has a bare server of its own, since keeping the bytes costs one something;
-all eight servers take turns in the same rounds. The Map takes its fingerprint for the key, of the parsed body both times.
+all nine servers take turns in the same rounds. The Map takes its fingerprint for the key, of the parsed body both times.
 With \`rawBody\` the bytes that the parser has kept are compared; without, the parsed body is written as JSON again.
 \`parseJson\` has the bytes, and no parser in front.`,
   e: `

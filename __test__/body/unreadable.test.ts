@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { deflateSync, gzipSync } from 'node:zlib';
-import type { RequestHandler } from 'express';
+import type { NextFunction, Request, RequestHandler } from 'express';
 import { describe, expect, it } from 'vitest';
 import { idempotencyMiddleware } from '../../ts/index.js';
 import { expresses, gate, open, serve, type RawConnection } from '../helpers/server.js';
@@ -180,46 +180,45 @@ describe.each(expresses)('a client that leaves before its body is complete, $nam
     expect(errors).toEqual(aborted);
   }
 
+  /** Sends half a request, and leaves once it has been in front; `inFront` lets it through when it likes. */
+  async function leaveHalfway(
+    leave: (connection: RawConnection) => unknown,
+    inFront: (req: Request, next: NextFunction) => void,
+  ): Promise<void> {
+    const errors: unknown[] = [];
+    const begun = gate();
+    const before: RequestHandler[] = [
+      (req, _res, next) => {
+        inFront(req, next);
+        begun.open();
+      },
+    ];
+    const orders = await shop({ parseJson: true }, { express, before, errors });
+    const connection = await open(orders);
+    connection.write(HALF);
+    await begun.opened;
+    leave(connection);
+    await expectAborted(orders, errors);
+  }
+
   const LEAVING: [string, (connection: RawConnection) => unknown][] = [
     ['resets its connection', ({ socket }) => socket.resetAndDestroy()],
     ['ends its connection', ({ socket }) => socket.end()],
   ];
 
   it.each(LEAVING)('%s: an error, once, and no key is taken', async (_how, leave) => {
-    const errors: unknown[] = [];
-    const begun = gate();
-    const before: RequestHandler[] = [
-      (_req, _res, next) => {
-        next();
-        begun.open();
-      },
-    ];
-    const orders = await shop({ parseJson: true }, { express, before, errors });
-    const connection = await open(orders);
-    connection.write(HALF);
-    await begun.opened;
-    leave(connection);
-    await expectAborted(orders, errors);
+    await leaveHalfway(leave, (_req, next) => {
+      next();
+    });
   });
 
   it.each(LEAVING)('%s while authentication takes its time: the same', async (_how, leave) => {
-    const errors: unknown[] = [];
-    const begun = gate();
     let isFirst = true;
-    const before: RequestHandler[] = [
-      (req, _res, next) => {
-        if (isFirst) req.on('close', next);
-        else next();
-        isFirst = false;
-        begun.open();
-      },
-    ];
-    const orders = await shop({ parseJson: true }, { express, before, errors });
-    const connection = await open(orders);
-    connection.write(HALF);
-    await begun.opened;
-    leave(connection);
-    await expectAborted(orders, errors);
+    await leaveHalfway(leave, (req, next) => {
+      if (isFirst) req.on('close', next);
+      else next();
+      isFirst = false;
+    });
   });
 
   it('is destroyed in front: the same', async () => {

@@ -22,6 +22,7 @@ import {
 } from './desk.js';
 import { factsOf, isBodyKnown, isUnread, unquote, type ServerRequest } from './facts.js';
 import { checkLookup, inspectOne, type Endpoint, type RecordInfo } from './inspection.js';
+import { hasUnreadJson, readJson } from './json-body.js';
 import {
   isWorthStoring,
   parseOptions,
@@ -30,7 +31,6 @@ import {
   type Settings,
   type StorePhase,
 } from './options.js';
-import { hasUnreadJson, readJson } from './json-body.js';
 import { Parking, type Parked } from './parking.js';
 import { problem, type Problem } from './problem.js';
 import { Renewals } from './renewals.js';
