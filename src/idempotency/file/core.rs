@@ -15,7 +15,7 @@ use super::error::FileStoreError;
 use super::holds::{Holds, Session};
 use super::journal::{self, Pages};
 use super::keeper;
-use super::ledger::Ended;
+use super::ledger::{Ended, Party};
 use super::owners::Process;
 use super::place::Place;
 use super::queue::Queue;
@@ -120,9 +120,9 @@ impl Core {
         self.options.durability == Durability::Fsync && self.options.access == Access::ReadWrite
     }
 
-    /// The process that claims; one that only reads claims nothing.
-    pub fn process_id(&self) -> Process {
-        self.process.unwrap_or(Process(0))
+    /// Who claims here; a process that only reads claims nothing.
+    pub fn party(&self) -> Party {
+        Party { process: self.process.unwrap_or(Process(0)), limits: self.options.limits }
     }
 
     /// Tells those who wait for them that claims have ended.

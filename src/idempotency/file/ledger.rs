@@ -1,7 +1,10 @@
 //! What happens to records, within one transaction.
 #![forbid(unsafe_code)]
 
+use std::mem;
+
 use rusqlite::Result;
+use serde::{Deserialize, Serialize};
 
 use super::owners::{Owners, Process};
 use super::rows::{Found, Row, Rows, State, Totals};
@@ -25,9 +28,8 @@ pub(super) struct Ledger<'a> {
     pub rows: Rows<'a>,
     pub now: Now,
     owners: Owners<'a>,
-    /// Which process it is that claims.
-    process: Process,
-    limits: Limits,
+    /// Who it is that claims.
+    party: Party,
     totals: Totals,
     kept_totals: Totals,
     ended: Vec<Ended>,
@@ -35,6 +37,13 @@ pub(super) struct Ledger<'a> {
     last_record: Option<i64>,
     /// The date and the number of the last ending: those of one moment mostly expire at one moment, too.
     last_ending: Option<(Ms, i64)>,
+}
+
+/// A process, and how much it lets the store keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Party {
+    pub process: Process,
+    pub limits: Limits,
 }
 
 /// A claim that has ended, if the transaction commits.
@@ -64,7 +73,7 @@ pub(super) struct Awaited {
 }
 
 /// Names a claim, in every write that follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimName {
     /// The key that it is on.
     pub key: Digest,
@@ -75,14 +84,13 @@ pub struct ClaimName {
 }
 
 impl<'a> Ledger<'a> {
-    pub fn open(rows: Rows<'a>, owners: Owners<'a>, process: Process, limits: Limits) -> Result<Self> {
+    pub fn open(rows: Rows<'a>, owners: Owners<'a>, party: Party) -> Result<Self> {
         let totals = rows.totals()?;
         Ok(Self {
             rows,
             now: Now::read(),
             owners,
-            process,
-            limits,
+            party,
             totals,
             kept_totals: totals,
             ended: Vec::new(),
@@ -97,6 +105,14 @@ impl<'a> Ledger<'a> {
             self.rows.put_totals(self.totals)?;
         }
         Ok(self.ended)
+    }
+
+    /// Does something for another process.
+    pub fn act_for<T>(&mut self, party: Party, act: impl FnOnce(&mut Self) -> T) -> T {
+        let own = mem::replace(&mut self.party, party);
+        let done = act(self);
+        self.party = own;
+        done
     }
 
     pub fn totals(&self) -> Totals {
@@ -142,6 +158,19 @@ impl<'a> Ledger<'a> {
         let Some(row) = self.claimed(name)? else { return Ok(Written::Lost) };
         self.settle_row(row, settlement, retention)?;
         Ok(Written::Done)
+    }
+
+    /// Whether that claim has ended, and as it was to end.
+    pub fn is_settled(&self, name: &ClaimName, settlement: &Settlement) -> Result<bool> {
+        let Found::Row(row) = self.rows.find(&name.key)? else { return Ok(false) };
+        let is_its_end = row.owner == name.owner && row.fence == name.fence;
+        Ok(is_its_end
+            && match settlement {
+                Settlement::Complete(_) => matches!(row.state, State::Completed | State::NotReplayable),
+                Settlement::NotReplayable => row.state == State::NotReplayable,
+                Settlement::Release => matches!(row.state, State::Free | State::Indeterminate),
+                Settlement::Indeterminate => row.state == State::Indeterminate,
+            })
     }
 
     /// Ends a row, whoever has seen to it that it may be ended.
@@ -191,7 +220,7 @@ impl<'a> Ledger<'a> {
     pub fn wait(&mut self, key: &Digest) -> Result<Option<Awaited>> {
         let Found::Row(mut row) = self.rows.find(key)? else { return Ok(None) };
         let Standing::Claimed { lease_left } = self.standing(&row) else { return Ok(None) };
-        if row.process != self.process && !row.waited {
+        if row.process != self.party.process && !row.waited {
             row.waited = true;
             self.rows.update(&row)?;
         }
@@ -329,7 +358,7 @@ impl<'a> Ledger<'a> {
         row.state = State::Claimed;
         row.fence += 1;
         row.owner = claim.owner;
-        row.process = self.process;
+        row.process = self.party.process;
         row.committed = false;
         row.retention = ms(claim.retention);
         row.bytes = 0;
@@ -414,8 +443,8 @@ impl<'a> Ledger<'a> {
 
     /// Drops settled records, those that expire first before others, until one more of that size fits.
     fn make_room(&mut self, bytes: i64) -> Result<()> {
-        while self.totals.settled >= signed(self.limits.max_entries)
-            || self.totals.bytes + bytes > signed(self.limits.max_bytes)
+        while self.totals.settled >= signed(self.party.limits.max_entries)
+            || self.totals.bytes + bytes > signed(self.party.limits.max_bytes)
         {
             let Some(row) = self.rows.first_to_go()? else { return Ok(()) };
             self.count_off(&row);
@@ -428,11 +457,11 @@ impl<'a> Ledger<'a> {
     }
 
     fn most_held(&self) -> i64 {
-        signed(self.limits.max_entries.min(self.limits.max_bytes / RECORD_OVERHEAD as u64).max(1))
+        signed(self.party.limits.max_entries.min(self.party.limits.max_bytes / RECORD_OVERHEAD as u64).max(1))
     }
 
     fn fits(&self, answer: &Answer) -> bool {
-        (answer.size() + RECORD_OVERHEAD) as u64 <= self.limits.max_bytes
+        (answer.size() + RECORD_OVERHEAD) as u64 <= self.party.limits.max_bytes
     }
 
     fn answer(&self, row: &Row) -> Result<Answer> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::errand::{Asked, Attempt, Errand, To};
 use super::error::FileStoreError;
 use super::ledger::Ledger;
 use super::pending::{Pending, Reply, Wakers, pending};
@@ -80,9 +81,24 @@ struct State {
 }
 
 struct Queued {
-    step: Box<dyn Step>,
+    work: Work,
     bytes: usize,
     since: Instant,
+}
+
+enum Work {
+    /// What another process can do as well.
+    Asked(Box<Asked>),
+    Step(Box<dyn Step>),
+}
+
+impl Work {
+    fn into_step(self) -> Box<dyn Step> {
+        match self {
+            Self::Asked(asked) => asked,
+            Self::Step(step) => step,
+        }
+    }
 }
 
 impl Queue {
@@ -94,13 +110,65 @@ impl Queue {
         step: impl FnOnce(&mut Ledger<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Pending<T> {
         let (reply, pending) = pending();
+        self.put(Work::Step(Box::new(Job { step: Some(step), result: None, told, reply })), bytes);
+        pending
+    }
+
+    /// Adds an errand. Who waits for it is told in any case.
+    pub fn ask(&self, errand: Errand, reply: To) {
+        let bytes = errand.bytes();
+        self.put(Work::Asked(Box::new(Asked { errand, attempt: Attempt::First, reply, report: None })), bytes);
+    }
+
+    fn put(&self, work: Work, bytes: usize) {
         let mut state = self.state.lock();
         if !state.is_closed {
-            let step = Box::new(Job { step: Some(step), result: None, told, reply });
-            state.steps.push_back(Queued { step, bytes, since: Instant::now() });
+            state.steps.push_back(Queued { work, bytes, since: Instant::now() });
             self.added.notify_one();
         }
-        pending
+    }
+
+    /// Adds steps with their bytes. They are answered if nobody will do them.
+    pub fn add_all(&self, steps: impl Iterator<Item = (usize, Box<dyn Step>)>) {
+        let mut state = self.state.lock();
+        if state.is_closed {
+            drop(state);
+            return answer_all(steps.map(|(_, step)| step).collect(), &Err(FileStoreError::Closed));
+        }
+        let since = Instant::now();
+        state.steps.extend(steps.map(|(bytes, step)| Queued { work: Work::Step(step), bytes, since }));
+        self.added.notify_one();
+    }
+
+    /// Takes errands back that another process should have done, even when it is closed: this one has to.
+    pub fn take_back(&self, asked: Vec<Box<Asked>>) {
+        let since = Instant::now();
+        let back = asked.into_iter().map(|asked| {
+            let asked = asked.again();
+            Queued { bytes: asked.errand.bytes(), work: Work::Asked(asked), since }
+        });
+        self.state.lock().steps.extend(back);
+        self.added.notify_one();
+    }
+
+    /// What another process can do, none of it larger than that; and whether there is more, that only this one can.
+    pub fn take_asked(&self, largest: usize) -> (Vec<Box<Asked>>, bool) {
+        let mut state = self.state.lock();
+        let (mut taken, mut others, mut bytes) = (Vec::new(), VecDeque::new(), 0);
+        while let Some(queued) = state.steps.pop_front() {
+            match queued.work {
+                Work::Asked(asked)
+                    if asked.attempt == Attempt::First && queued.bytes <= largest && bytes < MOST_BYTES =>
+                {
+                    bytes += queued.bytes;
+                    taken.push(asked);
+                }
+                work => others.push_back(Queued { work, ..queued }),
+            }
+        }
+        let is_more = !others.is_empty();
+        state.steps = others;
+        (taken, is_more)
     }
 
     /// Blocks until there are steps; false when the queue is closed and empty.
@@ -123,7 +191,7 @@ impl Queue {
         while taken.len() < MOST_STEPS && bytes < MOST_BYTES {
             let Some(queued) = state.steps.pop_front() else { break };
             bytes += queued.bytes;
-            taken.push(queued.step);
+            taken.push(queued.work.into_step());
         }
         taken
     }
@@ -132,7 +200,7 @@ impl Queue {
     pub fn take_overdue(&self, patience: Duration) -> Vec<Box<dyn Step>> {
         let mut state = self.state.lock();
         let overdue = state.steps.iter().take_while(|queued| queued.since.elapsed() > patience).count();
-        state.steps.drain(..overdue).map(|queued| queued.step).collect()
+        state.steps.drain(..overdue).map(|queued| queued.work.into_step()).collect()
     }
 
     /// What is queued is still done; what comes later is answered with [`FileStoreError::Closed`].

@@ -14,6 +14,7 @@ use super::journal::Pages;
 use super::ledger::{Ended, Ledger};
 use super::owners::{Life, Owners, tidy_up};
 use super::place::Place;
+use super::post::Post;
 use super::queue::{Step, Told, answer_all};
 use super::rows::Rows;
 use super::schema;
@@ -35,6 +36,7 @@ pub(super) struct Writer {
 struct Means {
     turn: Turn,
     life: Life,
+    post: Post,
 }
 
 impl Writer {
@@ -51,7 +53,7 @@ impl Writer {
         tidy_up(place);
         let life = Life::begin(place)?;
         drop(taken);
-        Ok(Self { connection, means: Some(Means { turn, life }) })
+        Ok(Self { connection, means: Some(Means { turn, life, post: Post::default() }) })
     }
 
     /// Who this process is at the store; none where it only reads.
@@ -68,17 +70,43 @@ impl Writer {
     }
 
     /// Works until the queue is closed and empty.
-    pub fn run(mut self, core: &Core) {
+    pub fn run(mut self, core: &Arc<Core>) {
+        loop {
+            self.work(core);
+            // What another process has not done comes back.
+            match self.means.as_mut() {
+                Some(means) => means.post.end(),
+                None => break,
+            }
+            if core.queue.is_empty() {
+                break;
+            }
+        }
+        self.finish(core);
+    }
+
+    fn work(&mut self, core: &Arc<Core>) {
         while core.queue.wait() {
             // Not before it is our turn: the longer that takes, the more goes into the group.
-            let taken = self.means.as_ref().and_then(|means| means.turn.take());
+            let taken = match &mut self.means {
+                None => None,
+                Some(means) => {
+                    if means.post.send(core) {
+                        continue;
+                    }
+                    match means.turn.take_at_once() {
+                        Some(taken) => Some(taken),
+                        None if means.post.find(core) => continue,
+                        None => means.turn.take(),
+                    }
+                }
+            };
             let end = Instant::now() + TURN;
             self.commit_group(core);
             while taken.is_some() && Instant::now() < end && !core.queue.is_empty() {
                 self.commit_group(core);
             }
         }
-        self.finish(core);
     }
 
     /// Commits what is queued, and answers.
@@ -113,7 +141,9 @@ impl Writer {
 
     fn finish(self, core: &Core) {
         let Self { connection, means, .. } = self;
-        if let Some(Means { life, .. }) = means {
+        if let Some(Means { life, post, .. }) = means {
+            // Others may lead now.
+            drop(post);
             // Where that is not known, they may be held.
             let holds_claims = Rows(&connection).has_claims(life.process, Now::read().uptime).unwrap_or(true);
             if holds_claims {
@@ -140,7 +170,7 @@ fn transact(
     let mut run = || {
         let transaction = connection.transaction_with_behavior(behavior)?;
         let owners = Owners::new(&core.place, core.process);
-        let mut ledger = Ledger::open(Rows(&transaction), owners, core.process_id(), core.options.limits)?;
+        let mut ledger = Ledger::open(Rows(&transaction), owners, core.party())?;
         for step in steps.iter_mut() {
             step.run(&mut ledger)?;
         }

@@ -1,0 +1,144 @@
+//! What requests ask of the store: claims, and their ends. A process writes them by itself, or has them written by the one
+//! that leads (`leader`).
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::core::Core;
+use super::error::FileStoreError;
+use super::holds::Session;
+use super::ledger::{ClaimName, Ledger};
+use super::pending::Reply;
+use super::queue::{Step, Told};
+use super::time::Ms;
+use crate::idempotency::{Claim, Outcome, Settlement, Written};
+
+/// A claim, or its end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Errand {
+    Claim(Claim),
+    Settle { name: ClaimName, settlement: Settlement, retention: Ms },
+}
+
+/// What became of an errand.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Report {
+    Claimed(Outcome),
+    Settled(Written),
+}
+
+/// Whether an errand may have been done before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    First,
+    /// Another process may have done it, without saying so.
+    Again,
+}
+
+impl Errand {
+    /// Bytes that it carries.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Settle { settlement: Settlement::Complete(answer), .. } => answer.size(),
+            _ => 0,
+        }
+    }
+
+    pub fn run(&self, ledger: &mut Ledger<'_>, attempt: Attempt) -> rusqlite::Result<Report> {
+        Ok(match self {
+            // A claim can be repeated by its owner as it is.
+            Self::Claim(claim) => Report::Claimed(ledger.claim(claim)?),
+            Self::Settle { name, settlement, retention } => {
+                let is_settled = attempt == Attempt::Again && ledger.is_settled(name, settlement)?;
+                Report::Settled(if is_settled {
+                    Written::Done
+                } else {
+                    ledger.settle(name, settlement.clone(), *retention)?
+                })
+            }
+        })
+    }
+
+    /// When its report may be told.
+    pub fn told(&self, report: &Report) -> Told {
+        match (self, report) {
+            // A claim that was granted binds nobody but the process that made it; what is replayed must not be undone.
+            (_, Report::Claimed(Outcome::Claimed { .. } | Outcome::InProgress { .. } | Outcome::Full))
+            // Undone, a release leaves the claim of a process that is gone, which is as free.
+            | (Self::Settle { settlement: Settlement::Release, .. }, _) => Told::Committed,
+            _ => Told::Synced,
+        }
+    }
+}
+
+/// An errand of this process, and who waits for its report.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub errand: Errand,
+    pub attempt: Attempt,
+    pub reply: To,
+    pub report: Option<Report>,
+}
+
+/// Who waits.
+#[derive(Debug)]
+pub(super) enum To {
+    Claimant(Reply<Outcome>, Option<Hold>),
+    Owner(Reply<Written>),
+}
+
+/// For how long the store itself keeps up a claim that is granted, and for whom.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub core: Arc<Core>,
+    pub session: Session,
+    pub time: Duration,
+}
+
+impl Asked {
+    /// Whether a report is one on such an errand.
+    pub fn is_answered_by(&self, report: &Report) -> bool {
+        matches!(
+            (&self.errand, report),
+            (Errand::Claim(_), Report::Claimed(_)) | (Errand::Settle { .. }, Report::Settled(_))
+        )
+    }
+}
+
+impl Step for Asked {
+    fn run(&mut self, ledger: &mut Ledger<'_>) -> rusqlite::Result<()> {
+        self.report = Some(self.errand.run(ledger, self.attempt)?);
+        Ok(())
+    }
+
+    fn told(&self) -> Told {
+        self.report.as_ref().map_or(Told::Synced, |report| self.errand.told(report))
+    }
+
+    fn answer(self: Box<Self>, end: Result<(), FileStoreError>) -> Option<Waker> {
+        let Self { errand, reply, report, .. } = *self;
+        match reply {
+            To::Claimant(reply, hold) => {
+                let outcome = end.and_then(|()| match report {
+                    Some(Report::Claimed(outcome)) => Ok(outcome),
+                    _ => Err(FileStoreError::Closed),
+                });
+                if let (Errand::Claim(claim), Ok(Outcome::Claimed { fence, .. }), Some(hold)) =
+                    (&errand, &outcome, hold)
+                {
+                    let name = ClaimName { key: claim.request.key, owner: claim.owner, fence: *fence };
+                    hold.core.holds.add(name, hold.session, claim.lease, hold.time);
+                }
+                reply.send(outcome)
+            }
+            To::Owner(reply) => reply.send(end.and_then(|()| match report {
+                Some(Report::Settled(written)) => Ok(written),
+                _ => Err(FileStoreError::Closed),
+            })),
+        }
+    }
+}
