@@ -52,13 +52,13 @@ impl Errand {
         Ok(match self {
             // A claim can be repeated by its owner as it is.
             Self::Claim(claim) => Report::Claimed(ledger.claim(claim)?),
+            Self::Settle { name, settlement, .. }
+                if attempt == Attempt::Again && ledger.has_settled(name, settlement)? =>
+            {
+                Report::Settled(Written::Done)
+            }
             Self::Settle { name, settlement, retention } => {
-                let is_settled = attempt == Attempt::Again && ledger.is_settled(name, settlement)?;
-                Report::Settled(if is_settled {
-                    Written::Done
-                } else {
-                    ledger.settle(name, settlement.clone(), *retention)?
-                })
+                Report::Settled(ledger.settle(name, settlement.clone(), *retention)?)
             }
         })
     }
@@ -101,11 +101,31 @@ pub(super) struct Hold {
 
 impl Asked {
     /// Whether a report is one on such an errand.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
     pub fn is_answered_by(&self, report: &Report) -> bool {
         matches!(
             (&self.errand, report),
             (Errand::Claim(_), Report::Claimed(_)) | (Errand::Settle { .. }, Report::Settled(_))
         )
+    }
+
+    /// Leaves the report; who waits for it is to be woken.
+    pub fn tell(self, end: Result<Report, FileStoreError>) -> Option<Waker> {
+        let Self { errand, reply, .. } = self;
+        match (reply, end) {
+            (To::Claimant(reply, hold), Ok(Report::Claimed(outcome))) => {
+                if let (Errand::Claim(claim), Outcome::Claimed { fence, .. }, Some(hold)) =
+                    (errand, &outcome, hold)
+                {
+                    let name = ClaimName { key: claim.request.key, owner: claim.owner, fence: *fence };
+                    hold.core.holds.add(name, hold.session, claim.lease, hold.time);
+                }
+                reply.send(Ok(outcome))
+            }
+            (To::Owner(reply), Ok(Report::Settled(written))) => reply.send(Ok(written)),
+            (To::Claimant(reply, _), end) => reply.send(Err(end.err().unwrap_or(FileStoreError::Closed))),
+            (To::Owner(reply), end) => reply.send(Err(end.err().unwrap_or(FileStoreError::Closed))),
+        }
     }
 }
 
@@ -119,26 +139,8 @@ impl Step for Asked {
         self.report.as_ref().map_or(Told::Synced, |report| self.errand.told(report))
     }
 
-    fn answer(self: Box<Self>, end: Result<(), FileStoreError>) -> Option<Waker> {
-        let Self { errand, reply, report, .. } = *self;
-        match reply {
-            To::Claimant(reply, hold) => {
-                let outcome = end.and_then(|()| match report {
-                    Some(Report::Claimed(outcome)) => Ok(outcome),
-                    _ => Err(FileStoreError::Closed),
-                });
-                if let (Errand::Claim(claim), Ok(Outcome::Claimed { fence, .. }), Some(hold)) =
-                    (&errand, &outcome, hold)
-                {
-                    let name = ClaimName { key: claim.request.key, owner: claim.owner, fence: *fence };
-                    hold.core.holds.add(name, hold.session, claim.lease, hold.time);
-                }
-                reply.send(outcome)
-            }
-            To::Owner(reply) => reply.send(end.and_then(|()| match report {
-                Some(Report::Settled(written)) => Ok(written),
-                _ => Err(FileStoreError::Closed),
-            })),
-        }
+    fn answer(mut self: Box<Self>, end: Result<(), FileStoreError>) -> Option<Waker> {
+        let report = self.report.take();
+        self.tell(end.and_then(|()| report.ok_or(FileStoreError::Closed)))
     }
 }

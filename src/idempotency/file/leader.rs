@@ -28,12 +28,13 @@ use super::error::FileStoreError;
 use super::ledger::{Ledger, Party};
 use super::owners::Process;
 use super::place::Place;
-use super::queue::{Step, Told};
+use super::queue::{LARGEST, Step, Told};
 use super::time::Ms;
-use super::wire::{self, Batch, End, FRAME, Frames, Hello, LARGEST, Said, VERSION, Welcome};
+use super::wire::{self, Batch, End, FRAME, Frames, Hello, Said, VERSION, Welcome};
+use crate::idempotency::Outcome;
 
-/// How often who listens for followers looks whether the store is closed.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often who listens for followers looks whether the store is closed, should nobody wake it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a follower may take to read what it is told.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -60,7 +61,8 @@ struct Shared {
 
 impl Leader {
     /// Leads, if nobody else does.
-    pub fn begin(core: &Arc<Core>, process: Process) -> Option<Self> {
+    pub fn begin(core: &Arc<Core>) -> Option<Self> {
+        let process = core.process?;
         let lock = core.place.lock_file("leader").ok()?;
         lock.try_lock().ok()?;
         let socket = socket(&core.place);
@@ -79,6 +81,8 @@ impl Leader {
 impl Drop for Leader {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Release);
+        // Who listens is woken.
+        let _ = UnixStream::connect(&self.socket);
         let _ = fs::remove_file(&self.socket);
         for follower in mem::take(&mut *self.shared.followers.lock()) {
             // What it has been answered is still sent.
@@ -130,7 +134,8 @@ impl Shared {
                         follower: Arc::clone(&follower),
                         report: None,
                     };
-                    (ordered.errand.bytes(), Box::new(ordered) as Box<dyn Step>)
+                    let bytes = ordered.errand.bytes();
+                    (Box::new(ordered) as Box<dyn Step>, bytes)
                 }));
             }
         }
@@ -203,7 +208,6 @@ impl Follower {
 
 impl End {
     fn bytes(&self) -> usize {
-        use crate::idempotency::Outcome;
         match self {
             Self::Done(Report::Claimed(Outcome::Completed(answer))) => answer.size(),
             Self::Done(Report::Claimed(Outcome::Claimed { progress: Some(progress), .. })) => progress.len(),

@@ -108,6 +108,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Does something for another process.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
     pub fn act_for<T>(&mut self, party: Party, act: impl FnOnce(&mut Self) -> T) -> T {
         let own = mem::replace(&mut self.party, party);
         let done = act(self);
@@ -160,17 +161,20 @@ impl<'a> Ledger<'a> {
         Ok(Written::Done)
     }
 
-    /// Whether that claim has ended, and as it was to end.
-    pub fn is_settled(&self, name: &ClaimName, settlement: &Settlement) -> Result<bool> {
+    /// Whether that claim has ended already, as it was to end. Who waits for that may not have been told.
+    pub fn has_settled(&mut self, name: &ClaimName, settlement: &Settlement) -> Result<bool> {
         let Found::Row(row) = self.rows.find(&name.key)? else { return Ok(false) };
-        let is_its_end = row.owner == name.owner && row.fence == name.fence;
-        Ok(is_its_end
-            && match settlement {
-                Settlement::Complete(_) => matches!(row.state, State::Completed | State::NotReplayable),
-                Settlement::NotReplayable => row.state == State::NotReplayable,
-                Settlement::Release => matches!(row.state, State::Free | State::Indeterminate),
-                Settlement::Indeterminate => row.state == State::Indeterminate,
-            })
+        let is_its_end = match settlement {
+            Settlement::Complete(_) => matches!(row.state, State::Completed | State::NotReplayable),
+            Settlement::NotReplayable => row.state == State::NotReplayable,
+            Settlement::Release => matches!(row.state, State::Free | State::Indeterminate),
+            Settlement::Indeterminate => row.state == State::Indeterminate,
+        };
+        let has_settled = is_its_end && row.owner == name.owner && row.fence == name.fence;
+        if has_settled {
+            self.tell(&row);
+        }
+        Ok(has_settled)
     }
 
     /// Ends a row, whoever has seen to it that it may be ended.

@@ -26,6 +26,7 @@ mod operators;
 mod owners;
 mod pending;
 mod place;
+#[cfg_attr(not(unix), path = "post_alone.rs")]
 mod post;
 mod queue;
 mod registry;

@@ -1,66 +1,91 @@
-//! Who writes what is asked of this process: it does, or another one that leads, or it leads and writes for others, too.
+//! Who writes what is asked of this process: it does, or another one, that leads; or it leads, and writes for others, too.
+//!
+//! It is alone as long as it never has to wait for its turn.
 #![forbid(unsafe_code)]
 
+use std::io::ErrorKind;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
-use super::follower::Following;
+use super::follower::{Following, Over};
 use super::leader::Leader;
-use super::wire::LARGEST;
+use super::queue::Waiting;
 
-/// How long it is not tried to follow when that has failed.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long it is not tried to follow who did not answer.
+const LONG: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Default)]
+/// The same, where somebody is just about to lead.
+const SHORT: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
 pub(super) enum Post {
-    /// It writes by itself, and nobody else's.
-    #[default]
-    Alone,
-    /// So, too, and does not look for another one until then.
-    AloneUntil(Instant),
+    /// It writes by itself, and looks for another one when it has to wait, but not before that.
+    Alone(Option<Instant>),
     Following(Following),
-    Leading(#[expect(dead_code, reason = "it leads until it is dropped")] Leader),
+    Leading(#[expect(dead_code, reason = "it leads until this is dropped")] Leader),
 }
 
 impl Post {
-    /// Sends what another process can write; whether that was all.
-    pub fn send(&mut self, core: &Arc<Core>) -> bool {
-        let Self::Following(following) = self else { return false };
-        let (asked, is_more) = core.queue.take_asked(LARGEST);
-        if let Err(asked) = following.send(asked) {
-            core.queue.take_back(asked);
-            self.end();
-            return false;
-        }
-        !is_more
+    pub const fn new() -> Self {
+        Self::Alone(None)
     }
 
-    /// Finds another process that leads, or leads; whether there is one.
+    /// Whether it is time to do something about what waits.
+    pub fn is_time(&self, waiting: Waiting) -> bool {
+        match self {
+            // The more is under way, the more goes into the next batch: batches cost.
+            Self::Following(following) => {
+                waiting.has_own || following.under_way() <= waiting.steps || following.over().is_some()
+            }
+            _ => true,
+        }
+    }
+
+    /// Sends what another process can do; false if there is nobody, or if there is more.
+    pub fn send(&mut self, core: &Arc<Core>) -> bool {
+        let Self::Following(following) = self else { return false };
+        let asked = core.queue.take_asked();
+        let is_sent = asked.is_empty() || following.send(asked, core);
+        if !is_sent {
+            self.end();
+        }
+        is_sent && core.queue.has_no_own()
+    }
+
+    /// Finds somebody who leads, or leads; whether there is somebody.
     pub fn find(&mut self, core: &Arc<Core>) -> bool {
         match self {
-            Self::Leading(_) => return false,
-            Self::Following(following) if !following.is_over() => return false,
-            Self::AloneUntil(then) if Instant::now() < *then => return false,
-            _ => {}
+            Self::Alone(Some(then)) if Instant::now() < *then => return false,
+            Self::Alone(_) => {}
+            Self::Following(_) | Self::Leading(_) => return false,
         }
-        self.end();
-        *self = match Following::begin(core, core.party()) {
+        let alone_for = |time| Self::Alone(Some(Instant::now() + time));
+        *self = match Following::begin(core) {
             Ok(following) => Self::Following(following),
-            Err(_) => match Leader::begin(core, core.party().process) {
-                Some(leader) => Self::Leading(leader),
-                None => Self::AloneUntil(Instant::now() + PAUSE),
-            },
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                Leader::begin(core).map_or_else(|| alone_for(SHORT), Self::Leading)
+            }
+            Err(_) => alone_for(LONG),
         };
         matches!(self, Self::Following(_))
     }
 
-    /// Ends following. What is not done comes back.
+    /// Follows no longer. What was not done is back in the queue then.
     pub fn end(&mut self) {
-        if matches!(self, Self::Following(_))
-            && let Self::Following(following) = std::mem::take(self)
-        {
-            following.end();
+        if !matches!(self, Self::Following(_)) {
+            return;
         }
+        if let Self::Following(following) = mem::replace(self, Self::new())
+            && following.end() == Over::Silent
+        {
+            *self = Self::Alone(Some(Instant::now() + LONG));
+        }
+    }
+
+    /// Leads no longer. What was done for others is told them; they look for another one.
+    pub fn leave(self) {
+        drop(self);
     }
 }

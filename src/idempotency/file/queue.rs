@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::mem;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use super::pending::{Pending, Reply, Wakers, pending};
 /// How much one transaction takes: enough to share the cost of a commit, little enough to let others have their turn.
 const MOST_STEPS: usize = 512;
 const MOST_BYTES: usize = 4 << 20;
+
+/// The largest answer that one process sends to another.
+pub(super) const LARGEST: usize = 256 << 10;
 
 /// When a result may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +75,14 @@ pub(super) fn answer_all(steps: Vec<Box<dyn Step>>, end: &Result<(), FileStoreEr
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    added: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     steps: VecDeque<Queued>,
+    /// How many of them no other process can do.
+    own: usize,
     is_closed: bool,
 }
 
@@ -87,18 +93,16 @@ struct Queued {
 }
 
 enum Work {
-    /// What another process can do as well.
     Asked(Box<Asked>),
     Step(Box<dyn Step>),
 }
 
-impl Work {
-    fn into_step(self) -> Box<dyn Step> {
-        match self {
-            Self::Asked(asked) => asked,
-            Self::Step(step) => step,
-        }
-    }
+/// What waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub steps: usize,
+    /// Whether there are some that no other process can do.
+    pub has_own: bool,
 }
 
 impl Queue {
@@ -117,67 +121,67 @@ impl Queue {
     /// Adds an errand. Who waits for it is told in any case.
     pub fn ask(&self, errand: Errand, reply: To) {
         let bytes = errand.bytes();
-        self.put(Work::Asked(Box::new(Asked { errand, attempt: Attempt::First, reply, report: None })), bytes);
+        self.put(
+            Work::Asked(Box::new(Asked { errand, attempt: Attempt::First, reply, report: None })),
+            bytes,
+        );
     }
 
     fn put(&self, work: Work, bytes: usize) {
         let mut state = self.state.lock();
         if !state.is_closed {
-            state.steps.push_back(Queued { work, bytes, since: Instant::now() });
-            self.added.notify_one();
+            state.push(work, bytes);
+            self.changed.notify_one();
         }
     }
 
     /// Adds steps with their bytes. They are answered if nobody will do them.
-    pub fn add_all(&self, steps: impl Iterator<Item = (usize, Box<dyn Step>)>) {
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
+    pub fn add_all(&self, steps: impl Iterator<Item = (Box<dyn Step>, usize)>) {
         let mut state = self.state.lock();
         if state.is_closed {
             drop(state);
-            return answer_all(steps.map(|(_, step)| step).collect(), &Err(FileStoreError::Closed));
+            return answer_all(steps.map(|(step, _)| step).collect(), &Err(FileStoreError::Closed));
         }
-        let since = Instant::now();
-        state.steps.extend(steps.map(|(bytes, step)| Queued { work: Work::Step(step), bytes, since }));
-        self.added.notify_one();
-    }
-
-    /// Takes errands back that another process should have done, even when it is closed: this one has to.
-    pub fn take_back(&self, asked: Vec<Box<Asked>>) {
-        let since = Instant::now();
-        let back = asked.into_iter().map(|asked| {
-            let asked = asked.again();
-            Queued { bytes: asked.errand.bytes(), work: Work::Asked(asked), since }
-        });
-        self.state.lock().steps.extend(back);
-        self.added.notify_one();
-    }
-
-    /// What another process can do, none of it larger than that; and whether there is more, that only this one can.
-    pub fn take_asked(&self, largest: usize) -> (Vec<Box<Asked>>, bool) {
-        let mut state = self.state.lock();
-        let (mut taken, mut others, mut bytes) = (Vec::new(), VecDeque::new(), 0);
-        while let Some(queued) = state.steps.pop_front() {
-            match queued.work {
-                Work::Asked(asked)
-                    if asked.attempt == Attempt::First && queued.bytes <= largest && bytes < MOST_BYTES =>
-                {
-                    bytes += queued.bytes;
-                    taken.push(asked);
-                }
-                work => others.push_back(Queued { work, ..queued }),
-            }
+        for (step, bytes) in steps {
+            state.push(Work::Step(step), bytes);
         }
-        let is_more = !others.is_empty();
-        state.steps = others;
-        (taken, is_more)
+        self.changed.notify_one();
     }
 
-    /// Blocks until there are steps; false when the queue is closed and empty.
-    pub fn wait(&self) -> bool {
+    /// Takes errands back that another process has not done, even when it is closed: this one has to.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
+    pub fn take_back(&self, asked: Vec<Asked>) {
         let mut state = self.state.lock();
-        while state.steps.is_empty() && !state.is_closed {
-            self.added.wait(&mut state);
+        for mut asked in asked {
+            asked.attempt = Attempt::Again;
+            let bytes = asked.errand.bytes();
+            state.push(Work::Asked(Box::new(asked)), bytes);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Blocks until there are steps, and it is time for them; false when the queue is closed and empty.
+    pub fn wait(&self, is_time: impl Fn(Waiting) -> bool) -> bool {
+        let mut state = self.state.lock();
+        while !state.is_closed && (state.steps.is_empty() || !is_time(state.waiting())) {
+            self.changed.wait(&mut state);
         }
         !state.steps.is_empty()
+    }
+
+    /// Has who waits look whether it is time.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
+    pub fn look(&self) {
+        // Whoever looks at this moment has looked, or sees it.
+        drop(self.state.lock());
+        self.changed.notify_one();
+    }
+
+    /// Whether there is nothing in it that no other process can do.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
+    pub fn has_no_own(&self) -> bool {
+        self.state.lock().own == 0
     }
 
     pub fn is_empty(&self) -> bool {
@@ -189,10 +193,29 @@ impl Queue {
         let mut state = self.state.lock();
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while taken.len() < MOST_STEPS && bytes < MOST_BYTES {
-            let Some(queued) = state.steps.pop_front() else { break };
+            let Some(queued) = state.pop() else { break };
             bytes += queued.bytes;
-            taken.push(queued.work.into_step());
+            taken.push(queued.into_step());
         }
+        taken
+    }
+
+    /// What another process can do, in its order.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
+    pub fn take_asked(&self) -> Vec<Asked> {
+        let mut state = self.state.lock();
+        let (mut taken, mut left, mut bytes) = (Vec::new(), VecDeque::new(), 0);
+        for queued in mem::take(&mut state.steps) {
+            let is_one = !queued.is_own() && taken.len() < MOST_STEPS && bytes < MOST_BYTES;
+            match queued.work {
+                Work::Asked(asked) if is_one => {
+                    bytes += queued.bytes;
+                    taken.push(*asked);
+                }
+                work => left.push_back(Queued { work, ..queued }),
+            }
+        }
+        state.steps = left;
         taken
     }
 
@@ -200,17 +223,52 @@ impl Queue {
     pub fn take_overdue(&self, patience: Duration) -> Vec<Box<dyn Step>> {
         let mut state = self.state.lock();
         let overdue = state.steps.iter().take_while(|queued| queued.since.elapsed() > patience).count();
-        state.steps.drain(..overdue).map(|queued| queued.work.into_step()).collect()
+        (0..overdue).filter_map(|_| state.pop()).map(Queued::into_step).collect()
     }
 
     /// What is queued is still done; what comes later is answered with [`FileStoreError::Closed`].
     pub fn close(&self) {
         self.state.lock().is_closed = true;
-        self.added.notify_all();
+        self.changed.notify_all();
     }
 
     pub fn is_closed(&self) -> bool {
         self.state.lock().is_closed
+    }
+}
+
+impl State {
+    fn push(&mut self, work: Work, bytes: usize) {
+        let queued = Queued { work, bytes, since: Instant::now() };
+        self.own += usize::from(queued.is_own());
+        self.steps.push_back(queued);
+    }
+
+    fn pop(&mut self) -> Option<Queued> {
+        let queued = self.steps.pop_front()?;
+        self.own -= usize::from(queued.is_own());
+        Some(queued)
+    }
+
+    fn waiting(&self) -> Waiting {
+        Waiting { steps: self.steps.len(), has_own: self.own > 0 }
+    }
+}
+
+impl Queued {
+    /// Whether no other process can do it.
+    fn is_own(&self) -> bool {
+        match &self.work {
+            Work::Asked(asked) => asked.attempt == Attempt::Again || self.bytes > LARGEST,
+            Work::Step(_) => true,
+        }
+    }
+
+    fn into_step(self) -> Box<dyn Step> {
+        match self.work {
+            Work::Asked(asked) => asked,
+            Work::Step(step) => step,
+        }
     }
 }
 
@@ -233,14 +291,14 @@ mod tests {
     fn the_writer_is_woken_by_a_step_and_by_the_end_but_not_before_all_is_done() {
         let queue = Queue::default();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| queue.wait());
+            let waiting = scope.spawn(|| queue.wait(|_| true));
             add(&queue);
             assert!(waiting.join().unwrap());
             queue.close();
-            assert!(queue.wait(), "what is queued is still done");
+            assert!(queue.wait(|_| true), "what is queued is still done");
             assert_eq!(queue.take().len(), 1);
             assert!(queue.is_empty());
-            assert!(!queue.wait());
+            assert!(!queue.wait(|_| true));
         });
     }
 }

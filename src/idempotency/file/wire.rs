@@ -16,11 +16,10 @@ use super::time::Ms;
 /// Who says something else is of another version, and both write by themselves.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The largest answer that is sent from one process to the other, and how much one frame takes, about.
-pub(super) const LARGEST: usize = 256 << 10;
+/// How much goes into one frame before the next one is begun.
 pub(super) const FRAME: usize = 4 << 20;
 
-/// No frame is as long.
+/// Longer than any frame.
 const TOO_LONG: usize = 4 * FRAME;
 
 const READ: usize = 64 << 10;

@@ -20,7 +20,7 @@ use super::rows::Rows;
 use super::schema;
 use super::syncer::Group;
 use super::time::Now;
-use super::turn::Turn;
+use super::turn::{Taken, Turn};
 
 /// How long a turn goes on while steps keep coming: so long that what a turn costs is little beside it, so short that
 /// others have theirs soon.
@@ -39,6 +39,28 @@ struct Means {
     post: Post,
 }
 
+/// By whom what is queued is written.
+enum Way {
+    /// By another process, or it is to be seen by whom.
+    Other,
+    /// By this one, in its turn if it has one.
+    Own(Option<Taken>),
+}
+
+impl Means {
+    fn find_way(&mut self, core: &Arc<Core>) -> Way {
+        if self.post.send(core) {
+            return Way::Other;
+        }
+        // Not before it is our turn: the longer that takes, the more goes into the group.
+        match self.turn.take_at_once() {
+            None if self.post.find(core) => Way::Other,
+            None => Way::Own(self.turn.take()),
+            taken => Way::Own(taken),
+        }
+    }
+}
+
 impl Writer {
     /// Opens the file, and begins the life of this process there.
     pub fn open(place: &Place, access: Access) -> Result<Self, FileStoreError> {
@@ -53,7 +75,7 @@ impl Writer {
         tidy_up(place);
         let life = Life::begin(place)?;
         drop(taken);
-        Ok(Self { connection, means: Some(Means { turn, life, post: Post::default() }) })
+        Ok(Self { connection, means: Some(Means { turn, life, post: Post::new() }) })
     }
 
     /// Who this process is at the store; none where it only reads.
@@ -72,40 +94,30 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub fn run(mut self, core: &Arc<Core>) {
         loop {
-            self.work(core);
+            while core
+                .queue
+                .wait(|waiting| self.means.as_ref().is_none_or(|means| means.post.is_time(waiting)))
+            {
+                match self.means.as_mut().map_or(Way::Own(None), |means| means.find_way(core)) {
+                    Way::Other => {}
+                    Way::Own(turn) => self.use_turn(core, turn.as_ref()),
+                }
+            }
             // What another process has not done comes back.
-            match self.means.as_mut() {
-                Some(means) => means.post.end(),
-                None => break,
+            if let Some(means) = &mut self.means {
+                means.post.end();
             }
             if core.queue.is_empty() {
-                break;
+                return self.finish(core);
             }
         }
-        self.finish(core);
     }
 
-    fn work(&mut self, core: &Arc<Core>) {
-        while core.queue.wait() {
-            // Not before it is our turn: the longer that takes, the more goes into the group.
-            let taken = match &mut self.means {
-                None => None,
-                Some(means) => {
-                    if means.post.send(core) {
-                        continue;
-                    }
-                    match means.turn.take_at_once() {
-                        Some(taken) => Some(taken),
-                        None if means.post.find(core) => continue,
-                        None => means.turn.take(),
-                    }
-                }
-            };
-            let end = Instant::now() + TURN;
+    fn use_turn(&mut self, core: &Core, turn: Option<&Taken>) {
+        let end = Instant::now() + TURN;
+        self.commit_group(core);
+        while turn.is_some() && Instant::now() < end && !core.queue.is_empty() {
             self.commit_group(core);
-            while taken.is_some() && Instant::now() < end && !core.queue.is_empty() {
-                self.commit_group(core);
-            }
         }
     }
 
@@ -141,9 +153,9 @@ impl Writer {
 
     fn finish(self, core: &Core) {
         let Self { connection, means, .. } = self;
+        core.be_alone();
         if let Some(Means { life, post, .. }) = means {
-            // Others may lead now.
-            drop(post);
+            post.leave();
             // Where that is not known, they may be held.
             let holds_claims = Rows(&connection).has_claims(life.process, Now::read().uptime).unwrap_or(true);
             if holds_claims {
@@ -152,7 +164,6 @@ impl Writer {
                 life.end(&core.place);
             }
         }
-        core.be_alone();
         // The last one to close the file empties the journal into it. That it cannot, the next one to open it will do.
         let _ = connection.close();
     }
