@@ -119,50 +119,82 @@ proptest! {
     #[test]
     fn it_answers_as_the_store_in_memory_does(steps in steps()) {
         let folder = tempfile::tempdir().unwrap();
-        let (file, memory) = (open(&folder, OPTIONS), MemoryStore::new(LARGE));
-        let keys = ["a", "b", "c"];
-        let mut fences = [0; 3];
-        for (which, owner, step) in steps {
-            let key = keys[which];
-            let name = name(key, owner, fences[which]);
-            match step {
-                Step::Claim { over_indeterminate, other_body } => {
-                    let mut claim = Claim { over_indeterminate, ..claim_of(key, owner) };
-                    if other_body {
-                        claim.request.fingerprint = digest("another order");
-                    }
-                    let outcome = file.claim(&claim, None).wait().unwrap();
-                    if let Outcome::Claimed { fence, .. } = outcome {
-                        fences[which] = fence;
-                    }
-                    prop_assert_eq!(told(&outcome), told(&memory.claim(&claim)));
-                }
-                Step::Settle(end) => prop_assert_eq!(
-                    file.settle(name, end.clone(), DAY).wait().unwrap(),
-                    memory.settle(&name.key, name.owner, name.fence, end, DAY)
-                ),
-                Step::Renew => prop_assert_eq!(
-                    file.renew(name, LEASE).wait().unwrap(),
-                    memory.renew(&name.key, name.owner, name.fence, LEASE)
-                ),
-                Step::CommitPoint => prop_assert_eq!(
-                    file.commit_point(name).wait().unwrap(),
-                    memory.commit_point(&name.key, name.owner, name.fence)
-                ),
-                Step::Save(bytes) => prop_assert_eq!(
-                    file.save(name, bytes.as_slice().into()).wait().unwrap(),
-                    memory.save(&name.key, name.owner, name.fence, bytes.into())
-                ),
-                Step::Inspect => prop_assert_eq!(
-                    seen(file.inspect(name.key).wait().unwrap()),
-                    seen(memory.inspect(&name.key))
-                ),
-                Step::Forget => prop_assert_eq!(file.forget(name.key).wait().unwrap(), memory.forget(&name.key)),
-            }
-        }
-        prop_assert_eq!(file.verify().wait().unwrap(), Vec::<String>::new());
-        prop_assert_eq!(file.stats().wait().unwrap().held, memory.stats().held);
+        answers_as_in_memory(&open(&folder, OPTIONS), steps)?;
     }
+}
+
+proptest! {
+    // Each takes half a second to begin.
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[cfg(unix)]
+    #[test]
+    fn it_does_so_where_another_process_writes_for_it(steps in steps()) {
+        let folder = tempfile::tempdir().unwrap();
+        let (_leading, following) = led(&folder, OPTIONS);
+        answers_as_in_memory(&following, steps)?;
+    }
+}
+
+fn answers_as_in_memory(file: &FileStore, steps: Vec<(usize, u128, Step)>) -> Result<(), TestCaseError> {
+    let memory = MemoryStore::new(LARGE);
+    let keys = ["a", "b", "c"];
+    let mut fences = [0; 3];
+    for (which, owner, step) in steps {
+        let key = keys[which];
+        let name = name(key, owner, fences[which]);
+        match step {
+            Step::Claim { over_indeterminate, other_body } => {
+                let mut claim = Claim { over_indeterminate, ..claim_of(key, owner) };
+                if other_body {
+                    claim.request.fingerprint = digest("another order");
+                }
+                let outcome = file.claim(&claim, None).wait().unwrap();
+                if let Outcome::Claimed { fence, .. } = outcome {
+                    fences[which] = fence;
+                }
+                prop_assert_eq!(told(&outcome), told(&memory.claim(&claim)));
+            }
+            Step::Settle(end) => prop_assert_eq!(
+                file.settle(name, end.clone(), DAY).wait().unwrap(),
+                memory.settle(&name.key, name.owner, name.fence, end, DAY)
+            ),
+            Step::Renew => prop_assert_eq!(
+                file.renew(name, LEASE).wait().unwrap(),
+                memory.renew(&name.key, name.owner, name.fence, LEASE)
+            ),
+            Step::CommitPoint => prop_assert_eq!(
+                file.commit_point(name).wait().unwrap(),
+                memory.commit_point(&name.key, name.owner, name.fence)
+            ),
+            Step::Save(bytes) => prop_assert_eq!(
+                file.save(name, bytes.as_slice().into()).wait().unwrap(),
+                memory.save(&name.key, name.owner, name.fence, bytes.into())
+            ),
+            Step::Inspect => {
+                prop_assert_eq!(seen(file.inspect(name.key).wait().unwrap()), seen(memory.inspect(&name.key)))
+            }
+            Step::Forget => prop_assert_eq!(file.forget(name.key).wait().unwrap(), memory.forget(&name.key)),
+        }
+    }
+    prop_assert_eq!(file.verify().wait().unwrap(), Vec::<String>::new());
+    prop_assert_eq!(file.stats().wait().unwrap().held, memory.stats().held);
+    Ok(())
+}
+
+/// Two stores on one file, of which the first one writes for the second one. Both have claimed and released a key.
+#[cfg(unix)]
+fn led(folder: &TempDir, options: FileOptions) -> (FileStore, FileStore) {
+    let (leading, following) = (open(folder, options), open(folder, options));
+    // Somebody else has the turn: the first one who waits for it leads, the second one follows.
+    let turn = fs::OpenOptions::new().write(true).open(folder.path().join("store.locks/turn")).unwrap();
+    turn.lock().unwrap();
+    for (store, key) in [(&leading, "of the leader"), (&following, "of the follower")] {
+        let fence = fence(&claim(store, key, 1));
+        let released = store.settle(name(key, 1, fence), Settlement::Release, DAY).wait().unwrap();
+        assert_eq!(released, Written::Done);
+    }
+    (leading, following)
 }
 
 #[test]
@@ -366,6 +398,7 @@ fn all_its_files_are_for_their_owner_only() {
     claim(&store, "k", 1);
     complete(&store, "k", 1, b"secret");
     store.backup(&folder.path().join("copy")).wait().unwrap();
+    let _both = led(&folder, OPTIONS);
     let mut names = Vec::new();
     for entry in
         fs::read_dir(folder.path()).unwrap().chain(fs::read_dir(folder.path().join("store.locks")).unwrap())
@@ -376,7 +409,18 @@ fn all_its_files_are_for_their_owner_only() {
         assert_eq!(mode, if is_folder { 0o700 } else { 0o600 }, "{:?}", entry.path());
         names.push(entry.file_name().into_string().unwrap());
     }
-    for expected in ["store", "store-wal", "store-shm", "store.locks", "copy", "turn", "gate", "bell"] {
+    for expected in [
+        "store",
+        "store-wal",
+        "store-shm",
+        "store.locks",
+        "copy",
+        "turn",
+        "gate",
+        "bell",
+        "leader",
+        "leader.socket",
+    ] {
         assert!(names.iter().any(|name| name == expected), "{expected}: {names:?}");
     }
 }

@@ -28,10 +28,7 @@ use super::wire::{self, Batch, End, Frames, Hello, Said, VERSION, Welcome};
 use crate::idempotency::Written;
 
 /// How long a leader may take with an errand.
-const PATIENCE: Duration = Duration::from_millis(250);
-
-/// How long it may take to say that it leads.
-const GREETING: Duration = Duration::from_millis(50);
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How often it is looked whether the leader takes too long.
 const LOOK: Duration = Duration::from_millis(20);
@@ -42,6 +39,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// A connection to the process that leads.
 #[derive(Debug)]
 pub(super) struct Following {
+    patience: Duration,
     stream: Arc<UnixStream>,
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
@@ -79,11 +77,12 @@ struct Sent {
 }
 
 impl Following {
-    /// Follows the process that leads, if one does and answers.
-    pub fn begin(core: &Arc<Core>) -> io::Result<Self> {
+    /// Follows the process that leads, if one does and answers. It may take so long with an errand, and a fifth of that to
+    /// say that it leads.
+    pub fn begin(core: &Arc<Core>, patience: Duration) -> io::Result<Self> {
         let stream = UnixStream::connect(socket(&core.place))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.set_read_timeout(Some(GREETING))?;
+        stream.set_write_timeout(Some(patience))?;
+        stream.set_read_timeout(Some(patience / 5))?;
         let hello = Hello { version: VERSION.to_owned(), is_synced: core.is_synced(), party: core.party() };
         wire::send(&stream, &hello)?;
         let Welcome { leader } = Frames::new(&stream).next()?.ok_or(ErrorKind::TimedOut)?;
@@ -96,7 +95,7 @@ impl Following {
             followed.give_up(&from, &core, leader);
         };
         let thread = thread::Builder::new().name("reprise-follower".to_owned()).spawn(listen)?;
-        Ok(Self { stream, shared, thread })
+        Ok(Self { patience, stream, shared, thread })
     }
 
     /// How it was over, if it is.
@@ -111,7 +110,7 @@ impl Following {
 
     /// Sends errands. If nobody is there any more, they are back in the queue.
     pub fn send(&self, asked: Vec<Asked>, core: &Core) -> bool {
-        let deadline = Now::read().uptime.saturating_add(ms(PATIENCE));
+        let deadline = Now::read().uptime.saturating_add(ms(self.patience));
         let mut state = self.shared.state.lock();
         let errands = (state.next..).zip(asked.iter().map(|asked| &asked.errand)).collect();
         let frame = wire::frame(&Batch::<&Errand> { deadline, errands });
@@ -227,5 +226,263 @@ impl Shared {
         }
         core.queue.take_back(sent.into_values().map(|sent| sent.asked).collect());
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::super::leader::Leader;
+    use super::super::ledger::{Awaited, ClaimName};
+    use super::super::owners::Life;
+    use super::super::pending::{Pending, pending};
+    use super::super::place::Place;
+    use super::super::rows::{Found, Rows};
+    use super::super::{Access, Durability, FileOptions, schema};
+    use super::*;
+    use crate::idempotency::file::errand::{Attempt, To};
+    use crate::idempotency::{Answer, Claim, DigestBuilder, Identified, Limits, Outcome, Owner, Settlement};
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const OPTIONS: FileOptions = FileOptions {
+        durability: Durability::Os,
+        access: Access::ReadWrite,
+        limits: Limits { max_bytes: 1 << 30, max_entries: 1_000 },
+    };
+
+    fn claim_of(key: &str) -> Claim {
+        let key = DigestBuilder::new("test").field(key.as_bytes()).finish();
+        let request = Identified { key, fingerprint: key, identity: key, name: key };
+        Claim { request, owner: Owner(1), lease: DAY, retention: DAY, over_indeterminate: false }
+    }
+
+    fn asked<T>(
+        errand: Errand,
+        to: impl FnOnce(super::super::pending::Reply<T>) -> To,
+    ) -> (Asked, Pending<T>) {
+        let (reply, pending) = pending();
+        (Asked { errand, attempt: Attempt::First, reply: to(reply), report: None }, pending)
+    }
+
+    fn claiming(key: &str) -> (Asked, Pending<Outcome>) {
+        asked(Errand::Claim(claim_of(key)), |reply| To::Claimant(reply, None))
+    }
+
+    fn settling(key: &str, settlement: Settlement) -> (Asked, Pending<Written>) {
+        let Claim { request, owner, .. } = claim_of(key);
+        let name = ClaimName { key: request.key, owner, fence: 1 };
+        asked(Errand::Settle { name, settlement, retention: ms(DAY) }, To::Owner)
+    }
+
+    fn assert_claimed(outcome: Pending<Outcome>) {
+        let outcome = outcome.wait().unwrap();
+        assert!(matches!(outcome, Outcome::Claimed { fence: 1, .. }), "{outcome:?}");
+    }
+
+    /// One that leads as the test says, with the store of a process that follows it.
+    struct Fake {
+        follower: Arc<Core>,
+        following: Following,
+        stream: UnixStream,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Fake {
+        fn of(is_alive: bool, patience: Duration) -> (Self, Option<Life>) {
+            let (folder, place) = Place::of_a_test();
+            let follower = Core::open(&place, OPTIONS).unwrap();
+            let listener = UnixListener::bind(socket(&place)).unwrap();
+            let life = is_alive.then(|| Life::begin(&place).unwrap());
+            let leader = life.as_ref().map_or(Process(7), |life| life.process);
+            let (following, stream) = thread::scope(|scope| {
+                let begun = scope.spawn(|| Following::begin(&follower, patience).unwrap());
+                let (stream, _) = listener.accept().unwrap();
+                let hello: Hello = Frames::new(&stream).next().unwrap().unwrap();
+                assert_eq!(hello.party, follower.party());
+                wire::send(&stream, &Welcome { leader }).unwrap();
+                (begun.join().unwrap(), stream)
+            });
+            (Self { follower, following, stream, _folder: folder }, life)
+        }
+
+        fn send(&self, asked: Asked) {
+            assert!(self.following.send(vec![asked], &self.follower));
+        }
+
+        /// Answers all that has been sent.
+        fn answer(&self, end: impl Fn(&Errand) -> End) {
+            let Batch { errands, .. } = Frames::<Batch>::new(&self.stream).next().unwrap().unwrap();
+            let said: Vec<_> =
+                errands.iter().map(|(number, errand)| Said { number: *number, end: end(errand) }).collect();
+            wire::send(&self.stream, &said).unwrap();
+        }
+
+        fn over(&self) -> Over {
+            loop {
+                if let Some(over) = self.following.over() {
+                    return over;
+                }
+                thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn who_leads_does_it_in_the_name_of_who_follows() {
+        let (_folder, place) = Place::of_a_test();
+        let (leading, follower) =
+            (Core::open(&place, OPTIONS).unwrap(), Core::open(&place, OPTIONS).unwrap());
+        let leader = Leader::begin(&leading).unwrap();
+        assert!(Leader::begin(&follower).is_none(), "there is one");
+        let following = Following::begin(&follower, DAY).unwrap();
+        let (claim, outcome) = claiming("k");
+        assert!(following.send(vec![claim], &follower));
+        assert_claimed(outcome);
+        let connection = schema::open_to_read(&place).unwrap();
+        let kept = || match Rows(&connection).find(&claim_of("k").request.key).unwrap() {
+            Found::Row(row) => row,
+            _ => panic!("it is there"),
+        };
+        assert_eq!(Some(kept().process), follower.process);
+        let (end, written) = settling("k", Settlement::Complete(Answer::new(b"200", b"body")));
+        assert!(following.send(vec![end], &follower));
+        assert_eq!(written.wait().unwrap(), Written::Done);
+        assert_eq!(Rows(&connection).answer(kept().ending.unwrap()).unwrap(), Answer::new(b"200", b"body"));
+        // With the leader gone, it is over, and another one may lead.
+        drop(leader);
+        assert_eq!(following.end(), Over::Gone);
+        assert!(Following::begin(&follower, DAY).is_err());
+        let _leader = Leader::begin(&follower).unwrap();
+    }
+
+    #[test]
+    fn who_keeps_other_promises_or_is_of_another_version_is_not_led() {
+        let (_folder, place) = Place::of_a_test();
+        let leading = Core::open(&place, OPTIONS).unwrap();
+        let synced = Core::open(&place, FileOptions { durability: Durability::Fsync, ..OPTIONS }).unwrap();
+        let _leader = Leader::begin(&leading).unwrap();
+        assert!(Following::begin(&synced, DAY).is_err());
+        let greet = |version: &str| {
+            let stream = UnixStream::connect(socket(&place)).unwrap();
+            let hello = Hello { version: version.to_owned(), is_synced: false, party: synced.party() };
+            wire::send(&stream, &hello).unwrap();
+            Frames::<Welcome>::new(&stream).next()
+        };
+        assert!(greet("0.0.0").is_err());
+        assert!(greet(VERSION).is_ok());
+    }
+
+    #[test]
+    fn an_errand_is_not_done_behind_its_deadline() {
+        let (_folder, place) = Place::of_a_test();
+        let leading = Core::open(&place, OPTIONS).unwrap();
+        let _leader = Leader::begin(&leading).unwrap();
+        let stream = UnixStream::connect(socket(&place)).unwrap();
+        let hello = Hello { version: VERSION.to_owned(), is_synced: false, party: leading.party() };
+        wire::send(&stream, &hello).unwrap();
+        Frames::<Welcome>::new(&stream).next().unwrap();
+        let mut frames = Frames::<Vec<Said>>::new(&stream);
+        let mut ask = |number, deadline| {
+            let errands = vec![(number, Errand::Claim(claim_of("k")))];
+            wire::send(&stream, &Batch { deadline, errands }).unwrap();
+            frames.next().unwrap().unwrap().remove(0)
+        };
+        let now = Now::read().uptime;
+        assert!(matches!(ask(1, now), Said { number: 1, end: End::NotDone }));
+        let later = now + ms(DAY);
+        assert!(matches!(
+            ask(2, later),
+            Said { number: 2, end: End::Done(Report::Claimed(Outcome::Claimed { .. })) }
+        ));
+    }
+
+    #[test]
+    fn what_a_dead_leader_has_not_answered_is_done_at_once() {
+        let (fake, _) = Fake::of(false, DAY);
+        let (claim, outcome) = claiming("k");
+        fake.send(claim);
+        fake.stream.shutdown(Shutdown::Both).unwrap();
+        assert_claimed(outcome);
+        // Not because it had taken too long.
+        assert_eq!(fake.over(), Over::Gone);
+    }
+
+    #[test]
+    fn a_leader_that_is_silent_or_gone_but_alive_is_waited_for_until_the_deadline() {
+        for is_gone in [false, true] {
+            let (fake, _life) = Fake::of(true, PATIENCE);
+            let (claim, outcome) = claiming("k");
+            let began = Now::read().uptime;
+            fake.send(claim);
+            if is_gone {
+                fake.stream.shutdown(Shutdown::Both).unwrap();
+            }
+            assert_claimed(outcome);
+            assert!(Now::read().uptime >= began + ms(PATIENCE), "it could have been done twice");
+            assert_eq!(fake.over(), Over::Silent);
+            let (claim, outcome) = claiming("other");
+            assert!(!fake.following.send(vec![claim], &fake.follower));
+            assert_claimed(outcome);
+        }
+    }
+
+    #[test]
+    fn what_a_leader_has_not_done_or_answers_beside_the_point_is_done_here() {
+        let (fake, _) = Fake::of(false, DAY);
+        for (key, end) in [("a", None), ("b", Some(Report::Settled(Written::Done)))] {
+            let (claim, outcome) = claiming(key);
+            fake.send(claim);
+            let end = std::cell::Cell::new(Some(end.map_or(End::NotDone, End::Done)));
+            fake.answer(|_| end.take().unwrap());
+            assert_claimed(outcome);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_may_not_survive_is_no_answer_here_either() {
+        let (fake, _) = Fake::of(false, DAY);
+        let (claim, outcome) = claiming("k");
+        fake.send(claim);
+        fake.answer(|_| End::Unsynced("disk".to_owned()));
+        assert!(matches!(outcome.wait(), Err(FileStoreError::Unsynced { reason, .. }) if reason == "disk"));
+    }
+
+    #[test]
+    fn a_claim_that_a_leader_has_ended_without_saying_so_is_ended_once() {
+        let (_folder, place) = Place::of_a_test();
+        let core = Core::open(&place, OPTIONS).unwrap();
+        let again = |asked| core.queue.take_back(vec![asked]);
+        for (key, settlement, other) in [
+            ("completed", Settlement::Complete(Answer::new(b"", b"1")), Settlement::Release),
+            ("not replayable", Settlement::NotReplayable, Settlement::Indeterminate),
+            ("released", Settlement::Release, Settlement::NotReplayable),
+            ("indeterminate", Settlement::Indeterminate, Settlement::NotReplayable),
+        ] {
+            let (claim, outcome) = claiming(key);
+            again(claim);
+            assert_claimed(outcome);
+            let (first, done) = settling(key, settlement.clone());
+            again(first);
+            assert_eq!(done.wait().unwrap(), Written::Done);
+            // Who waits for it here has not heard of it.
+            let awaited = Awaited { process: core.party().process, fence: 1, lease_left: ms(DAY) };
+            let waiting = core.waiters.enter(claim_of(key).request.key, awaited);
+            let (second, done) = settling(key, settlement);
+            again(second);
+            assert_eq!(done.wait().unwrap(), Written::Done);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(async { tokio::time::timeout(DAY / 2, waiting.done()).await.unwrap() });
+            let (third, lost) = settling(key, other);
+            again(third);
+            assert_eq!(lost.wait().unwrap(), Written::Lost, "{key}");
+        }
+    }
+
+    #[test]
+    fn who_has_nothing_to_write_does_not_follow_for_ever() {
+        let (fake, _) = Fake::of(false, DAY);
+        assert_eq!(fake.over(), Over::Gone);
+        assert_eq!(fake.following.end(), Over::Gone);
     }
 }

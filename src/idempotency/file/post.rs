@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
-use super::follower::{Following, Over};
+use super::follower::{Following, Over, PATIENCE};
 use super::leader::Leader;
 use super::queue::Waiting;
 
@@ -62,7 +62,7 @@ impl Post {
             Self::Following(_) | Self::Leading(_) => return false,
         }
         let alone_for = |time| Self::Alone(Some(Instant::now() + time));
-        *self = match Following::begin(core) {
+        *self = match Following::begin(core, PATIENCE) {
             Ok(following) => Self::Following(following),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
                 Leader::begin(core).map_or_else(|| alone_for(SHORT), Self::Leading)

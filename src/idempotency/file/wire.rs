@@ -117,3 +117,74 @@ impl<'a, T: DeserializeOwned> Frames<'a, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::idempotency::{Answer, Outcome, Written};
+
+    fn said() -> impl Strategy<Value = Said> {
+        let end = prop_oneof![
+            Just(()).prop_map(|()| End::NotDone),
+            ".{0,40}".prop_map(End::Unsynced),
+            any::<bool>().prop_map(|is_done| End::Done(Report::Settled(if is_done {
+                Written::Done
+            } else {
+                Written::Lost
+            }))),
+            (any::<Vec<u8>>(), proptest::collection::vec(any::<u8>(), 0..70_000)).prop_map(|(head, body)| {
+                End::Done(Report::Claimed(Outcome::Completed(Answer::new(&head, &body))))
+            }),
+            (any::<u64>(), any::<Option<Vec<u8>>>()).prop_map(|(fence, progress)| {
+                End::Done(Report::Claimed(Outcome::Claimed { fence, progress: progress.map(Into::into) }))
+            }),
+        ];
+        (any::<u64>(), end).prop_map(|(number, end)| Said { number, end })
+    }
+
+    proptest! {
+        #[test]
+        fn messages_arrive_as_they_were_sent_however_they_are_cut(
+            messages in proptest::collection::vec(proptest::collection::vec(said(), 0..4), 1..4),
+            cut in 1..90_000_usize,
+        ) {
+            let (one, other) = UnixStream::pair().unwrap();
+            let bytes: Vec<u8> = messages.iter().flat_map(|message| frame(message).unwrap()).collect();
+            let received: Vec<Vec<Said>> = thread::scope(|scope| {
+                scope.spawn(|| for piece in bytes.chunks(cut) { (&one).write_all(piece).unwrap() });
+                let mut frames = Frames::new(&other);
+                messages.iter().map(|_| frames.next().unwrap().unwrap()).collect()
+            });
+            prop_assert_eq!(format!("{received:?}"), format!("{messages:?}"));
+        }
+
+        #[test]
+        fn what_is_no_message_is_an_error_and_nothing_else(bytes in any::<Vec<u8>>()) {
+            let (one, other) = UnixStream::pair().unwrap();
+            (&one).write_all(&bytes).unwrap();
+            drop(one);
+            let mut frames = Frames::<Batch>::new(&other);
+            // It ends, at the latest where the stream does.
+            while frames.next().is_ok() {}
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_refused_before_it_is_read() {
+        let (one, other) = UnixStream::pair().unwrap();
+        (&one).write_all(&u32::MAX.to_le_bytes()).unwrap();
+        assert_eq!(Frames::<Batch>::new(&other).next().unwrap_err().kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_message_that_does_not_come_is_none() {
+        let (_one, other) = UnixStream::pair().unwrap();
+        other.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        assert!(Frames::<Batch>::new(&other).next().unwrap().is_none());
+    }
+}
