@@ -172,7 +172,10 @@ fn answers_as_in_memory(file: &FileStore, steps: Vec<(usize, u128, Step)>) -> Re
                 memory.save(&name.key, name.owner, name.fence, bytes.into())
             ),
             Step::Inspect => {
-                prop_assert_eq!(seen(file.inspect(name.key).wait().unwrap()), seen(memory.inspect(&name.key)))
+                prop_assert_eq!(
+                    seen(file.inspect(name.key).wait().unwrap()),
+                    seen(memory.inspect(&name.key))
+                );
             }
             Step::Forget => prop_assert_eq!(file.forget(name.key).wait().unwrap(), memory.forget(&name.key)),
         }
@@ -195,6 +198,19 @@ fn led(folder: &TempDir, options: FileOptions) -> (FileStore, FileStore) {
         assert_eq!(released, Written::Done);
     }
     (leading, following)
+}
+
+#[cfg(unix)]
+#[test]
+fn where_the_path_is_too_long_for_a_socket_each_process_writes_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x".repeat(120));
+    let (one, other) = (FileStore::open(&path, OPTIONS).unwrap(), FileStore::open(&path, OPTIONS).unwrap());
+    let turn = fs::OpenOptions::new().write(true).open(path.with_extension("locks").join("turn")).unwrap();
+    turn.lock().unwrap();
+    assert_eq!(fence(&claim(&one, "a", 1)), 1);
+    assert_eq!(fence(&claim(&other, "b", 1)), 1);
+    assert!(matches!(claim(&other, "a", 2), Outcome::InProgress { .. }));
 }
 
 #[test]

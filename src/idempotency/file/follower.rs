@@ -472,7 +472,9 @@ mod tests {
             again(second);
             assert_eq!(done.wait().unwrap(), Written::Done);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-            runtime.block_on(async { tokio::time::timeout(DAY / 2, waiting.done()).await.unwrap() });
+            runtime.block_on(async {
+                tokio::time::timeout(Duration::from_secs(60), waiting.done()).await.unwrap();
+            });
             let (third, lost) = settling(key, other);
             again(third);
             assert_eq!(lost.wait().unwrap(), Written::Lost, "{key}");
