@@ -70,6 +70,47 @@ export interface StoreCalls {
   save(key: string, owner: string, fence: number, progress: Uint8Array): boolean;
 }
 
+/**
+ * What requests ask of a store in a file. Each is answered later, for its ticket. A claim is named by its key, owner and
+ * fence.
+ */
+export interface FileCalls {
+  /**
+   * Makes the claimant the owner of the key, or says why not. With `holdMs` the lease is renewed by the store for so long,
+   * until the claim is ended. Answered with the fence of a claim that was granted and finds no progress, and with the
+   * outcome of any other.
+   */
+  claim(
+    ticket: number,
+    key: string,
+    fingerprint: string,
+    identity: string,
+    owner: string,
+    leaseMs: number,
+    retentionMs: number,
+    overIndeterminate: boolean,
+    holdMs: number | undefined,
+  ): void;
+  /** Ends a claim with an answer; false if the claim was lost. */
+  complete(
+    ticket: number,
+    key: string,
+    owner: string,
+    fence: number,
+    head: string,
+    body: Uint8Array,
+    retentionMs: number,
+  ): void;
+  /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate; false if the claim was lost. */
+  end(ticket: number, key: string, owner: string, fence: number, how: number, retentionMs: number): void;
+  /** Prolongs a claim's lease; false if the claim was lost. */
+  renew(ticket: number, key: string, owner: string, fence: number, leaseMs: number): void;
+  /** From here on the key is never silently free again; false if the claim was lost. */
+  commitPoint(ticket: number, key: string, owner: string, fence: number): void;
+  /** Saves progress for the next claim; false if the claim was lost. */
+  save(ticket: number, key: string, owner: string, fence: number, progress: Uint8Array): void;
+}
+
 /** What every attempt asks a retry budget, by the key that it is kept for. */
 export interface BudgetCalls {
   call(key: string): void;
@@ -139,22 +180,8 @@ export declare class ChaosKernelKills {
 
 /** A store in a file, as JavaScript holds it. */
 export declare class NativeFileStore {
-  /**
-   * Makes the claimant the owner of the key, or says why not. With `holdMs` the lease is renewed by the store for so
-   * long, until the claim is ended. Answered with the fence of a claim that was granted and finds no progress, and
-   * with the outcome of any other.
-   */
-  claim(ticket: number, request: NativeClaimRequest, holdMs?: number | undefined | null): void
-  /** Ends a claim with an answer; false if the claim was lost. */
-  complete(ticket: number, claim: NativeClaimRef, head: string, body: Buffer, retentionMs: number): void
-  /** Ends a claim without one; false if the claim was lost. */
-  end(ticket: number, claim: NativeClaimRef, how: 'release' | 'not-replayable' | 'indeterminate', retentionMs: number): void
-  /** Prolongs a claim's lease; false if the claim was lost. */
-  renew(ticket: number, claim: NativeClaimRef, leaseMs: number): void
-  /** Marks the commit point; false if the claim was lost. */
-  commitPoint(ticket: number, claim: NativeClaimRef): void
-  /** Saves progress for the next claim; false if the claim was lost. */
-  save(ticket: number, claim: NativeClaimRef, progress: Buffer): void
+  /** What requests ask; see `FileCalls`. */
+  calls(): FileCalls
   /** Resolves when the claim of that key has ended, or when its lease as it is now has run out. */
   waitFor(key: string): Promise<boolean | NativeFailure>
   /** What is kept for a key, or null. */
@@ -474,34 +501,6 @@ export interface NativeClaimOutcome {
   leaseLeftMs?: number
   /** Of `mismatch`: `fingerprint` or `identity`. */
   differs?: string
-}
-
-/** A claim that is held. */
-export interface NativeClaimRef {
-  /** Its key. */
-  key: string
-  /** Who holds it. */
-  owner: string
-  /** Its fence. */
-  fence: number
-}
-
-/** A request to become the owner of a key; all names are digests in hexadecimal but the owner's, which is any text. */
-export interface NativeClaimRequest {
-  /** Which record. */
-  key: string
-  /** What is asked for. */
-  fingerprint: string
-  /** Who asks. */
-  identity: string
-  /** Who claims. */
-  owner: string
-  /** Milliseconds that the claim holds without renewal. */
-  leaseMs: number
-  /** Milliseconds that what becomes of it is kept. */
-  retentionMs: number
-  /** Whether an indeterminate record counts as free. */
-  overIndeterminate: boolean
 }
 
 /** What went wrong: a code, which `ts/stores/file` has an error for, and what is to be said of it. */

@@ -40,7 +40,7 @@ function summed(rates) {
 /** The same through Node. */
 async function inProcesses(folder, durability, processes, callers) {
   const args = [path.join(folder, 'store'), durability, String(callers), String(SECONDS)];
-  const children = Array.from({ length: processes }, () => fork(CHILD, args));
+  const children = Array.from({ length: processes }, (_, place) => fork(CHILD, [...args, String(place)]));
   await Promise.all(children.map((child) => once(child, 'message')));
   const ends = children.map((child) => once(child, 'message'));
   const exits = children.map((child) => once(child, 'exit'));

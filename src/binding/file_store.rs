@@ -6,14 +6,17 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use napi::bindgen_prelude::{BigInt, BufferSlice, Either4, Function, Latin1String, PromiseRaw, Result};
+use napi::bindgen_prelude::{
+    BigInt, BufferSlice, Either4, Function, FunctionCallContext, Latin1String, Object, PromiseRaw, Result,
+};
 use napi::{Either, Env};
 use napi_derive::napi;
 use parking_lot::Mutex;
 
 use super::answers::{Answer as Answered, Answers};
-use super::idempotency::{NativeInspection, digest, inspection, millis, number, whole};
-use super::store_contract::{NativeClaimRef, NativeClaimRequest, owner, settlement};
+use super::idempotency::{NativeInspection, digest, function, how, inspection, millis, number, whole};
+use super::store_contract::{claim_from, name_from, settlement};
+use super::text::Room;
 use crate::idempotency::file::{
     Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError, FileStores, ListedState, Page,
     Pending,
@@ -24,7 +27,9 @@ static FILES: LazyLock<FileStores> = LazyLock::new(FileStores::default);
 
 /// A store in a file, as JavaScript holds it.
 #[napi(js_name = "NativeFileStore")]
-pub struct NativeFileStore {
+pub struct NativeFileStore(Arc<Open>);
+
+struct Open {
     /// Empty once it is closed.
     store: Mutex<Option<FileStore>>,
     answers: Arc<Answers>,
@@ -130,9 +135,10 @@ pub fn open_file_store(
         limits: Limits { max_bytes: whole(options.max_bytes), max_entries: whole(options.max_entries) },
     };
     Ok(match FILES.open(Path::new(&path), options) {
-        Ok(store) => {
-            Either::A(NativeFileStore { store: Mutex::new(Some(store)), answers: Answers::new(&settle)? })
-        }
+        Ok(store) => Either::A(NativeFileStore(Arc::new(Open {
+            store: Mutex::new(Some(store)),
+            answers: Answers::new(&settle)?,
+        }))),
         Err(error) => Either::B(failure(&error)),
     })
 }
@@ -141,85 +147,28 @@ type Promise<'env, T> = Result<PromiseRaw<'env, Either<T, NativeFailure>>>;
 
 #[napi]
 impl NativeFileStore {
-    /// Makes the claimant the owner of the key, or says why not. With `holdMs` the lease is renewed by the store for so
-    /// long, until the claim is ended. Answered with the fence of a claim that was granted and finds no progress, and
-    /// with the outcome of any other.
-    #[napi(catch_unwind)]
-    pub fn claim(
-        &self,
-        env: Env,
-        ticket: u32,
-        request: NativeClaimRequest,
-        hold_ms: Option<f64>,
-    ) -> Result<()> {
-        let claim = request.into();
-        self.answer(
-            env,
-            ticket,
-            |store| store.claim(&claim, hold_ms.map(millis)),
-            |outcome| match outcome {
-                Outcome::Claimed { fence, progress: None } => Either4::A(number(fence)),
-                other => Either4::C(other.into()),
-            },
-        )
-    }
-
-    /// Ends a claim with an answer; false if the claim was lost.
-    #[napi(catch_unwind)]
-    pub fn complete(
-        &self,
-        env: Env,
-        ticket: u32,
-        claim: NativeClaimRef,
-        head: Latin1String,
-        body: BufferSlice<'_>,
-        retention_ms: f64,
-    ) -> Result<()> {
-        self.settle(env, ticket, claim, Settlement::Complete(Answer::new(&head, &body)), retention_ms)
-    }
-
-    /// Ends a claim without one; false if the claim was lost.
-    #[napi(catch_unwind)]
-    pub fn end(
-        &self,
-        env: Env,
-        ticket: u32,
-        claim: NativeClaimRef,
-        #[napi(ts_arg_type = "'release' | 'not-replayable' | 'indeterminate'")] how: String,
-        retention_ms: f64,
-    ) -> Result<()> {
-        self.settle(env, ticket, claim, settlement(&how), retention_ms)
-    }
-
-    /// Prolongs a claim's lease; false if the claim was lost.
-    #[napi(catch_unwind)]
-    pub fn renew(&self, env: Env, ticket: u32, claim: NativeClaimRef, lease_ms: f64) -> Result<()> {
-        self.answer(env, ticket, |store| store.renew(name(&claim), millis(lease_ms)), is_done)
-    }
-
-    /// Marks the commit point; false if the claim was lost.
-    #[napi(catch_unwind)]
-    pub fn commit_point(&self, env: Env, ticket: u32, claim: NativeClaimRef) -> Result<()> {
-        self.answer(env, ticket, |store| store.commit_point(name(&claim)), is_done)
-    }
-
-    /// Saves progress for the next claim; false if the claim was lost.
-    #[napi(catch_unwind)]
-    pub fn save(
-        &self,
-        env: Env,
-        ticket: u32,
-        claim: NativeClaimRef,
-        progress: BufferSlice<'_>,
-    ) -> Result<()> {
-        let progress = progress.as_ref().into();
-        self.answer(env, ticket, |store| store.save(name(&claim), progress), is_done)
+    /// What requests ask; see `FileCalls`.
+    #[napi(catch_unwind, ts_return_type = "FileCalls")]
+    pub fn calls<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
+        // Closures, and arguments one by one: as `StoreCalls`.
+        let mut calls = Object::new(env)?;
+        let mut set = |name: &str, call: fn(&Arc<Open>, &FunctionCallContext<'_>) -> Result<()>| {
+            let open = Arc::clone(&self.0);
+            calls.set(name, function(env, name, move |context| call(&open, &context))?)
+        };
+        set("claim", claim)?;
+        set("complete", complete)?;
+        set("end", end)?;
+        set("renew", renew)?;
+        set("commitPoint", commit_point)?;
+        set("save", save)?;
+        Ok(calls)
     }
 
     /// Resolves when the claim of that key has ended, or when its lease as it is now has run out.
     #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
     pub fn wait_for<'env>(&self, env: &'env Env, key: String) -> Promise<'env, bool> {
-        let waiting = self.with(|store| store.wait(digest(&key)));
+        let waiting = self.0.with(|store| store.wait(digest(&key)));
         spawn(env, async move {
             let waiting = waiting?.await?;
             let waits = waiting.is_some();
@@ -302,7 +251,7 @@ impl NativeFileStore {
     /// Lets go of the file, once what was asked before is done.
     #[napi(catch_unwind, ts_return_type = "Promise<boolean | NativeFailure>")]
     pub fn close<'env>(&self, env: &'env Env) -> Promise<'env, bool> {
-        let store = self.store.lock().take();
+        let store = self.0.store.lock().take();
         spawn(env, async move {
             if let Some(store) = store {
                 store.close().await;
@@ -311,27 +260,26 @@ impl NativeFileStore {
         })
     }
 
-    fn settle(
+    fn ask<'env, T: Send + 'static, R: napi::bindgen_prelude::ToNapiValue + Send + 'static>(
         &self,
-        env: Env,
-        ticket: u32,
-        claim: NativeClaimRef,
-        settlement: Settlement,
-        retention_ms: f64,
-    ) -> Result<()> {
-        let step = |store: &FileStore| store.settle(name(&claim), settlement, millis(retention_ms));
-        self.answer(env, ticket, step, is_done)
+        env: &'env Env,
+        step: impl FnOnce(&FileStore) -> Pending<T>,
+        convert: impl FnOnce(T) -> R + Send + 'static,
+    ) -> Promise<'env, R> {
+        let pending = self.0.with(step);
+        spawn(env, async move { Ok(convert(pending?.await?)) })
     }
+}
 
-    /// Asks what is answered for that ticket.
+impl Open {
+    /// Asks what is answered for the ticket that is the first argument.
     fn answer<T: Send + 'static>(
         &self,
-        env: Env,
-        ticket: u32,
+        call: &FunctionCallContext<'_>,
         step: impl FnOnce(&FileStore) -> Pending<T>,
         convert: fn(T) -> Answered,
     ) -> Result<()> {
-        let reply = self.answers.expect(env, ticket)?;
+        let reply = self.answers.expect(*call.env, call.get(0)?)?;
         let answer = move |result: std::result::Result<T, FileStoreError>| {
             reply.answer(result.map_or_else(|error| Either4::D(failure(&error)), convert))
         };
@@ -342,19 +290,66 @@ impl NativeFileStore {
         Ok(())
     }
 
-    fn ask<'env, T: Send + 'static, R: napi::bindgen_prelude::ToNapiValue + Send + 'static>(
-        &self,
-        env: &'env Env,
-        step: impl FnOnce(&FileStore) -> Pending<T>,
-        convert: impl FnOnce(T) -> R + Send + 'static,
-    ) -> Promise<'env, R> {
-        let pending = self.with(step);
-        spawn(env, async move { Ok(convert(pending?.await?)) })
-    }
-
     fn with<T>(&self, step: impl FnOnce(&FileStore) -> T) -> std::result::Result<T, FileStoreError> {
         self.store.lock().as_ref().map(step).ok_or(FileStoreError::Closed)
     }
+}
+
+/// `(ticket, key, fingerprint, identity, owner, leaseMs, retentionMs, overIndeterminate, holdMs)`.
+fn claim(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+    let claim = claim_from(call, 1)?;
+    let hold: Option<f64> = call.get(8)?;
+    open.answer(
+        call,
+        |store| store.claim(&claim, hold.map(millis)),
+        |outcome| match outcome {
+            Outcome::Claimed { fence, progress: None } => Either4::A(number(fence)),
+            other => Either4::C(other.into()),
+        },
+    )
+}
+
+/// `(ticket, key, owner, fence, head, body, retentionMs)`.
+fn complete(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+    let mut room = Room::new();
+    let head = room.reader().latin1(call.get(4)?)?;
+    let body: BufferSlice<'_> = call.get(5)?;
+    settle(open, call, Settlement::Complete(Answer::new(&head, &body)), call.get(6)?)
+}
+
+/// `(ticket, key, owner, fence, how, retentionMs)`.
+fn end(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+    settle(open, call, how(call.get(4)?), call.get(5)?)
+}
+
+fn settle(
+    open: &Arc<Open>,
+    call: &FunctionCallContext<'_>,
+    settlement: Settlement,
+    retention_ms: f64,
+) -> Result<()> {
+    let name = name(call)?;
+    open.answer(call, |store| store.settle(name, settlement, millis(retention_ms)), is_done)
+}
+
+/// `(ticket, key, owner, fence, leaseMs)`.
+fn renew(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+    let (name, lease) = (name(call)?, millis(call.get(4)?));
+    open.answer(call, |store| store.renew(name, lease), is_done)
+}
+
+/// `(ticket, key, owner, fence)`.
+fn commit_point(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+    let name = name(call)?;
+    open.answer(call, |store| store.commit_point(name), is_done)
+}
+
+/// `(ticket, key, owner, fence, progress)`.
+fn save(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+    let name = name(call)?;
+    let progress: BufferSlice<'_> = call.get(4)?;
+    let progress = progress.as_ref().into();
+    open.answer(call, |store| store.save(name, progress), is_done)
 }
 
 fn spawn<T: napi::bindgen_prelude::ToNapiValue + Send + 'static>(
@@ -369,8 +364,9 @@ fn spawn<T: napi::bindgen_prelude::ToNapiValue + Send + 'static>(
     })
 }
 
-fn name(claim: &NativeClaimRef) -> ClaimName {
-    ClaimName { key: digest(&claim.key), owner: owner(&claim.owner), fence: whole(claim.fence) }
+fn name(call: &FunctionCallContext<'_>) -> Result<ClaimName> {
+    let (key, owner, fence) = name_from(call, 1)?;
+    Ok(ClaimName { key, owner, fence })
 }
 
 fn is_done(written: Written) -> Answered {

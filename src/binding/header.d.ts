@@ -70,6 +70,47 @@ export interface StoreCalls {
   save(key: string, owner: string, fence: number, progress: Uint8Array): boolean;
 }
 
+/**
+ * What requests ask of a store in a file. Each is answered later, for its ticket. A claim is named by its key, owner and
+ * fence.
+ */
+export interface FileCalls {
+  /**
+   * Makes the claimant the owner of the key, or says why not. With `holdMs` the lease is renewed by the store for so long,
+   * until the claim is ended. Answered with the fence of a claim that was granted and finds no progress, and with the
+   * outcome of any other.
+   */
+  claim(
+    ticket: number,
+    key: string,
+    fingerprint: string,
+    identity: string,
+    owner: string,
+    leaseMs: number,
+    retentionMs: number,
+    overIndeterminate: boolean,
+    holdMs: number | undefined,
+  ): void;
+  /** Ends a claim with an answer; false if the claim was lost. */
+  complete(
+    ticket: number,
+    key: string,
+    owner: string,
+    fence: number,
+    head: string,
+    body: Uint8Array,
+    retentionMs: number,
+  ): void;
+  /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate; false if the claim was lost. */
+  end(ticket: number, key: string, owner: string, fence: number, how: number, retentionMs: number): void;
+  /** Prolongs a claim's lease; false if the claim was lost. */
+  renew(ticket: number, key: string, owner: string, fence: number, leaseMs: number): void;
+  /** From here on the key is never silently free again; false if the claim was lost. */
+  commitPoint(ticket: number, key: string, owner: string, fence: number): void;
+  /** Saves progress for the next claim; false if the claim was lost. */
+  save(ticket: number, key: string, owner: string, fence: number, progress: Uint8Array): void;
+}
+
 /** What every attempt asks a retry budget, by the key that it is kept for. */
 export interface BudgetCalls {
   call(key: string): void;

@@ -14,25 +14,6 @@ use crate::idempotency::{
     Settlement, Written,
 };
 
-/// A request to become the owner of a key; all names are digests in hexadecimal but the owner's, which is any text.
-#[napi(object, object_to_js = false)]
-pub struct NativeClaimRequest {
-    /// Which record.
-    pub key: String,
-    /// What is asked for.
-    pub fingerprint: String,
-    /// Who asks.
-    pub identity: String,
-    /// Who claims.
-    pub owner: String,
-    /// Milliseconds that the claim holds without renewal.
-    pub lease_ms: f64,
-    /// Milliseconds that what becomes of it is kept.
-    pub retention_ms: f64,
-    /// Whether an indeterminate record counts as free.
-    pub over_indeterminate: bool,
-}
-
 /// The answer to a claim: `outcome`, and what goes with it.
 #[napi(object, object_from_js = false)]
 pub struct NativeClaimOutcome {
@@ -50,17 +31,6 @@ pub struct NativeClaimOutcome {
     pub lease_left_ms: Option<f64>,
     /// Of `mismatch`: `fingerprint` or `identity`.
     pub differs: Option<&'static str>,
-}
-
-/// A claim that is held.
-#[napi(object, object_to_js = false)]
-pub struct NativeClaimRef {
-    /// Its key.
-    pub key: String,
-    /// Who holds it.
-    pub owner: String,
-    /// Its fence.
-    pub fence: f64,
 }
 
 #[napi]
@@ -94,23 +64,38 @@ enum Claimed {
 
 /// `(key, fingerprint, identity, owner, leaseMs, retentionMs, overIndeterminate)`.
 fn claim(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<Claimed> {
-    let mut room = Room::new();
-    let mut reader = room.reader();
-    let key = digest(reader.text(call.get(0)?)?.required()?);
-    let request = Identified {
-        key,
-        fingerprint: digest(reader.text(call.get(1)?)?.required()?),
-        identity: digest(reader.text(call.get(2)?)?.required()?),
-        // Known to whoever made the key; not part of the contract.
-        name: key,
-    };
-    let owner = owner(reader.text(call.get(3)?)?.required()?);
-    let (lease, retention) = (millis(call.get(4)?), millis(call.get(5)?));
-    let claim = Claim { request, owner, lease, retention, over_indeterminate: call.get(6)? };
+    let claim = claim_from(call, 0)?;
     Ok(match store.claim(&claim) {
         Outcome::Claimed { fence, progress: Some(progress) } => Claimed::Resumed { fence, progress },
         outcome => Claimed::Begun(Begun::of(outcome)),
     })
+}
+
+/// A claim from the arguments from that one on: `(key, fingerprint, identity, owner, leaseMs, retentionMs,
+/// overIndeterminate)`. All names are digests in hexadecimal but the owner's, which is any text.
+pub(super) fn claim_from(call: &FunctionCallContext<'_>, first: usize) -> Result<Claim> {
+    let mut room = Room::new();
+    let mut reader = room.reader();
+    let key = digest(reader.text(call.get(first)?)?.required()?);
+    let request = Identified {
+        key,
+        fingerprint: digest(reader.text(call.get(first + 1)?)?.required()?),
+        identity: digest(reader.text(call.get(first + 2)?)?.required()?),
+        // Known to whoever made the key; not part of the contract.
+        name: key,
+    };
+    let owner = owner(reader.text(call.get(first + 3)?)?.required()?);
+    let (lease, retention) = (millis(call.get(first + 4)?), millis(call.get(first + 5)?));
+    Ok(Claim { request, owner, lease, retention, over_indeterminate: call.get(first + 6)? })
+}
+
+/// What names a claim, from the arguments from that one on: `(key, owner, fence)`.
+pub(super) fn name_from(call: &FunctionCallContext<'_>, first: usize) -> Result<(Digest, Owner, u64)> {
+    let mut room = Room::new();
+    let mut reader = room.reader();
+    let key = digest(reader.text(call.get(first)?)?.required()?);
+    let owner = owner(reader.text(call.get(first + 1)?)?.required()?);
+    Ok((key, owner, whole(call.get(first + 2)?)))
 }
 
 /// `(key, owner, fence, head, body, retentionMs)`: ends a claim with an answer; whether it still held.
@@ -158,11 +143,8 @@ fn with_claim(
     call: &FunctionCallContext<'_>,
     write: impl FnOnce(&Digest, Owner, u64) -> Result<Written>,
 ) -> Result<bool> {
-    let mut room = Room::new();
-    let mut reader = room.reader();
-    let key = digest(reader.text(call.get(0)?)?.required()?);
-    let owner = owner(reader.text(call.get(1)?)?.required()?);
-    Ok(write(&key, owner, whole(call.get(2)?))? == Written::Done)
+    let (key, owner, fence) = name_from(call, 0)?;
+    Ok(write(&key, owner, fence)? == Written::Done)
 }
 
 impl ToNapiValue for Claimed {
@@ -178,25 +160,6 @@ impl ToNapiValue for Claimed {
                 // SAFETY: `env` is valid by this function's contract.
                 unsafe { ToNapiValue::to_napi_value(env.raw(), parts) }
             }
-        }
-    }
-}
-
-impl From<NativeClaimRequest> for Claim {
-    fn from(request: NativeClaimRequest) -> Self {
-        let key = digest(&request.key);
-        Self {
-            request: Identified {
-                key,
-                fingerprint: digest(&request.fingerprint),
-                identity: digest(&request.identity),
-                // Known to whoever made the key; not part of the contract.
-                name: key,
-            },
-            owner: owner(&request.owner),
-            lease: millis(request.lease_ms),
-            retention: millis(request.retention_ms),
-            over_indeterminate: request.over_indeterminate,
         }
     }
 }
@@ -247,7 +210,7 @@ pub(super) fn settlement(how: &str) -> Settlement {
     }
 }
 
-pub(super) fn owner(text: &str) -> Owner {
+fn owner(text: &str) -> Owner {
     let digest = DigestBuilder::new("owner").field(text.as_bytes()).finish();
     let mut half = [0; 16];
     half.copy_from_slice(&digest.0[..16]);

@@ -178,10 +178,16 @@ impl Shared {
         if said.is_empty() {
             return;
         }
-        let (mut wakers, mut undone) = (Wakers::default(), Vec::new());
         let mut state = self.state.lock();
-        for Said { number, end } in said {
-            let Some(Sent { asked, .. }) = state.sent.remove(&number) else { continue };
+        let ends: Vec<_> = said
+            .into_iter()
+            .filter_map(|said| Some((state.sent.remove(&said.number)?.asked, said.end)))
+            .collect();
+        self.count(&state);
+        self.changed.notify_all();
+        drop(state);
+        let (mut wakers, mut undone) = (Wakers::default(), Vec::new());
+        for (asked, end) in ends {
             match end {
                 End::Done(report) if asked.is_answered_by(&report) => {
                     if let (Errand::Settle { name, .. }, Report::Settled(Written::Done)) =
@@ -198,9 +204,6 @@ impl Shared {
                 End::Done(_) | End::NotDone => undone.push(asked),
             }
         }
-        self.count(&state);
-        self.changed.notify_all();
-        drop(state);
         core.queue.take_back(undone);
         core.queue.look();
         wakers.wake();

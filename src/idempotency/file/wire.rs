@@ -78,36 +78,39 @@ pub(super) fn send(mut stream: &UnixStream, message: &impl Serialize) -> io::Res
 #[derive(Debug)]
 pub(super) struct Frames<'a, T> {
     stream: &'a UnixStream,
+    /// What has been read and belongs to no message yet, and behind it room for more.
     bytes: Vec<u8>,
+    known: usize,
     message: PhantomData<T>,
 }
 
 impl<'a, T: DeserializeOwned> Frames<'a, T> {
     pub fn new(stream: &'a UnixStream) -> Self {
-        Self { stream, bytes: Vec::new(), message: PhantomData }
+        Self { stream, bytes: Vec::new(), known: 0, message: PhantomData }
     }
 
     /// The next one; `None` if none has come in the time that the stream has.
     pub fn next(&mut self) -> io::Result<Option<T>> {
         loop {
-            if let Some((length, rest)) = self.bytes.split_first_chunk() {
+            if let Some((length, rest)) = self.bytes[..self.known].split_first_chunk() {
                 let length = u32::from_le_bytes(*length) as usize;
                 if length > TOO_LONG {
                     return Err(ErrorKind::InvalidData.into());
                 }
                 if let Some(message) = rest.get(..length) {
                     let message = postcard::from_bytes(message).map_err(io::Error::other)?;
-                    self.bytes.drain(..4 + length);
+                    self.bytes.copy_within(4 + length..self.known, 0);
+                    self.known -= 4 + length;
                     return Ok(Some(message));
                 }
             }
-            let known = self.bytes.len();
-            self.bytes.resize(known + READ, 0);
-            let read = self.stream.read(&mut self.bytes[known..]);
-            self.bytes.truncate(known + *read.as_ref().unwrap_or(&0));
+            if self.bytes.len() < self.known + READ {
+                self.bytes.resize(self.known + READ, 0);
+            }
+            let read = self.stream.read(&mut self.bytes[self.known..]);
             match read {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
+                Ok(read) => self.known += read,
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => return Ok(None),

@@ -12,7 +12,7 @@ import {
 } from '../../options.js';
 import type { AtomicStore, ClaimOutcome, ClaimRef, ClaimRequest, KeptAnswer, KeptRecord } from '../contract.js';
 import type { ListedRecord, Resolution, StoreOperations } from '../operations.js';
-import { keptRecordOf } from '../native-outcome.js';
+import { ENDS, keptRecordOf } from '../native-outcome.js';
 import { errorOf, isFailure } from './failure.js';
 import { Questions } from './questions.js';
 
@@ -83,6 +83,7 @@ const RULES: OptionRules<FileStoreOptions> = {
  */
 export class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
   readonly #native: NativeFileStore;
+  readonly #calls: ReturnType<NativeFileStore['calls']>;
   readonly #questions = new Questions();
 
   /**
@@ -101,25 +102,28 @@ export class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
     const opened = native.openFileStore(path, asked, this.#questions.settle);
     if (isFailure(opened)) throw errorOf(opened);
     this.#native = opened;
+    this.#calls = opened.calls();
   }
 
   claim(request: ClaimRequest): Promise<ClaimOutcome> {
-    const { ttl, overIndeterminate = false, holdMs, ...names } = request;
-    const asked = { ...names, overIndeterminate, retentionMs: ttl * 1000 };
+    const { key, fingerprint, identity, owner, leaseMs, ttl, overIndeterminate = false, holdMs } = request;
     return this.#questions.ask((ticket) => {
-      this.#native.claim(ticket, asked, holdMs);
+      const retentionMs = ttl * 1000;
+      this.#calls.claim(ticket, key, fingerprint, identity, owner, leaseMs, retentionMs, overIndeterminate, holdMs);
     });
   }
 
   complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean> {
+    const { key, owner, fence } = claim;
     return this.#questions.ask((ticket) => {
-      this.#native.complete(ticket, claim, head, asBuffer(body), ttl * 1000);
+      this.#calls.complete(ticket, key, owner, fence, head, body, ttl * 1000);
     });
   }
 
   renew(claim: ClaimRef, leaseMs: number): Promise<boolean> {
+    const { key, owner, fence } = claim;
     return this.#questions.ask((ticket) => {
-      this.#native.renew(ticket, claim, leaseMs);
+      this.#calls.renew(ticket, key, owner, fence, leaseMs);
     });
   }
 
@@ -129,20 +133,22 @@ export class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
 
   mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
     if (mark !== 'committed') return this.#end(claim, mark, ttl);
+    const { key, owner, fence } = claim;
     return this.#questions.ask((ticket) => {
-      this.#native.commitPoint(ticket, claim);
+      this.#calls.commitPoint(ticket, key, owner, fence);
     });
   }
 
-  #end(claim: ClaimRef, how: 'release' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean> {
+  #end({ key, owner, fence }: ClaimRef, how: keyof typeof ENDS, ttl: number): Promise<boolean> {
     return this.#questions.ask((ticket) => {
-      this.#native.end(ticket, claim, how, ttl * 1000);
+      this.#calls.end(ticket, key, owner, fence, ENDS[how], ttl * 1000);
     });
   }
 
   save(claim: ClaimRef, progress: Uint8Array): Promise<boolean> {
+    const { key, owner, fence } = claim;
     return this.#questions.ask((ticket) => {
-      this.#native.save(ticket, claim, asBuffer(progress));
+      this.#calls.save(ticket, key, owner, fence, progress);
     });
   }
 
