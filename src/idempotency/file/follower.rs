@@ -103,7 +103,7 @@ impl Following {
         self.shared.state.lock().over
     }
 
-    /// How many errands are under way.
+    /// How many errands are under way; none when it is over.
     pub fn under_way(&self) -> usize {
         self.shared.under_way.load(Ordering::Acquire)
     }

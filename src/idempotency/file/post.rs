@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::follower::{Following, Over, PATIENCE};
 use super::leader::Leader;
-use super::queue::Waiting;
 
 /// How long it is not tried to follow who did not answer.
 const LONG: Duration = Duration::from_secs(1);
@@ -32,22 +31,22 @@ impl Post {
         Self::Alone(None)
     }
 
-    /// Whether it is time to do something about what waits.
-    pub fn is_time(&self, waiting: Waiting) -> bool {
+    /// With how many errands it is time to do something about them.
+    pub fn due(&self) -> usize {
         match self {
             // The more is under way, the more goes into the next batch: batches cost.
-            Self::Following(following) => {
-                waiting.has_own || following.under_way() <= waiting.steps || following.over().is_some()
-            }
-            _ => true,
+            Self::Following(following) => following.under_way(),
+            _ => 1,
         }
     }
 
     /// Sends what another process can do; false if there is nobody, or if there is more.
     pub fn send(&mut self, core: &Arc<Core>) -> bool {
         let Self::Following(following) = self else { return false };
-        let asked = core.queue.take_asked();
-        let is_sent = asked.is_empty() || following.send(asked, core);
+        let is_sent = following.over().is_none() && {
+            let asked = core.queue.take_asked();
+            asked.is_empty() || following.send(asked, core)
+        };
         if !is_sent {
             self.end();
         }

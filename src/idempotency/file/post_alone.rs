@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use super::core::Core;
-use super::queue::Waiting;
 
 #[derive(Debug)]
 pub(super) struct Post;
@@ -15,8 +14,8 @@ impl Post {
         Self
     }
 
-    pub const fn is_time(&self, _: Waiting) -> bool {
-        true
+    pub const fn due(&self) -> usize {
+        1
     }
 
     pub const fn send(&mut self, _: &Arc<Core>) -> bool {

@@ -83,6 +83,8 @@ struct State {
     steps: VecDeque<Queued>,
     /// How many of them no other process can do.
     own: usize,
+    /// With how many steps it is time for the writer.
+    due: usize,
     is_closed: bool,
 }
 
@@ -95,14 +97,6 @@ struct Queued {
 enum Work {
     Asked(Box<Asked>),
     Step(Box<dyn Step>),
-}
-
-/// What waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Waiting {
-    pub steps: usize,
-    /// Whether there are some that no other process can do.
-    pub has_own: bool,
 }
 
 impl Queue {
@@ -131,7 +125,7 @@ impl Queue {
         let mut state = self.state.lock();
         if !state.is_closed {
             state.push(work, bytes);
-            self.changed.notify_one();
+            self.tell(&state);
         }
     }
 
@@ -146,7 +140,7 @@ impl Queue {
         for (step, bytes) in steps {
             state.push(Work::Step(step), bytes);
         }
-        self.changed.notify_one();
+        self.tell(&state);
     }
 
     /// Takes errands back that another process has not done, even when it is closed: this one has to.
@@ -158,22 +152,33 @@ impl Queue {
             let bytes = asked.errand.bytes();
             state.push(Work::Asked(Box::new(asked)), bytes);
         }
-        self.changed.notify_one();
+        self.tell(&state);
     }
 
-    /// Blocks until there are steps, and it is time for them; false when the queue is closed and empty.
-    pub fn wait(&self, is_time: impl Fn(Waiting) -> bool) -> bool {
+    /// Wakes the writer, if it has something to do.
+    fn tell(&self, state: &State) {
+        if state.is_due() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Blocks until there are so many steps, or one that no other process can do; false when the queue is closed and
+    /// empty.
+    pub fn wait(&self, due: impl Fn() -> usize) -> bool {
         let mut state = self.state.lock();
-        while !state.is_closed && (state.steps.is_empty() || !is_time(state.waiting())) {
+        loop {
+            state.due = due().max(1);
+            if state.is_due() {
+                return !state.steps.is_empty();
+            }
             self.changed.wait(&mut state);
         }
-        !state.steps.is_empty()
     }
 
-    /// Has who waits look whether it is time.
+    /// Has the writer look again with how many steps it is time.
     #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
     pub fn look(&self) {
-        // Whoever looks at this moment has looked, or sees it.
+        // Otherwise it could have looked, and not wait yet.
         drop(self.state.lock());
         self.changed.notify_one();
     }
@@ -250,8 +255,8 @@ impl State {
         Some(queued)
     }
 
-    fn waiting(&self) -> Waiting {
-        Waiting { steps: self.steps.len(), has_own: self.own > 0 }
+    fn is_due(&self) -> bool {
+        self.is_closed || self.own > 0 || self.steps.len() >= self.due
     }
 }
 
@@ -291,14 +296,14 @@ mod tests {
     fn the_writer_is_woken_by_a_step_and_by_the_end_but_not_before_all_is_done() {
         let queue = Queue::default();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| queue.wait(|_| true));
+            let waiting = scope.spawn(|| queue.wait(|| 1));
             add(&queue);
             assert!(waiting.join().unwrap());
             queue.close();
-            assert!(queue.wait(|_| true), "what is queued is still done");
+            assert!(queue.wait(|| 1), "what is queued is still done");
             assert_eq!(queue.take().len(), 1);
             assert!(queue.is_empty());
-            assert!(!queue.wait(|_| true));
+            assert!(!queue.wait(|| 1));
         });
     }
 }

@@ -94,10 +94,7 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub fn run(mut self, core: &Arc<Core>) {
         loop {
-            while core
-                .queue
-                .wait(|waiting| self.means.as_ref().is_none_or(|means| means.post.is_time(waiting)))
-            {
+            while core.queue.wait(|| self.means.as_ref().map_or(1, |means| means.post.due())) {
                 match self.means.as_mut().map_or(Way::Own(None), |means| means.find_way(core)) {
                     Way::Other => {}
                     Way::Own(turn) => self.use_turn(core, turn.as_ref()),
