@@ -23,7 +23,8 @@ stands below each scenario).
   2.30 M; (d) 1.03, 0.97, 0.87, 1.41 and 1.67 M from parsed JSON, 0.85, 0.73, 1.20, 1.13 and 1.18 M from the bytes. With \`parseJson\`: (a)
   −0.33 and −0.67 M; (c) 1.92, 0.03 and 0.04 M; (d) −0.76 and −0.70 M. (e) 1.08 to 1.13, half of eight runs within 1.1, and 1.10; of
   (i), with its path excluded, 0.02, 0.01, 0.05 and −0.00 B.
-- Of (f), every subject runs by itself for a second, on a new file, in turn; ratios are of one round.
+- Of (f), every subject runs by itself for a second, on a new file, in turn; through Node it runs half a second before, in
+  which V8 compiles. Ratios are of one round.
 
 The file store has a benchmark of its own in Rust, too, \`cargo bench --bench file_store\`; the steps of the core have one by
 criterion, \`cargo bench --bench core\`.
@@ -89,20 +90,18 @@ that. On plain \`node:http\`, where there is nothing to be saved, deciding costs
   f: `
 The engine's groups write 64 claims and then 64 completions, with fewer columns, no index of claims and nobody who waits
 for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread. Through Node, four tenths of
-the CPU are the JavaScript thread's and half are the writer's. Records lie in the order in which they come: with rows placed
+the CPU are the JavaScript threads' and a half is the writer's. Records lie in the order in which they come: with rows placed
 by their keys, as the engine's are here, each claim and each completion wrote a page of its own, and all rates were some six tenths of these.
 
-**Why four processes do less than one.** Only one of them writes at a time, and SQLite forgets all pages that a process has
-read whenever another one has written, so each reads them again at every turn. By a clock around each turn of the core, with 64
-callers each: a turn takes 2 ms for 170 steps, from its end to the next one's begin it is 50 µs (median), and a step takes 11 to 12 µs
-of it, where it takes 10 in one process. The cores are not the limit there, they work for two thirds of the time; through Node they
-work for nine tenths of it. With 16 callers each, four processes do as much as one of 16, 1.11 × in the core and 0.96 × through Node;
-what is missing to one with 64 is the size of its groups.
+**Four processes.** Only one of them writes at a time, and SQLite forgets all pages that a process has read whenever another one has
+written. While each wrote in its turn, a step took 11 to 12 µs where it takes 10 in one process, and four processes did 0.9 × what
+one does. Now one of them leads and writes for the others, who send it their claims and completions by a socket, as many at
+once as are under way: three quarters of all come to it so. That costs the processes an eighth of their CPU together (\`perf
+record\`), and SQLite's pages are at hand again. In the core the writer's thread is what limits; through Node it is both cores.
 
-SQLite has its pages in one block since the last run (\`.cargo/config.toml\`), which spares four processes 13,000 page faults a second: through
-Node they do 0.90 × instead of 0.87 ×. More pages kept, a mapped file, smaller pages, longer turns, a pause for the callers to come again
-before a turn ends, and finding a record by its number where it is completed: none of them made a difference that could be told from the
-scatter. What would is one writer for all, who gets the steps of the other processes by a socket.`,
+With 16 callers each there are as many as one process of 64 has, and it does more: its groups are larger. With half of the callers on their way
+between two processes, 14 steps meet in a group, where 26 do in one process, and a group costs as much as 4 to 5 steps beside its own.
+Sending sooner, in smaller batches, or answering from the writer's thread made no difference that could be told from the scatter.`,
   g: `
 The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A claim is one such command, too (\`SET NX GET PX\`).
 The completion is a script, so that it is one round trip: a \`GET\` and a \`SET\`, for which Redis takes some 13 µs, where a bare

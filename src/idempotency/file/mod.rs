@@ -5,6 +5,8 @@
 //! thread (`syncer`) writes it to the disk before anyone hears of it. What each record may become is in `ledger`, how it
 //! is kept in `rows` and `schema`.
 //!
+//! Where several processes write at once, one of them leads and writes for the others, too (`post`, `leader`, `follower`).
+//!
 //! A claim is free when its lease has run out, or at once when its owner dies: every process holds a lock that the
 //! kernel lets go of (`owners`). While an owner lives, a thread renews its leases (`holds`, `keeper`), so that a
 //! process which is busy does not lose them; one that is stopped does.
