@@ -96,12 +96,11 @@ by their keys, as the engine's are here, each claim and each completion wrote a 
 **Four processes.** Only one of them writes at a time, and SQLite forgets all pages that a process has read whenever another one has
 written. While each wrote in its turn, a step took 11 to 12 µs where it takes 10 in one process, and four processes did 0.9 × what
 one does. Now one of them leads and writes for the others, who send it their claims and completions by a socket, as many at
-once as are under way: three quarters of all come to it so. That costs the processes an eighth of their CPU together (\`perf
-record\`), and SQLite's pages are at hand again. In the core the writer's thread is what limits; through Node it is both cores.
+once as are under way. That takes a sixth of the CPU of all four (\`perf record\`), and SQLite's pages are at hand again.
 
-With 16 callers each there are as many as one process of 64 has, and it does more: its groups are larger. With half of the callers on their way
-between two processes, 14 steps meet in a group, where 26 do in one process, and a group costs as much as 4 to 5 steps beside its own.
-Sending sooner, in smaller batches, or answering from the writer's thread made no difference that could be told from the scatter.`,
+With 16 callers each there are as many as one process of 64 has, and that does more. 27 steps meet in a group there, 31 in the
+one process, and 107 with 64 callers each. Sending sooner, in smaller batches, or answering from the writer's thread made no
+difference that could be told from the scatter.`,
   g: `
 The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A claim is one such command, too (\`SET NX GET PX\`).
 The completion is a script, so that it is one round trip: a \`GET\` and a \`SET\`, for which Redis takes some 13 µs, where a bare
