@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind, Write};
 use std::mem;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -91,7 +92,8 @@ impl Following {
         let shared = Arc::new(Shared::new());
         let (core, from, followed) = (Arc::clone(core), Arc::clone(&stream), Arc::clone(&shared));
         let listen = move || {
-            followed.listen(&from, &core);
+            // Who waits must be answered, whatever happens.
+            let _ = catch_unwind(AssertUnwindSafe(|| followed.listen(&from, &core)));
             followed.give_up(&from, &core, leader);
         };
         let thread = thread::Builder::new().name("reprise-follower".to_owned()).spawn(listen)?;

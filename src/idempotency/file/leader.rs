@@ -36,6 +36,9 @@ use crate::idempotency::Outcome;
 /// How often who listens for followers looks whether the store is closed, should nobody wake it.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long it is not tried to accept anybody when that has failed.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// How long a follower may take to read what it is told.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -98,7 +101,11 @@ impl Shared {
             if poll(&mut [PollFd::new(listener, PollFlags::IN)], look.as_ref()).unwrap_or(0) == 0 {
                 continue;
             }
-            let Ok((stream, _)) = listener.accept() else { continue };
+            let Ok((stream, _)) = listener.accept() else {
+                // Without files to be had it would be ready to be accepted again and again.
+                thread::sleep(PAUSE);
+                continue;
+            };
             let (shared, core) = (Arc::clone(self), Arc::clone(core));
             let serve = move || {
                 let _ = shared.serve(stream, &core, process);
@@ -119,9 +126,9 @@ impl Shared {
         stream.set_read_timeout(None)?;
         wire::send(&stream, &Welcome { leader: process })?;
         let follower = Arc::new(Follower { stream, state: Mutex::default(), changed: Condvar::new() });
-        self.followers.lock().push(Arc::clone(&follower));
         let telling = Arc::clone(&follower);
         let tell = thread::Builder::new().name("reprise-leader".to_owned()).spawn(move || telling.tell())?;
+        self.followers.lock().push(Arc::clone(&follower));
         if !self.is_over.load(Ordering::Acquire) {
             let mut batches = Frames::<Batch>::new(&follower.stream);
             while let Ok(Some(Batch { deadline, errands })) = batches.next() {
