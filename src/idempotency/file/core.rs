@@ -19,6 +19,7 @@ use super::ledger::{Ended, Party};
 use super::owners::Process;
 use super::place::Place;
 use super::queue::Queue;
+use super::strays::Strays;
 use super::syncer::{self, Syncer};
 use super::waiters::Waiters;
 use super::writer::Writer;
@@ -36,6 +37,7 @@ pub(super) struct Core {
     pub process: Option<Process>,
     pub queue: Queue,
     pub holds: Holds,
+    pub strays: Arc<Strays>,
     pub waiters: Waiters,
     pub pages: Arc<Pages>,
     pub syncer: Syncer,
@@ -99,6 +101,7 @@ impl Core {
             options,
             queue: Queue::default(),
             holds: Holds::default(),
+            strays: Arc::default(),
             waiters: Waiters::default(),
             pages,
             syncer: Syncer::default(),

@@ -14,6 +14,7 @@ use super::holds::Session;
 use super::ledger::{ClaimName, Ledger};
 use super::pending::Reply;
 use super::queue::{Step, Told};
+use super::strays::Strays;
 use super::time::Ms;
 use crate::idempotency::{Claim, Outcome, Settlement, Written};
 
@@ -32,11 +33,11 @@ pub(super) enum Report {
 }
 
 /// Whether an errand may have been done before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Attempt {
     First,
-    /// Another process may have done it, without saying so.
-    Again,
+    /// Another process may have done it without saying so, or may even be doing it.
+    Again(Arc<Strays>),
 }
 
 impl Errand {
@@ -48,18 +49,28 @@ impl Errand {
         }
     }
 
-    pub fn run(&self, ledger: &mut Ledger<'_>, attempt: Attempt) -> rusqlite::Result<Report> {
+    pub fn run(&self, ledger: &mut Ledger<'_>) -> rusqlite::Result<Report> {
         Ok(match self {
-            // A claim can be repeated by its owner as it is.
             Self::Claim(claim) => Report::Claimed(ledger.claim(claim)?),
-            Self::Settle { name, settlement, .. }
-                if attempt == Attempt::Again && ledger.has_settled(name, settlement)? =>
-            {
-                Report::Settled(Written::Done)
-            }
             Self::Settle { name, settlement, retention } => {
                 Report::Settled(ledger.settle(name, settlement.clone(), *retention)?)
             }
+        })
+    }
+
+    /// Runs it where it may have been done before.
+    fn run_again(&self, ledger: &mut Ledger<'_>) -> rusqlite::Result<Report> {
+        // A claim can be repeated by its owner as it is.
+        let Self::Settle { name, settlement, .. } = self else { return self.run(ledger) };
+        // Who did it may not have come to tell those who wait.
+        ledger.tell_all(name.key);
+        Ok(match (settlement, self.run(ledger)?) {
+            // What is no longer claimed is released.
+            (Settlement::Release, Report::Settled(Written::Lost)) => Report::Settled(Written::Done),
+            (_, Report::Settled(Written::Lost)) if ledger.has_settled(name, settlement)? => {
+                Report::Settled(Written::Done)
+            }
+            (_, report) => report,
         })
     }
 
@@ -111,7 +122,10 @@ impl Asked {
 
     /// Leaves the report; who waits for it is to be woken.
     pub fn tell(self, end: Result<Report, FileStoreError>) -> Option<Waker> {
-        let Self { errand, reply, .. } = self;
+        let Self { errand, attempt, reply, .. } = self;
+        if let (Errand::Claim(claim), Attempt::Again(strays), Err(_)) = (&errand, &attempt, &end) {
+            strays.add(claim.request.key, claim.owner);
+        }
         match (reply, end) {
             (To::Claimant(reply, hold), Ok(Report::Claimed(outcome))) => {
                 if let (Errand::Claim(claim), Outcome::Claimed { fence, .. }, Some(hold)) =
@@ -131,7 +145,10 @@ impl Asked {
 
 impl Step for Asked {
     fn run(&mut self, ledger: &mut Ledger<'_>) -> rusqlite::Result<()> {
-        self.report = Some(self.errand.run(ledger, self.attempt)?);
+        self.report = Some(match self.attempt {
+            Attempt::First => self.errand.run(ledger)?,
+            Attempt::Again(_) => self.errand.run_again(ledger)?,
+        });
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! A process that has another one write for it.
 //!
 //! What it sends has a deadline. Who leads does nothing of it from then on; who follows does nothing of it by itself
-//! before, unless the leader is dead. So a leader that is stopped, or whose disk hangs, holds nobody up for long, and when
+//! before, unless the leader is dead, or has said that it has not done it. So a leader that is stopped, or whose disk hangs, holds nobody up for long, and when
 //! it goes on, nothing is done behind its owner's back.
 #![forbid(unsafe_code)]
 
@@ -11,12 +11,15 @@ use std::mem;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType};
 
 use super::core::Core;
 use super::errand::{Asked, Errand, Report};
@@ -51,7 +54,7 @@ pub(super) struct Following {
 pub(super) enum Over {
     /// There was nothing to write, or the leader is gone.
     Gone,
-    /// The leader did not answer in time.
+    /// The leader lives, and did not answer in time.
     Silent,
 }
 
@@ -81,7 +84,7 @@ impl Following {
     /// Follows the process that leads, if one does and answers. It may take so long with an errand, and a fifth of that to
     /// say that it leads.
     pub fn begin(core: &Arc<Core>, patience: Duration) -> io::Result<Self> {
-        let stream = UnixStream::connect(socket(&core.place))?;
+        let stream = connect(&socket(&core.place))?;
         stream.set_write_timeout(Some(patience))?;
         stream.set_read_timeout(Some(patience / 5))?;
         let hello = Hello { version: VERSION.to_owned(), is_synced: core.is_synced(), party: core.party() };
@@ -118,7 +121,7 @@ impl Following {
         let frame = wire::frame(&Batch::<&Errand> { deadline, errands });
         let (None, Ok(frame)) = (state.over, frame) else {
             drop(state);
-            core.queue.take_back(asked);
+            core.queue.take_back(asked, &core.strays);
             return false;
         };
         for asked in asked {
@@ -150,6 +153,16 @@ impl Following {
     }
 }
 
+/// Connects without waiting: a leader that is stopped accepts nobody, and who waits for it has no limit.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    ioctl_fionbio(&socket, true)?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    ioctl_fionbio(&socket, false)?;
+    Ok(socket.into())
+}
+
 impl Shared {
     fn new() -> Self {
         let state = State { sent: BTreeMap::new(), next: 0, last: Instant::now(), over: None };
@@ -165,13 +178,12 @@ impl Shared {
         let mut frames = Frames::<Vec<Said>>::new(stream);
         while let Ok(said) = frames.next() {
             self.take(said.unwrap_or_default(), core);
-            let state = self.state.lock();
-            let is_over = match state.sent.first_key_value() {
-                Some((_, sent)) => sent.deadline <= Now::read().uptime,
-                None => state.last.elapsed() > IDLE,
-            };
-            if is_over {
-                return;
+            let mut state = self.state.lock();
+            match state.sent.first_key_value() {
+                Some((_, sent)) if sent.deadline <= Now::read().uptime => return,
+                // Nothing is sent from here on.
+                None if state.last.elapsed() > IDLE => return state.over = Some(Over::Gone),
+                _ => {}
             }
         }
     }
@@ -200,13 +212,18 @@ impl Shared {
                     wakers.add(asked.tell(Ok(report)));
                 }
                 End::Unsynced(reason) => {
+                    if let Errand::Settle { name, .. } = &asked.errand {
+                        core.waiters.wake(&name.key);
+                    }
                     let path = core.place.file.clone();
                     wakers.add(asked.tell(Err(FileStoreError::Unsynced { path, reason })));
                 }
                 End::Done(_) | End::NotDone => undone.push(asked),
             }
         }
-        core.queue.take_back(undone);
+        if !undone.is_empty() {
+            core.queue.take_back(undone, &core.strays);
+        }
         core.queue.look();
         wakers.wake();
     }
@@ -229,7 +246,7 @@ impl Shared {
                 thread::sleep(Duration::from_millis(1));
             }
         }
-        core.queue.take_back(sent.into_values().map(|sent| sent.asked).collect());
+        core.queue.take_back(sent.into_values().map(|sent| sent.asked).collect(), &core.strays);
         self.changed.notify_all();
     }
 }
@@ -243,6 +260,7 @@ mod tests {
     use super::super::owners::Life;
     use super::super::pending::{Pending, pending};
     use super::super::place::Place;
+    use super::super::queue::Told;
     use super::super::rows::{Found, Rows};
     use super::super::{Access, Durability, FileOptions, schema};
     use super::*;
@@ -457,9 +475,13 @@ mod tests {
     fn a_claim_that_a_leader_has_ended_without_saying_so_is_ended_once() {
         let (_folder, place) = Place::of_a_test();
         let core = Core::open(&place, OPTIONS).unwrap();
-        let again = |asked| core.queue.take_back(vec![asked]);
+        let again = |asked| core.queue.take_back(vec![asked], &core.strays);
         for (key, settlement, other) in [
-            ("completed", Settlement::Complete(Answer::new(b"", b"1")), Settlement::Release),
+            (
+                "completed",
+                Settlement::Complete(Answer::new(b"", b"1")),
+                Settlement::Complete(Answer::new(b"", b"2")),
+            ),
             ("not replayable", Settlement::NotReplayable, Settlement::Indeterminate),
             ("released", Settlement::Release, Settlement::NotReplayable),
             ("indeterminate", Settlement::Indeterminate, Settlement::NotReplayable),
@@ -491,5 +513,57 @@ mod tests {
         let (fake, _) = Fake::of(false, DAY);
         assert_eq!(fake.over(), Over::Gone);
         assert_eq!(fake.following.end(), Over::Gone);
+    }
+
+    #[test]
+    fn a_claim_that_was_told_to_have_failed_and_is_made_all_the_same_is_freed() {
+        let (_folder, place) = Place::of_a_test();
+        let core = Core::open(&place, OPTIONS).unwrap();
+        let inspect = || {
+            core.queue.add(0, |_| Told::Committed, |ledger| ledger.inspect(&claim_of("k").request.key)).wait()
+        };
+        let failing = || {
+            let (mut claim, outcome) = claiming("k");
+            claim.attempt = Attempt::Again(Arc::clone(&core.strays));
+            assert!(claim.tell(Err(FileStoreError::Busy(place.file.clone()))).is_none());
+            assert!(matches!(outcome.wait(), Err(FileStoreError::Busy(_))));
+        };
+        // The leader made it.
+        let (claim, outcome) = claiming("k");
+        core.queue.ask(claim.errand, claim.reply);
+        assert_claimed(outcome);
+        failing();
+        while inspect().unwrap().is_some() {
+            thread::yield_now();
+        }
+        while core.strays.is_one(claim_of("k").request.key, Owner(1)) {
+            thread::yield_now();
+        }
+        // Its claimant tries again: it is theirs.
+        failing();
+        core.strays.take_up(claim_of("k").request.key, Owner(1));
+        let (claim, outcome) = claiming("k");
+        core.queue.ask(claim.errand, claim.reply);
+        assert!(matches!(outcome.wait().unwrap(), Outcome::Claimed { fence: 2, .. }));
+        thread::sleep(2 * super::super::keeper::IDLE);
+        assert!(inspect().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_leader_that_accepts_nobody_is_not_waited_for() {
+        let (_folder, place) = Place::of_a_test();
+        let listener = net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        net::bind(&listener, &SocketAddrUnix::new(socket(&place)).unwrap()).unwrap();
+        net::listen(&listener, 1).unwrap();
+        let mut connected = Vec::new();
+        let error = loop {
+            match connect(&socket(&place)) {
+                Ok(stream) => connected.push(stream),
+                Err(error) => break error,
+            }
+        };
+        // What each system says of a queue that is full.
+        assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused), "{error}");
+        assert!(!connected.is_empty());
     }
 }

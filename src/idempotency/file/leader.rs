@@ -23,7 +23,7 @@ use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::core::Core;
-use super::errand::{Attempt, Errand, Report};
+use super::errand::{Errand, Report};
 use super::error::FileStoreError;
 use super::ledger::{Ledger, Party};
 use super::owners::Process;
@@ -98,10 +98,12 @@ impl Shared {
     fn listen(self: &Arc<Self>, listener: &UnixListener, core: &Arc<Core>, process: Process) {
         let look = Timespec::try_from(LOOK).ok();
         while !self.is_over.load(Ordering::Acquire) {
-            if poll(&mut [PollFd::new(listener, PollFlags::IN)], look.as_ref()).unwrap_or(0) == 0 {
-                continue;
-            }
-            let Ok((stream, _)) = listener.accept() else {
+            let accepted = match poll(&mut [PollFd::new(listener, PollFlags::IN)], look.as_ref()) {
+                Ok(0) => continue,
+                Ok(_) => listener.accept(),
+                Err(error) => Err(error.into()),
+            };
+            let Ok((stream, _)) = accepted else {
                 // Without files to be had it would be ready to be accepted again and again.
                 thread::sleep(PAUSE);
                 continue;
@@ -238,7 +240,7 @@ impl Step for Ordered {
     fn run(&mut self, ledger: &mut Ledger<'_>) -> rusqlite::Result<()> {
         // Later, the follower may have done it by itself. It has not yet: it would need the lock that is held here.
         self.report = if ledger.now.uptime < self.deadline {
-            Some(ledger.act_for(self.party, |ledger| self.errand.run(ledger, Attempt::First))?)
+            Some(ledger.act_for(self.party, |ledger| self.errand.run(ledger))?)
         } else {
             None
         };
@@ -253,7 +255,7 @@ impl Step for Ordered {
         let Self { number, follower, report, .. } = *self;
         let end = match (end, report) {
             (Ok(()), Some(report)) => End::Done(report),
-            (Err(FileStoreError::Unsynced { reason, .. }), _) => End::Unsynced(reason),
+            (Err(FileStoreError::Unsynced { reason, .. }), Some(_)) => End::Unsynced(reason),
             _ => End::NotDone,
         };
         let end = if end.bytes() > LARGEST { End::NotDone } else { end };

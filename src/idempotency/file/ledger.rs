@@ -161,20 +161,34 @@ impl<'a> Ledger<'a> {
         Ok(Written::Done)
     }
 
-    /// Whether that claim has ended already, as it was to end. Who waits for that may not have been told.
-    pub fn has_settled(&mut self, name: &ClaimName, settlement: &Settlement) -> Result<bool> {
+    /// Whether that claim has ended already, as it was to end.
+    pub fn has_settled(&self, name: &ClaimName, settlement: &Settlement) -> Result<bool> {
         let Found::Row(row) = self.rows.find(&name.key)? else { return Ok(false) };
-        let is_its_end = match settlement {
-            Settlement::Complete(_) => matches!(row.state, State::Completed | State::NotReplayable),
-            Settlement::NotReplayable => row.state == State::NotReplayable,
-            Settlement::Release => matches!(row.state, State::Free | State::Indeterminate),
-            Settlement::Indeterminate => row.state == State::Indeterminate,
+        let is_its_end = match (settlement, row.state) {
+            (Settlement::Complete(answer), State::Completed) => self.answer(&row)? == *answer,
+            // It was too large to be kept.
+            (Settlement::Complete(_) | Settlement::NotReplayable, State::NotReplayable)
+            | (Settlement::Indeterminate, State::Indeterminate) => true,
+            _ => false,
         };
-        let has_settled = is_its_end && row.owner == name.owner && row.fence == name.fence;
-        if has_settled {
-            self.tell(&row);
+        Ok(is_its_end && row.owner == name.owner && row.fence == name.fence)
+    }
+
+    /// Tells all who wait for a key to look.
+    pub fn tell_all(&mut self, key: Digest) {
+        self.ended.push(Ended { key, waited: true });
+    }
+
+    /// Frees a key that this process claimed for that owner, who knows nothing of it.
+    pub fn free_stray(&mut self, key: &Digest, owner: Owner) -> Result<()> {
+        match self.rows.find(key)? {
+            Found::Row(mut row)
+                if row.state == State::Claimed && row.owner == owner && row.process == self.party.process =>
+            {
+                self.end(&mut row, State::Free, None)
+            }
+            _ => Ok(()),
         }
-        Ok(has_settled)
     }
 
     /// Ends a row, whoever has seen to it that it may be ended.

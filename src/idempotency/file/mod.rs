@@ -34,6 +34,7 @@ mod queue;
 mod registry;
 mod rows;
 mod schema;
+mod strays;
 mod syncer;
 mod time;
 mod turn;
@@ -174,6 +175,7 @@ impl FileStore {
     /// by the store itself while this process lives and runs: until the first try to end the claim, or until this
     /// store is dropped.
     pub fn claim(&self, claim: &Claim, hold: Option<Duration>) -> Pending<Outcome> {
+        self.core().strays.take_up(claim.request.key, claim.owner);
         let hold = hold.map(|time| Hold { core: Arc::clone(self.core()), session: self.session, time });
         self.ask(Errand::Claim(*claim), |reply| To::Claimant(reply, hold))
     }

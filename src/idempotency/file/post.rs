@@ -55,6 +55,9 @@ impl Post {
 
     /// Finds somebody who leads, or leads; whether there is somebody.
     pub fn find(&mut self, core: &Arc<Core>) -> bool {
+        if core.syncer.failure().is_some() {
+            return false;
+        }
         match self {
             Self::Alone(Some(then)) if Instant::now() < *then => return false,
             Self::Alone(_) => {}
@@ -80,6 +83,13 @@ impl Post {
             && following.end() == Over::Silent
         {
             *self = Self::Alone(Some(Instant::now() + LONG));
+        }
+    }
+
+    /// Leads no longer: nothing that it writes is acknowledged any more.
+    pub fn resign(&mut self) {
+        if matches!(self, Self::Leading(_)) {
+            *self = Self::new();
         }
     }
 

@@ -28,5 +28,7 @@ impl Post {
 
     pub const fn end(&mut self) {}
 
+    pub const fn resign(&mut self) {}
+
     pub const fn leave(self) {}
 }

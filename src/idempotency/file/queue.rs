@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,13 @@ use super::errand::{Asked, Attempt, Errand, To};
 use super::error::FileStoreError;
 use super::ledger::Ledger;
 use super::pending::{Pending, Reply, Wakers, pending};
+use super::strays::Strays;
 
 /// How much one transaction takes: enough to share the cost of a commit, little enough to let others have their turn.
 const MOST_STEPS: usize = 512;
 const MOST_BYTES: usize = 4 << 20;
 
-/// The largest answer that one process sends to another.
+/// The largest answer, or progress, that one process sends to another.
 pub(super) const LARGEST: usize = 256 << 10;
 
 /// When a result may be told.
@@ -143,12 +145,12 @@ impl Queue {
         self.tell(&state);
     }
 
-    /// Takes errands back that another process has not done, even when it is closed: this one has to.
+    /// Takes errands back that another process has not answered, even when it is closed: this one has to do them.
     #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
-    pub fn take_back(&self, asked: Vec<Asked>) {
+    pub fn take_back(&self, asked: Vec<Asked>, strays: &Arc<Strays>) {
         let mut state = self.state.lock();
         for mut asked in asked {
-            asked.attempt = Attempt::Again;
+            asked.attempt = Attempt::Again(Arc::clone(strays));
             let bytes = asked.errand.bytes();
             state.push(Work::Asked(Box::new(asked)), bytes);
         }
@@ -264,7 +266,7 @@ impl Queued {
     /// Whether no other process can do it.
     fn is_own(&self) -> bool {
         match &self.work {
-            Work::Asked(asked) => asked.attempt == Attempt::Again || self.bytes > LARGEST,
+            Work::Asked(asked) => matches!(asked.attempt, Attempt::Again(_)) || self.bytes > LARGEST,
             Work::Step(_) => true,
         }
     }

@@ -71,7 +71,8 @@ impl std::fmt::Debug for Syncer {
 
 /// Works until the syncer is closed.
 pub(super) fn run(core: &Core) {
-    let mut journal = None;
+    // From the start: who opens it behind an error of the disk does not hear of that.
+    let mut journal = open_journal(&core.place).ok();
     while let Some(groups) = core.syncer.next() {
         let synced = core.syncer.failure().map_or_else(|| sync(&mut journal, core), Err);
         for Group { steps, ended } in groups {
@@ -95,13 +96,15 @@ fn write_through(journal: &mut Option<File>, place: &Place) -> io::Result<()> {
     let journal = match journal {
         Some(journal) => journal,
         // It stays as long as any connection is open, and the writer's is.
-        none => {
-            let opened = OpenOptions::new().write(true).open(place.journal())?;
-            if let Some(folder) = place.file.parent().filter(|_| cfg!(unix)) {
-                File::open(folder)?.sync_all()?;
-            }
-            none.insert(opened)
-        }
+        none => none.insert(open_journal(place)?),
     };
     journal.sync_data()
+}
+
+fn open_journal(place: &Place) -> io::Result<File> {
+    let opened = OpenOptions::new().write(true).open(place.journal())?;
+    if let Some(folder) = place.file.parent().filter(|_| cfg!(unix)) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(opened)
 }

@@ -56,7 +56,7 @@ pub(super) struct Said {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum End {
     Done(Report),
-    /// It was not done, or its report is too large to be sent.
+    /// It was not done, or its report is too large to be sent: then it is to be done again.
     NotDone,
     /// It was done, and may not survive a power cut.
     Unsynced(String),

@@ -122,6 +122,9 @@ impl Writer {
     fn commit_group(&mut self, core: &Core) {
         let mut steps = core.queue.take();
         if let Some(error) = core.syncer.failure() {
+            if let Some(means) = &mut self.means {
+                means.post.resign();
+            }
             return answer_all(steps, &Err(error));
         }
         let connection = &mut self.connection;
