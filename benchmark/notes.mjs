@@ -89,14 +89,17 @@ response cheap first, as the idempotency middleware does (\`ts/cheap.ts\`), and 
 that. On plain \`node:http\`, where there is nothing to be saved, deciding costs about 3 µs.`,
   f: `
 The engine's groups write 64 claims and then 64 completions, with fewer columns, no index of claims and nobody who waits
-for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread. Through Node, four tenths of
-the CPU are the JavaScript threads' and a half is the writer's. Records lie in the order in which they come: with rows placed
+for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread. Through Node, three tenths of
+the CPU are the JavaScript thread's and six are the writer's. Records lie in the order in which they come: with rows placed
 by their keys, as the engine's are here, each claim and each completion wrote a page of its own, and all rates were some six tenths of these.
 
 **Four processes.** Only one of them writes at a time, and SQLite forgets all pages that a process has read whenever another one has
 written. While each wrote in its turn, a step took 11 to 12 µs where it takes 10 in one process, and four processes did 0.9 × what
 one does. Now one of them leads and writes for the others, who send it their claims and completions by a socket, as many at
 once as are under way. That takes a sixth of the CPU of all four (\`perf record\`), and SQLite's pages are at hand again.
+
+Two full runs: with 64 callers each, 1.19 and 1.15 × one process in the core, 1.18 and 1.21 × through Node; with 16 each against one of 64,
+0.92 and 0.90 ×, 0.85 and 0.77 ×.
 
 With 16 callers each there are as many as one process of 64 has, and that does more. 27 steps meet in a group there, 31 in the
 one process, and 107 with 64 callers each. Sending sooner, in smaller batches, or answering from the writer's thread made no
