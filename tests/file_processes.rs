@@ -73,6 +73,13 @@ fn signal(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
+/// The turn to write, which no store has until this is dropped.
+fn take_turn(folder: &Path) -> File {
+    let turn = OpenOptions::new().write(true).open(folder.join("store.locks/turn")).unwrap();
+    turn.lock().unwrap();
+    turn
+}
+
 /// What a child does; without a role it is no test.
 #[test]
 fn in_a_role() {
@@ -133,8 +140,7 @@ fn a_stopped_process_keeps_its_lease_until_it_runs_out_and_is_fenced_after() {
     hear(&mut lines, "said: holds");
     {
         // Not in the middle of a commit, which would hold up this process, too.
-        let turn = OpenOptions::new().write(true).open(folder.path().join("store.locks/turn")).unwrap();
-        turn.lock().unwrap();
+        let _turn = take_turn(folder.path());
         signal(&owner, "-STOP");
     }
     let claim = claim_of("held", DAY);
@@ -182,9 +188,8 @@ fn led(folder: &Path) -> (Child, impl BufRead, impl Write, FileStore) {
         (BufReader::new(leader.stdout.take().unwrap()), leader.stdin.take().unwrap());
     hear(&mut lines, "said: open");
     let store = open(folder);
-    // Somebody else has the turn: the first one who waits for it leads, the second one follows.
-    let turn = OpenOptions::new().write(true).open(folder.join("store.locks/turn")).unwrap();
-    turn.lock().unwrap();
+    // The first one who waits for it leads, the second one follows.
+    let _turn = take_turn(folder);
     writeln!(orders, "of the leader").unwrap();
     assert!(hear(&mut lines, "said: ").starts_with("Claimed"));
     let outcome = store.claim(&claim_of("of the follower", DAY), None).wait().unwrap();

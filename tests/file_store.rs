@@ -185,13 +185,20 @@ fn answers_as_in_memory(file: &FileStore, steps: Vec<(usize, u128, Step)>) -> Re
     Ok(())
 }
 
+/// The turn to write, which somebody else has until this is dropped.
+#[cfg(unix)]
+fn turn_of_another(locks: &Path) -> fs::File {
+    let turn = fs::OpenOptions::new().write(true).open(locks.join("turn")).unwrap();
+    turn.lock().unwrap();
+    turn
+}
+
 /// Two stores on one file, of which the first one writes for the second one. Both have claimed and released a key.
 #[cfg(unix)]
 fn led(folder: &TempDir, options: FileOptions) -> (FileStore, FileStore) {
     let (leading, following) = (open(folder, options), open(folder, options));
-    // Somebody else has the turn: the first one who waits for it leads, the second one follows.
-    let turn = fs::OpenOptions::new().write(true).open(folder.path().join("store.locks/turn")).unwrap();
-    turn.lock().unwrap();
+    // The first one who waits for it leads, the second one follows.
+    let _turn = turn_of_another(&folder.path().join("store.locks"));
     for (store, key) in [(&leading, "of the leader"), (&following, "of the follower")] {
         let fence = fence(&claim(store, key, 1));
         let released = store.settle(name(key, 1, fence), Settlement::Release, DAY).wait().unwrap();
@@ -206,8 +213,7 @@ fn where_the_path_is_too_long_for_a_socket_each_process_writes_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x".repeat(120));
     let (one, other) = (FileStore::open(&path, OPTIONS).unwrap(), FileStore::open(&path, OPTIONS).unwrap());
-    let turn = fs::OpenOptions::new().write(true).open(path.with_extension("locks").join("turn")).unwrap();
-    turn.lock().unwrap();
+    let _turn = turn_of_another(&path.with_extension("locks"));
     assert_eq!(fence(&claim(&one, "a", 1)), 1);
     assert_eq!(fence(&claim(&other, "b", 1)), 1);
     assert!(matches!(claim(&other, "a", 2), Outcome::InProgress { .. }));

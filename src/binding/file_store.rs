@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::answers::{Answer as Answered, Answers};
 use super::idempotency::{NativeInspection, digest, function, how, inspection, millis, number, whole};
-use super::store_contract::{claim_from, name_from, settlement};
+use super::store_contract::{claim_from, name_from};
 use super::text::Room;
 use crate::idempotency::file::{
     Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError, FileStores, ListedState, Page,
@@ -152,7 +152,7 @@ impl NativeFileStore {
     pub fn calls<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
         // Closures, and arguments one by one: as `StoreCalls`.
         let mut calls = Object::new(env)?;
-        let mut set = |name: &str, call: fn(&Arc<Open>, &FunctionCallContext<'_>) -> Result<()>| {
+        let mut set = |name: &str, call: fn(&Open, &FunctionCallContext<'_>) -> Result<()>| {
             let open = Arc::clone(&self.0);
             calls.set(name, function(env, name, move |context| call(&open, &context))?)
         };
@@ -208,10 +208,10 @@ impl NativeFileStore {
         head: Latin1String,
         body: BufferSlice<'_>,
     ) -> Promise<'env, bool> {
-        let settlement = if how == "completed" {
-            Settlement::Complete(Answer::new(&head, &body))
-        } else {
-            settlement(&how)
+        let settlement = match how.as_str() {
+            "completed" => Settlement::Complete(Answer::new(&head, &body)),
+            "not-replayable" => Settlement::NotReplayable,
+            _ => Settlement::Release,
         };
         let step = |store: &FileStore| store.resolve(digest(&key), settlement, millis(retention_ms));
         self.ask(env, step, |written| written == Written::Done)
@@ -296,7 +296,7 @@ impl Open {
 }
 
 /// `(ticket, key, fingerprint, identity, owner, leaseMs, retentionMs, overIndeterminate, holdMs)`.
-fn claim(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+fn claim(open: &Open, call: &FunctionCallContext<'_>) -> Result<()> {
     let claim = claim_from(call, 1)?;
     let hold: Option<f64> = call.get(8)?;
     open.answer(
@@ -310,7 +310,7 @@ fn claim(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
 }
 
 /// `(ticket, key, owner, fence, head, body, retentionMs)`.
-fn complete(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+fn complete(open: &Open, call: &FunctionCallContext<'_>) -> Result<()> {
     let mut room = Room::new();
     let head = room.reader().latin1(call.get(4)?)?;
     let body: BufferSlice<'_> = call.get(5)?;
@@ -318,12 +318,12 @@ fn complete(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
 }
 
 /// `(ticket, key, owner, fence, how, retentionMs)`.
-fn end(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+fn end(open: &Open, call: &FunctionCallContext<'_>) -> Result<()> {
     settle(open, call, how(call.get(4)?), call.get(5)?)
 }
 
 fn settle(
-    open: &Arc<Open>,
+    open: &Open,
     call: &FunctionCallContext<'_>,
     settlement: Settlement,
     retention_ms: f64,
@@ -333,19 +333,19 @@ fn settle(
 }
 
 /// `(ticket, key, owner, fence, leaseMs)`.
-fn renew(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+fn renew(open: &Open, call: &FunctionCallContext<'_>) -> Result<()> {
     let (name, lease) = (name(call)?, millis(call.get(4)?));
     open.answer(call, |store| store.renew(name, lease), is_done)
 }
 
 /// `(ticket, key, owner, fence)`.
-fn commit_point(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+fn commit_point(open: &Open, call: &FunctionCallContext<'_>) -> Result<()> {
     let name = name(call)?;
     open.answer(call, |store| store.commit_point(name), is_done)
 }
 
 /// `(ticket, key, owner, fence, progress)`.
-fn save(open: &Arc<Open>, call: &FunctionCallContext<'_>) -> Result<()> {
+fn save(open: &Open, call: &FunctionCallContext<'_>) -> Result<()> {
     let name = name(call)?;
     let progress: BufferSlice<'_> = call.get(4)?;
     let progress = progress.as_ref().into();

@@ -202,14 +202,6 @@ impl From<Outcome> for NativeClaimOutcome {
     }
 }
 
-pub(super) fn settlement(how: &str) -> Settlement {
-    match how {
-        "not-replayable" => Settlement::NotReplayable,
-        "indeterminate" => Settlement::Indeterminate,
-        _ => Settlement::Release,
-    }
-}
-
 fn owner(text: &str) -> Owner {
     let digest = DigestBuilder::new("owner").field(text.as_bytes()).finish();
     let mut half = [0; 16];

@@ -1,11 +1,11 @@
 //! What the threads of an open store share.
 #![forbid(unsafe_code)]
 
-use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use std::{io, mem};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -167,6 +167,10 @@ fn spawn(
     place: &Place,
     body: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, FileStoreError> {
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
-    spawned.map_err(|error| FileStoreError::system(&place.file, &error))
+    named_thread(name, body).map_err(|error| FileStoreError::system(&place.file, &error))
+}
+
+/// A thread that debuggers and the system know by that name.
+pub(super) fn named_thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(body)
 }

@@ -1,8 +1,8 @@
 //! A process that has another one write for it.
 //!
 //! What it sends has a deadline. Who leads does nothing of it from then on; who follows does nothing of it by itself
-//! before, unless the leader is dead, or has said that it has not done it. So a leader that is stopped, or whose disk hangs, holds nobody up for long, and when
-//! it goes on, nothing is done behind its owner's back.
+//! before, unless the leader is dead, or has said that it has not done it. So a leader that is stopped, or whose disk
+//! hangs, holds nobody up for long, and when it goes on, nothing is done behind its owner's back.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -13,7 +13,6 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,7 @@ use parking_lot::{Condvar, Mutex};
 use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType};
 
-use super::core::Core;
+use super::core::{Core, named_thread};
 use super::errand::{Asked, Errand, Report};
 use super::error::FileStoreError;
 use super::leader::socket;
@@ -62,7 +61,6 @@ pub(super) enum Over {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    under_way: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -99,7 +97,7 @@ impl Following {
             let _ = catch_unwind(AssertUnwindSafe(|| followed.listen(&from, &core)));
             followed.give_up(&from, &core, leader);
         };
-        let thread = thread::Builder::new().name("reprise-follower".to_owned()).spawn(listen)?;
+        let thread = named_thread("reprise-follower", listen)?;
         Ok(Self { patience, stream, shared, thread })
     }
 
@@ -110,7 +108,7 @@ impl Following {
 
     /// How many errands are under way; none when it is over.
     pub fn under_way(&self) -> usize {
-        self.shared.under_way.load(Ordering::Acquire)
+        self.shared.state.lock().sent.len()
     }
 
     /// Sends errands. If nobody is there any more, they are back in the queue.
@@ -130,7 +128,6 @@ impl Following {
             state.sent.insert(number, Sent { asked, deadline });
         }
         state.last = Instant::now();
-        self.shared.count(&state);
         drop(state);
         if (&*self.stream).write_all(&frame).is_err() {
             // Who listens learns that it is over.
@@ -166,11 +163,7 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
 impl Shared {
     fn new() -> Self {
         let state = State { sent: BTreeMap::new(), next: 0, last: Instant::now(), over: None };
-        Self { state: Mutex::new(state), changed: Condvar::new(), under_way: AtomicUsize::new(0) }
-    }
-
-    fn count(&self, state: &State) {
-        self.under_way.store(state.sent.len(), Ordering::Release);
+        Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Takes what the leader says, until it has said nothing for too long, or is gone.
@@ -197,29 +190,26 @@ impl Shared {
             .into_iter()
             .filter_map(|said| Some((state.sent.remove(&said.number)?.asked, said.end)))
             .collect();
-        self.count(&state);
         self.changed.notify_all();
         drop(state);
         let (mut wakers, mut undone) = (Wakers::default(), Vec::new());
         for (asked, end) in ends {
-            match end {
-                End::Done(report) if asked.is_answered_by(&report) => {
-                    if let (Errand::Settle { name, .. }, Report::Settled(Written::Done)) =
-                        (&asked.errand, &report)
-                    {
-                        core.waiters.wake(&name.key);
-                    }
-                    wakers.add(asked.tell(Ok(report)));
-                }
+            let end = match end {
+                End::Done(report) if asked.is_answered_by(&report) => Ok(report),
                 End::Unsynced(reason) => {
-                    if let Errand::Settle { name, .. } = &asked.errand {
-                        core.waiters.wake(&name.key);
-                    }
-                    let path = core.place.file.clone();
-                    wakers.add(asked.tell(Err(FileStoreError::Unsynced { path, reason })));
+                    Err(FileStoreError::Unsynced { path: core.place.file.clone(), reason })
                 }
-                End::Done(_) | End::NotDone => undone.push(asked),
+                End::Done(_) | End::NotDone => {
+                    undone.push(asked);
+                    continue;
+                }
+            };
+            if let Errand::Settle { name, .. } = &asked.errand
+                && !matches!(end, Ok(Report::Settled(Written::Lost)))
+            {
+                core.waiters.wake(&name.key);
             }
+            wakers.add(asked.tell(end));
         }
         if !undone.is_empty() {
             core.queue.take_back(undone, &core.strays);
@@ -234,7 +224,6 @@ impl Shared {
         let mut state = self.state.lock();
         state.over = Some(Over::Gone);
         let sent = mem::take(&mut state.sent);
-        self.count(&state);
         drop(state);
         if let Some(deadline) = sent.values().map(|sent| sent.deadline).max() {
             let is_alive = || Owners::new(&core.place, core.process).is_alive(leader);
@@ -351,6 +340,15 @@ mod tests {
         }
     }
 
+    /// Greets who leads as a process of that version, one that does not sync; what it answers.
+    fn greet(core: &Core, version: &str) -> (UnixStream, io::Result<Option<Welcome>>) {
+        let stream = UnixStream::connect(socket(&core.place)).unwrap();
+        let hello = Hello { version: version.to_owned(), is_synced: false, party: core.party() };
+        wire::send(&stream, &hello).unwrap();
+        let answer = Frames::new(&stream).next();
+        (stream, answer)
+    }
+
     #[test]
     fn who_leads_does_it_in_the_name_of_who_follows() {
         let (_folder, place) = Place::of_a_test();
@@ -386,12 +384,7 @@ mod tests {
         let synced = Core::open(&place, FileOptions { durability: Durability::Fsync, ..OPTIONS }).unwrap();
         let _leader = Leader::begin(&leading).unwrap();
         assert!(Following::begin(&synced, DAY).is_err());
-        let greet = |version: &str| {
-            let stream = UnixStream::connect(socket(&place)).unwrap();
-            let hello = Hello { version: version.to_owned(), is_synced: false, party: synced.party() };
-            wire::send(&stream, &hello).unwrap();
-            Frames::<Welcome>::new(&stream).next()
-        };
+        let greet = |version| greet(&synced, version).1;
         assert!(greet("0.0.0").is_err());
         assert!(greet(VERSION).is_ok());
     }
@@ -401,10 +394,7 @@ mod tests {
         let (_folder, place) = Place::of_a_test();
         let leading = Core::open(&place, OPTIONS).unwrap();
         let _leader = Leader::begin(&leading).unwrap();
-        let stream = UnixStream::connect(socket(&place)).unwrap();
-        let hello = Hello { version: VERSION.to_owned(), is_synced: false, party: leading.party() };
-        wire::send(&stream, &hello).unwrap();
-        Frames::<Welcome>::new(&stream).next().unwrap();
+        let (stream, _) = greet(&leading, VERSION);
         let mut frames = Frames::<Vec<Said>>::new(&stream);
         let mut ask = |number, deadline| {
             let errands = vec![(number, Errand::Claim(claim_of("k")))];

@@ -22,7 +22,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::core::Core;
+use super::core::{Core, named_thread};
 use super::errand::{Errand, Report};
 use super::error::FileStoreError;
 use super::ledger::{Ledger, Party};
@@ -76,7 +76,7 @@ impl Leader {
         let shared = Arc::<Shared>::default();
         let (followed, core) = (Arc::clone(&shared), Arc::clone(core));
         let listen = move || followed.listen(&listener, &core, process);
-        thread::Builder::new().name("reprise-leader".to_owned()).spawn(listen).ok()?;
+        named_thread("reprise-leader", listen).ok()?;
         Some(Self { socket, shared, _lock: lock })
     }
 }
@@ -113,7 +113,7 @@ impl Shared {
                 let _ = shared.serve(stream, &core, process);
             };
             // Without a thread the follower finds the stream closed, and writes by itself.
-            drop(thread::Builder::new().name("reprise-leader".to_owned()).spawn(serve));
+            drop(named_thread("reprise-leader", serve));
         }
     }
 
@@ -129,7 +129,7 @@ impl Shared {
         wire::send(&stream, &Welcome { leader: process })?;
         let follower = Arc::new(Follower { stream, state: Mutex::default(), changed: Condvar::new() });
         let telling = Arc::clone(&follower);
-        let tell = thread::Builder::new().name("reprise-leader".to_owned()).spawn(move || telling.tell())?;
+        let tell = named_thread("reprise-leader", move || telling.tell())?;
         self.followers.lock().push(Arc::clone(&follower));
         if !self.is_over.load(Ordering::Acquire) {
             let mut batches = Frames::<Batch>::new(&follower.stream);

@@ -86,15 +86,10 @@ impl Post {
         }
     }
 
-    /// Leads no longer: nothing that it writes is acknowledged any more.
+    /// Leads no longer. What was done for others is told them; they look for another one.
     pub fn resign(&mut self) {
         if matches!(self, Self::Leading(_)) {
             *self = Self::new();
         }
-    }
-
-    /// Leads no longer. What was done for others is told them; they look for another one.
-    pub fn leave(self) {
-        drop(self);
     }
 }

@@ -29,6 +29,4 @@ impl Post {
     pub const fn end(&mut self) {}
 
     pub const fn resign(&mut self) {}
-
-    pub const fn leave(self) {}
 }

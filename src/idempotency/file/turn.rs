@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::core::named_thread;
 use super::error::FileStoreError;
 use super::place::Place;
 
@@ -40,13 +41,13 @@ pub(super) struct Turn(Arc<Shared>);
 struct Shared {
     gate: File,
     turn: File,
-    errand: Mutex<Errand>,
+    usher: Mutex<Usher>,
     changed: Condvar,
 }
 
 /// What the usher is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Errand {
+enum Usher {
     /// There is no usher yet.
     Unknown,
     None,
@@ -66,7 +67,7 @@ impl Turn {
         Ok(Self(Arc::new(Shared {
             gate: place.lock_file("gate")?,
             turn: place.lock_file("turn")?,
-            errand: Mutex::new(Errand::Unknown),
+            usher: Mutex::new(Usher::Unknown),
             changed: Condvar::new(),
         })))
     }
@@ -74,8 +75,8 @@ impl Turn {
     /// Takes the turn if nobody has it, and nobody waits for it.
     pub fn take_at_once(&self) -> Option<Taken> {
         let shared = &*self.0;
-        let errand = shared.errand.lock();
-        if *errand == Errand::Abandoned || shared.gate.try_lock().is_err() {
+        let usher = shared.usher.lock();
+        if *usher == Usher::Abandoned || shared.gate.try_lock().is_err() {
             return None;
         }
         let is_taken = shared.turn.try_lock().is_ok();
@@ -86,37 +87,36 @@ impl Turn {
     /// Waits for its turn; `None` if that takes too long, because one who is before it is held up.
     pub fn take(&self) -> Option<Taken> {
         let shared = &*self.0;
-        let mut errand = shared.errand.lock();
-        match *errand {
-            Errand::Abandoned => return None,
+        let mut usher = shared.usher.lock();
+        match *usher {
+            Usher::Abandoned => return None,
             _ if shared.try_take() => return Some(Taken(Arc::clone(&self.0))),
-            Errand::Unknown => {
+            Usher::Unknown => {
                 let shared = Arc::clone(&self.0);
-                let usher = move || shared.wait_for_turns();
-                if thread::Builder::new().name("reprise-usher".to_owned()).spawn(usher).is_err() {
+                if named_thread("reprise-usher", move || shared.wait_for_turns()).is_err() {
                     let _ = self.0.gate.unlock();
                     return None;
                 }
             }
             _ => {}
         }
-        *errand = Errand::Wanted;
+        *usher = Usher::Wanted;
         shared.changed.notify_all();
         let end = Instant::now() + PATIENCE;
-        while *errand == Errand::Wanted {
-            if shared.changed.wait_until(&mut errand, end).timed_out() && *errand == Errand::Wanted {
-                *errand = Errand::Abandoned;
+        while *usher == Usher::Wanted {
+            if shared.changed.wait_until(&mut usher, end).timed_out() && *usher == Usher::Wanted {
+                *usher = Usher::Abandoned;
                 return None;
             }
         }
-        *errand = Errand::None;
+        *usher = Usher::None;
         Some(Taken(Arc::clone(&self.0)))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *self.0.errand.lock() = Errand::Over;
+        *self.0.usher.lock() = Usher::Over;
         self.0.changed.notify_all();
     }
 }
@@ -160,27 +160,27 @@ impl Shared {
     /// What the usher does.
     fn wait_for_turns(&self) {
         loop {
-            let mut errand = self.errand.lock();
-            while !matches!(*errand, Errand::Wanted | Errand::Over) {
-                self.changed.wait(&mut errand);
+            let mut usher = self.usher.lock();
+            while !matches!(*usher, Usher::Wanted | Usher::Over) {
+                self.changed.wait(&mut usher);
             }
-            if *errand == Errand::Over {
+            if *usher == Usher::Over {
                 return;
             }
-            drop(errand);
+            drop(usher);
             // Without a lock to be had there is no queue: all go on as if it were their turn.
             let _ = lock(&self.gate).and_then(|()| lock(&self.turn));
             let _ = self.gate.unlock();
-            let mut errand = self.errand.lock();
-            match *errand {
-                Errand::Wanted => {
-                    *errand = Errand::Taken;
+            let mut usher = self.usher.lock();
+            match *usher {
+                Usher::Wanted => {
+                    *usher = Usher::Taken;
                     self.changed.notify_all();
                 }
                 other => {
                     let _ = self.turn.unlock();
-                    if other == Errand::Abandoned {
-                        *errand = Errand::None;
+                    if other == Usher::Abandoned {
+                        *usher = Usher::None;
                     }
                 }
             }

@@ -5,11 +5,10 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 
 use rusqlite::Connection;
 
-use super::core::Core;
+use super::core::{Core, named_thread};
 use super::error::FileStoreError;
 use super::pending::{Pending, pending};
 use super::place::private_file;
@@ -132,7 +131,7 @@ fn on_its_own<T: Send + 'static>(
 ) -> Pending<T> {
     let (reply, pending) = pending();
     let core = Arc::clone(core);
-    let spawned = thread::Builder::new().name("reprise-upkeep".to_owned()).spawn(move || {
+    let spawned = named_thread("reprise-upkeep", move || {
         if let Some(waker) = reply.send(work(&core)) {
             waker.wake();
         }

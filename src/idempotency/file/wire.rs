@@ -107,8 +107,7 @@ impl<'a, T: DeserializeOwned> Frames<'a, T> {
             if self.bytes.len() < self.known + READ {
                 self.bytes.resize(self.known + READ, 0);
             }
-            let read = self.stream.read(&mut self.bytes[self.known..]);
-            match read {
+            match self.stream.read(&mut self.bytes[self.known..]) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(read) => self.known += read,
                 Err(error) => match error.kind() {

@@ -122,6 +122,7 @@ impl Writer {
     fn commit_group(&mut self, core: &Core) {
         let mut steps = core.queue.take();
         if let Some(error) = core.syncer.failure() {
+            // What it writes is acknowledged no more; what others write is.
             if let Some(means) = &mut self.means {
                 means.post.resign();
             }
@@ -154,8 +155,8 @@ impl Writer {
     fn finish(self, core: &Core) {
         let Self { connection, means, .. } = self;
         core.be_alone();
-        if let Some(Means { life, post, .. }) = means {
-            post.leave();
+        if let Some(Means { life, mut post, .. }) = means {
+            post.resign();
             // Where that is not known, they may be held.
             let holds_claims = Rows(&connection).has_claims(life.process, Now::read().uptime).unwrap_or(true);
             if holds_claims {
