@@ -147,6 +147,8 @@ export class Capture {
   #draft: Draft | undefined;
   /** A transaction is under way, which ends the claim with what was answered inside of it. */
   #transaction: { answered?: Answered } | undefined;
+  /** What a handler does that has said all long ago; Node ignores most of it once the response is closed. */
+  #afterwards: (() => unknown)[] | undefined;
   /** What is piped into the response. */
   #sources: Set<Readable> | undefined;
   /** The client has left, while the handler goes on: makes the response closed again. */
@@ -278,6 +280,8 @@ export class Capture {
       if (this.#stopOutliving) this.#watch(detail as Readable);
     } else if (event === 'unpipe') {
       this.#sources?.delete(detail as Readable);
+    } else if (event === 'close' && this.#afterwards) {
+      for (const call of this.#afterwards.splice(0)) call();
     } else if (event === (this.req.httpVersionMajor > 1 ? 'finish' : 'close')) {
       // An HTTP/2 response whose client has left emits both events; a pipe lets go of the response at `finish`.
       this.#onClose();
@@ -313,6 +317,10 @@ export class Capture {
         this.#draft.calls.push(() => this.#write(args));
         return true;
       }
+      if (this.#isLate(chunk)) {
+        this.#afterwards?.push(() => this.#write(args));
+        return false;
+      }
       return this.#write(args);
     }
     const bytes = toBytes(chunk, encoding);
@@ -341,6 +349,10 @@ export class Capture {
     const isRefused = bytes === undefined && Boolean(chunk) && typeof chunk !== 'function';
     if (this.#phase === 'over' || isRefused || this.#passing !== undefined) return this.#end(args);
     if (this.#draftFor(Infinity)) return this.#draftEnd(args, bytes);
+    if (this.#isLate(chunk)) {
+      this.#afterwards?.push(() => this.#end(args));
+      return this.res;
+    }
     if (this.isOver || this.#ended) return this.#end(args);
     if (this.#stopOutliving) return this.#endUnheard(args, bytes);
     this.#beginHold();
@@ -375,6 +387,11 @@ export class Capture {
         this.#isHeadWatched = false;
       }
     }
+  }
+
+  /** Whether a piece comes so late behind the end that the response would be closed by now, did it not wait for the store. */
+  #isLate(chunk: unknown): boolean {
+    return Boolean(chunk) && this.#afterwards !== undefined && this.#phase === 'settling';
   }
 
   #beginHold(): void {
@@ -532,6 +549,14 @@ export class Capture {
       return;
     }
     this.#hold?.keep();
+    // Node closes a response that has left in the second turn of its queue.
+    if (this.#ended && this.#hold) {
+      process.nextTick(() => {
+        process.nextTick(() => {
+          this.#afterwards ??= [];
+        });
+      });
+    }
     void written.then((written) => {
       try {
         this.#letGo(written);

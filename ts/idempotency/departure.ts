@@ -33,7 +33,7 @@ export function watchBreaks(req: IncomingMessage): void {
   watched.add(connection);
   const notice = (error?: unknown): void => {
     // Node hands on the error of a write or read that failed; it may do so in the context of who wrote.
-    if (error !== undefined && error === connection.errored) return;
+    if (error && error === connection.errored) return;
     running.getStore()?.onBroken?.(connection as Socket);
   };
   hear(connection as Socket, 'destroy', notice);

@@ -35,7 +35,6 @@ const DROPPED = new Set([
   'keep-alive',
   'te',
   'trailer',
-  'transfer-encoding',
   'upgrade',
   'date',
   'age',
@@ -104,7 +103,11 @@ export function readHead(
     const { lower, isDropped } = fieldName(name);
     const earlier = before.get(lower);
     if (lower === 'content-length') contentLength = Number(listOf(value).at(-1));
-    if (lower === 'transfer-encoding') isChunked = /chunked/i.test(String(value));
+    if (lower === 'transfer-encoding') {
+      isChunked = /chunked/i.test(String(value));
+      // HTTP/2 has none, and leaves it out.
+      if (isHttp2) continue;
+    }
     if (lower === 'content-type') isEventStream = /^\s*text\/event-stream/i.test(String(value));
     if (isDropped) continue;
     if (lower === 'set-cookie') {
@@ -142,26 +145,28 @@ export function isSendable({ statusCode, statusMessage }: SeenHead, res: ServerR
 }
 
 /**
- * The head as it was sent: of names that an array repeats, some versions of Node, and some middleware in front, send only
- * the last. To be called after the real `writeHead`.
+ * The head as it was sent, to be called after the real `writeHead`. Of a list given to that, versions of Node and
+ * middleware in front differ in what becomes of repeated names, and in which order the fields leave.
  */
 export function asSent(head: SeenHead, args: HeadArguments, res: ServerResponse): SeenHead {
   const given = typeof args[1] === 'string' ? args[2] : (args[2] ?? args[1]);
-  if (!Array.isArray(given)) return head;
-  let { headers } = head;
-  const names = headers.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase());
-  for (const name of new Set(names.filter((name, i) => names.indexOf(name) !== i))) {
-    const sent = res.getHeader(name);
-    if (sent === undefined || listOf(sent).length >= names.filter((other) => other === name).length) continue;
-    const left = listOf(sent);
-    headers = headers.flatMap((text, i) => {
-      if (i % 2 === 1) return [];
-      if (text.toLowerCase() !== name) return [text, headers[i + 1] ?? ''];
-      const value = left.shift();
-      return value === undefined ? [] : [text, value];
-    });
+  const order = namesOf(res);
+  // Where nothing was set before, the list goes out as it is.
+  if (!Array.isArray(given) || order.length === 0) return head;
+  const fields = new Map<string, { name: string; values: string[] }>();
+  for (let i = 0; i < head.headers.length; i += 2) {
+    const [name = '', value = ''] = head.headers.slice(i, i + 2);
+    const field = fields.get(name.toLowerCase());
+    if (field) field.values.push(value);
+    else fields.set(name.toLowerCase(), { name, values: [value] });
   }
-  return headers === head.headers ? head : { ...head, headers };
+  const headers = [...fields]
+    .sort(([a], [b]) => order.indexOf(a) - order.indexOf(b))
+    .flatMap(([lower, { name, values }]) => {
+      const sent = listOf(res.getHeader(lower) ?? values);
+      return (sent.length < values.length ? sent : values).flatMap((value) => [name, value]);
+    });
+  return { ...head, headers };
 }
 
 /** Whether middleware in front has added a cookie of its own, which it does while the head is written. */
@@ -222,10 +227,11 @@ function fieldsWith(res: ServerResponse, given: HeadArgument, before: Snapshot):
     for (const field of fields) merged.set(field[0].toLowerCase(), field);
     return [...merged.values()];
   }
-  for (const [name] of fields) merged.delete(name.toLowerCase());
+  const isGiven = new Set<string>();
   for (const field of fields) {
     const lower = field[0].toLowerCase();
-    const earlier = merged.get(lower);
+    const earlier = isGiven.has(lower) ? merged.get(lower) : undefined;
+    isGiven.add(lower);
     // All its values are one field: as a whole it is compared with what other middleware had set.
     merged.set(lower, earlier ? [earlier[0], [...listOf(earlier[1]), ...listOf(field[1])]] : field);
   }

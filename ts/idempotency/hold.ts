@@ -166,16 +166,19 @@ class SocketHold extends Queue implements Hold {
     for (const name of ENDINGS) {
       const method = socket[name].bind(socket) as (...given: unknown[]) => unknown;
       const held = (...given: unknown[]): Socket => {
-        this.do(() => method(...given));
+        this.do(() => {
+          // What was written before it leaves first, as it would have without us.
+          socket.uncork();
+          method(...given);
+        });
         return socket;
       };
       this.undoLater(replace(socket, name, held as (typeof socket)[typeof name]));
     }
     // Node asks by it whether anything is still to be sent before the answer counts as finished.
-    const holding = this.#bytes;
     Object.defineProperty(socket, 'writableLength', {
       configurable: true,
-      get: () => (Reflect.get(Socket.prototype, 'writableLength', socket) as number) + Math.max(holding, this.#bytes),
+      get: () => (Reflect.get(Socket.prototype, 'writableLength', socket) as number) + this.#bytes,
     });
     this.undoLater(() => Reflect.deleteProperty(socket, 'writableLength'));
   }

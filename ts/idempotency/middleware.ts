@@ -396,7 +396,7 @@ class Middleware implements CaptureHost {
   #replay({ req, res, next }: Visit, answer: Answer): void {
     const answering = (acceptable: Answer) => {
       try {
-        if (!res.writableEnded) replay(res, acceptable, req.httpVersionMajor);
+        if (!res.writableEnded) replay(req, res, acceptable);
       } catch (error) {
         // Headers that are on their way already, or that a store of the user's made up.
         next(error);

@@ -7,7 +7,8 @@ import { bytesOf, REMOVED, type Answer } from './answer.js';
  * Answers with what was answered before, in the way of a handler: status, headers, then one `end`. Middleware in front
  * sees no difference. Never through Express's `send`, which would add an ETag and rewrite the content type.
  */
-export function replay(res: ServerResponse, answer: Answer, httpVersionMajor: number): void {
+export function replay(req: IncomingMessage, res: ServerResponse, answer: Answer): void {
+  const isHttp2 = req.httpVersionMajor > 1;
   const fields = new Map<string, { name: string; values: string[] }>();
   for (let i = 0; i < answer.headers.length; i += 2) {
     const name = answer.headers[i] ?? '';
@@ -20,13 +21,18 @@ export function replay(res: ServerResponse, answer: Answer, httpVersionMajor: nu
   res.statusCode = answer.statusCode;
   // Node adds the usual phrase itself. HTTP/2 has none, and Node warns of whoever sets one there.
   const isUsual = answer.statusMessage === (STATUS_CODES[answer.statusCode] ?? 'unknown');
-  if (!isUsual && httpVersionMajor < 2) res.statusMessage = answer.statusMessage;
+  if (!isUsual && !isHttp2) res.statusMessage = answer.statusMessage;
+  // An encoding for the transfer that the handler chose is part of its bytes; other versions of HTTP have none.
+  if (req.httpVersion !== '1.1') fields.delete('transfer-encoding');
   for (const [lower, { name, values }] of fields) res.setHeader(name, valueOf(res, lower, values));
   res.setHeader('X-Idempotency-Replay', 'true');
   res.setHeader('X-Original-Timestamp', answer.timestamp);
   exposeHeaders(res, 'X-Idempotency-Replay', 'X-Original-Timestamp');
   const body = bytesOf(answer.body);
-  if (answer.statusCode !== 204 && answer.statusCode !== 304) res.setHeader('Content-Length', body.length);
+  const hasLength = answer.statusCode !== 204 && answer.statusCode !== 304 && !fields.has('transfer-encoding');
+  if (hasLength) res.setHeader('Content-Length', body.length);
+  // An empty phrase can be said in no other way.
+  if (answer.statusMessage === '' && !isHttp2) res.writeHead(answer.statusCode, '');
   if (body.length === 0) res.end();
   else res.end(body);
 }
