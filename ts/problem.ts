@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { ServerResponse } from 'node:http';
+import type { OutgoingHttpHeader, ServerResponse } from 'node:http';
 
 /** The answer to a refused request: problem details by RFC 9457. */
 export interface ProblemDetails<Code extends string> {
@@ -60,10 +60,13 @@ export function exposeHeaders(res: ServerResponse, ...names: string[]): void {
 }
 
 /** What `Access-Control-Expose-Headers` must say for scripts to read these headers too; undefined where it need not change. */
-export function exposedWith(headers: Readonly<Record<string, unknown>>, ...names: string[]): string | undefined {
+export function exposedWith(
+  headers: Readonly<Record<string, OutgoingHttpHeader | undefined>>,
+  ...names: string[]
+): string | undefined {
   const exposed = headers['access-control-expose-headers'];
   if (exposed === undefined && headers['access-control-allow-origin'] === undefined) return undefined;
-  const list = String(exposed ?? '');
+  const list = [exposed ?? ''].flat().join(', ');
   if (list.trim() === '*') return undefined;
   const known = new Set(list.split(',').map((name) => name.trim().toLowerCase()));
   const added = names.filter((name) => !known.has(name.toLowerCase()));

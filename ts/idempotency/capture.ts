@@ -1,10 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
-import { types } from 'node:util';
 import type { RequestFacts } from '../../native/binding.js';
 import { exposeHeaders } from '../problem.js';
-import { REMOVED, type Answer, type Answered } from './answer.js';
-import { isBodyLost, onBodyLost, outlive, watchBreaks, type HandlerRun } from './departure.js';
+import type { Answer, Answered } from './answer.js';
+import { Departure, isBodyLost, onBodyLost, watchBreaks, type HandlerRun } from './departure.js';
 import type { HeldClaim, Settlement, Written } from './desk.js';
 import {
   asSent,
@@ -17,8 +16,9 @@ import {
   type Snapshot,
 } from './headers.js';
 import { holdOf, type Hold } from './hold.js';
+import { intercept, type Interceptor, type Methods, type WriteArguments } from './interception.js';
+import { AnswerRecorder, bytesOfPiece, hasBody, isAscii, isPiece } from './recorder.js';
 import { seal } from './seal.js';
-import { timestamp } from './timestamp.js';
 
 /** What a capture asks of its middleware. */
 export interface CaptureHost {
@@ -45,52 +45,6 @@ type Phase =
   /** The claim has ended: everything passes through. */
   | 'over';
 
-type WriteCallback = (error?: Error | null) => void;
-type WriteArguments = [chunk?: unknown, encoding?: BufferEncoding | WriteCallback, callback?: WriteCallback];
-
-/** What is taken over of a response: as it was, whoever had taken it over before. */
-interface Original {
-  readonly writeHead: (...args: HeadArguments) => ServerResponse;
-  readonly write: (...args: WriteArguments) => boolean;
-  readonly end: (...args: WriteArguments) => ServerResponse;
-  readonly flushHeaders: () => void;
-  readonly destroy: (error?: Error) => ServerResponse;
-  readonly emit: (event: string | symbol, ...args: unknown[]) => boolean;
-}
-
-/** Where a response has its capture. */
-const CAPTURE = Symbol('reprise.capture');
-
-interface CapturedResponse extends ServerResponse {
-  [CAPTURE]: Capture;
-}
-
-/**
- * What stands in for it, the same functions for all responses: closures of each response's own cost more than the
- * store does.
- */
-const TAKEN_OVER = {
-  writeHead(this: CapturedResponse, ...args: HeadArguments): ServerResponse {
-    return this[CAPTURE].onWriteHead(args);
-  },
-  write(this: CapturedResponse, ...args: WriteArguments): boolean {
-    return this[CAPTURE].onWrite(args);
-  },
-  end(this: CapturedResponse, ...args: WriteArguments): ServerResponse {
-    return this[CAPTURE].onEnd(args);
-  },
-  flushHeaders(this: CapturedResponse): void {
-    this[CAPTURE].onFlushHeaders();
-  },
-  destroy(this: CapturedResponse, error?: Error): ServerResponse {
-    return this[CAPTURE].onDestroy(error);
-  },
-  emit(this: CapturedResponse, event: string | symbol, ...args: unknown[]): boolean {
-    this[CAPTURE].onEvent(event, args[0]);
-    return this[CAPTURE].original.emit.call(this, event, ...args);
-  },
-} as unknown as Original & Pick<ServerResponse, keyof Original>;
-
 /** Calls that wait: those of an answer inside a transaction, or the last one of a stand-in for a response. */
 interface Draft {
   readonly calls: (() => unknown)[];
@@ -112,7 +66,7 @@ interface Draft {
  *
  * Informational answers (1xx) and trailers pass, and are not kept.
  */
-export class Capture {
+export class Capture implements Interceptor {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly claim: HeldClaim;
@@ -127,18 +81,13 @@ export class Capture {
   onGivenUp: ((reason: Error) => void) | undefined;
 
   /** The response's own methods. */
-  readonly original: Original;
-
+  readonly #original: Methods;
   readonly #host: CaptureHost;
   readonly #before: Snapshot;
   #phase: Phase = 'open';
-  #head: SeenHead | undefined;
+  readonly #recorder: AnswerRecorder;
   /** The head has text beyond ASCII, and shows its encoding when it is written with the first piece of the body. */
   #isHeadWatched = false;
-  #isHeadUtf8 = false;
-  /** The pieces of the body; none when they have become too large to be kept. */
-  #body: Buffer[] | undefined = [];
-  #bytes = 0;
   /** Bytes of the piece that is being passed on. Middleware and Node call the response again meanwhile. */
   #passing: number | undefined;
   #isFlushing = false;
@@ -149,10 +98,7 @@ export class Capture {
   #transaction: { answered?: Answered } | undefined;
   /** What a handler does that has said all long ago; Node ignores most of it once the response is closed. */
   #afterwards: (() => unknown)[] | undefined;
-  /** What is piped into the response. */
-  #sources: Set<Readable> | undefined;
-  /** The client has left, while the handler goes on: makes the response closed again. */
-  #stopOutliving: (() => void) | undefined;
+  readonly #departure: Departure;
 
   constructor(host: CaptureHost, req: IncomingMessage, res: ServerResponse, claim: HeldClaim, facts: RequestFacts) {
     this.#host = host;
@@ -161,15 +107,11 @@ export class Capture {
     this.res = res;
     this.claim = claim;
     this.#before = snapshot(res);
-    const { writeHead, write, end, flushHeaders, destroy, emit } = res as unknown as Original;
-    this.original = { writeHead, write, end, flushHeaders, destroy, emit };
-    (res as CapturedResponse)[CAPTURE] = this;
-    res.writeHead = TAKEN_OVER.writeHead;
-    res.write = TAKEN_OVER.write;
-    res.end = TAKEN_OVER.end;
-    res.flushHeaders = TAKEN_OVER.flushHeaders;
-    res.destroy = TAKEN_OVER.destroy;
-    res.emit = TAKEN_OVER.emit;
+    this.#recorder = new AnswerRecorder(host.maxResponseBytes);
+    this.#original = intercept(res, this);
+    this.#departure = new Departure(req, res, () => {
+      this.abandon();
+    });
     watchBreaks(req);
     this.run = {
       onBroken: (connection) => {
@@ -227,14 +169,12 @@ export class Capture {
     this.#draft?.unseal?.();
     this.#draft = undefined;
     this.#phase = 'open';
-    this.#body = [];
-    this.#bytes = 0;
+    this.#recorder.clear();
     this.#ended = false;
     if (this.res.headersSent) {
       this.res.destroy();
       return;
     }
-    this.#head = undefined;
     this.res.statusCode = 200;
     this.res.removeHeader('Content-Length');
   }
@@ -244,42 +184,46 @@ export class Capture {
     return this.#phase !== 'open';
   }
 
+  /** Asked again after each call that may have ended the claim. */
+  #isOpen(): boolean {
+    return this.#phase === 'open';
+  }
+
   get #isDone(): boolean {
     return this.#phase === 'over';
   }
 
   onFlushHeaders(): void {
-    const { flushHeaders } = this.original;
+    const { flushHeaders } = this.#original;
     if (this.isOver || this.#passing !== undefined) {
       flushHeaders.call(this.res);
     } else if (this.#draft) {
       this.#askForHead();
     } else {
       this.#isFlushing = true;
-      if (this.#head && !hasBody(this.#head)) this.#beginHold();
+      if (this.#recorder.head && !hasBody(this.#recorder.head)) this.#beginHold();
       this.#pass(0, () => {
         flushHeaders.call(this.res);
       });
       this.#isFlushing = false;
       // Without a body, the head is the whole answer.
-      if (!this.isOver && this.#head && !hasBody(this.#head)) this.#finish();
+      if (this.#isOpen() && this.#recorder.head && !hasBody(this.#recorder.head)) this.#finish();
     }
   }
 
   onDestroy(error?: Error): ServerResponse {
     this.abandon();
-    if (this.#draft && this.isOver) this.#draft.calls.push(() => this.original.destroy.call(this.res, error));
-    else this.original.destroy.call(this.res, error);
+    if (this.#draft && this.isOver) this.#draft.calls.push(() => this.#original.destroy.call(this.res, error));
+    else this.#original.destroy.call(this.res, error);
     return this.res;
   }
 
   /** Hears of an event before anybody else does. */
   onEvent(event: string | symbol, detail: unknown): void {
     if (event === 'pipe') {
-      (this.#sources ??= new Set()).add(detail as Readable);
-      if (this.#stopOutliving) this.#watch(detail as Readable);
+      this.#departure.piped(detail as Readable);
     } else if (event === 'unpipe') {
-      this.#sources?.delete(detail as Readable);
+      this.#departure.unpiped(detail as Readable);
     } else if (event === 'close' && this.#afterwards) {
       for (const call of this.#afterwards.splice(0)) call();
     } else if (event === (this.req.httpVersionMajor > 1 ? 'finish' : 'close')) {
@@ -290,21 +234,21 @@ export class Capture {
 
   onWriteHead(args: HeadArguments): ServerResponse {
     // 1xx are not the answer yet.
-    if (this.isOver || this.#head !== undefined || args[0] < 200) return this.#writeHead(args);
+    if (this.isOver || this.#recorder.head !== undefined || args[0] < 200) return this.#writeHead(args);
     const head = readHead(this.#before, this.req, this.res, args, this.#host.replaySetCookie);
     if (this.#draft) {
       this.#draftHead(this.#draft, args, head);
       return this.res;
     }
-    const isWhole = this.#isFlushing ? !hasBody(head) : this.#bytes + (this.#passing ?? 0) >= lengthOf(head);
+    const isWhole = this.#isFlushing ? !hasBody(head) : this.#recorder.isWholeWith(this.#passing ?? 0, head);
     this.#isHeadWatched = !isAscii(head);
     if (this.#passing !== undefined && (isWhole || this.#isHeadWatched)) this.#beginHold();
     this.#writeHead(args);
     const setsCookie = head.setsCookie || setsAnotherCookie(this.#before, this.res);
-    this.#head = { ...asSent(head, args, this.res), setsCookie };
+    this.#recorder.head = { ...asSent(head, args, this.res), setsCookie };
     if (head.isCompressed) this.#host.onCompressed();
     // It may never end, and it must not run twice: the record says so from the start.
-    if (head.isEventStream && !this.#draft && this.#isWorthKeeping(head)) this.#endEarly(this.#unkept);
+    if (head.isEventStream && this.#isWorthKeeping(head)) this.#endEarly(this.#unkept);
     // Middleware in front that ends the answer later than the handler does.
     else if (this.#ended && this.#passing === undefined) this.#finish();
     return this.res;
@@ -312,39 +256,36 @@ export class Capture {
 
   onWrite(args: WriteArguments): boolean {
     const [chunk, encoding] = args;
-    if (this.isOver || this.#passing !== undefined || this.#ended || !isChunk(chunk)) {
-      if (this.#draft && this.isOver) {
-        this.#draft.calls.push(() => this.#write(args));
-        return true;
-      }
-      if (this.#isLate(chunk)) {
-        this.#afterwards?.push(() => this.#write(args));
-        return false;
-      }
-      return this.#write(args);
+    if (this.#draft && this.isOver) {
+      this.#draft.calls.push(() => this.#write(args));
+      return true;
     }
-    const bytes = toBytes(chunk, encoding);
+    if (this.#isLate(chunk)) {
+      this.#afterwards?.push(() => this.#write(args));
+      return false;
+    }
+    if (this.isOver || this.#passing !== undefined || this.#ended || !isPiece(chunk)) return this.#write(args);
+    const bytes = bytesOfPiece(chunk, encoding);
     if (this.#draftFor(bytes.length)) return this.#draftWrite(args, bytes);
-    if (this.#stopOutliving) return this.#writeUnheard(args, bytes);
-    const total = this.#bytes + bytes.length;
-    if (this.#head && (total >= lengthOf(this.#head) || this.#isHeadWatched)) this.#beginHold();
+    if (this.#departure.isUnderWay) return this.#writeUnheard(args, bytes);
+    if (this.#isHeadWatched || this.#recorder.isWholeWith(bytes.length)) this.#beginHold();
     const isTaken = this.#pass(bytes.length, () => this.#write(args));
     if (this.#isDone) {
       this.#hold?.release();
       return isTaken;
     }
-    this.#keep(bytes);
-    if (this.#head && total >= lengthOf(this.#head)) this.#finish();
+    this.#recorder.add(bytes);
+    if (this.#recorder.isWholeWith(0)) this.#finish();
     else this.#hold?.release();
     // What is kept need not wait for a slow client.
-    return isTaken || this.#body !== undefined;
+    return isTaken || !this.#recorder.isTooLarge;
   }
 
   onEnd(args: WriteArguments): ServerResponse {
     const [chunk, encoding] = args;
     let bytes: Buffer | undefined;
     if (chunk instanceof Buffer && this.claim.endsAtOnce) bytes = chunk;
-    else if (isChunk(chunk)) bytes = toBytes(chunk, encoding);
+    else if (isPiece(chunk)) bytes = bytesOfPiece(chunk, encoding);
     // Any other body is refused by Node.
     const isRefused = bytes === undefined && Boolean(chunk) && typeof chunk !== 'function';
     if (this.#phase === 'over' || isRefused || this.#passing !== undefined) return this.#end(args);
@@ -354,7 +295,7 @@ export class Capture {
       return this.res;
     }
     if (this.isOver || this.#ended) return this.#end(args);
-    if (this.#stopOutliving) return this.#endUnheard(args, bytes);
+    if (this.#departure.isUnderWay) return this.#endUnheard(args, bytes);
     this.#beginHold();
     this.#ended = true;
     try {
@@ -363,10 +304,10 @@ export class Capture {
       this.#ended = false;
       throw error;
     }
-    if (bytes) this.#keep(bytes);
+    if (bytes) this.#recorder.add(bytes);
     if (this.#isDone) this.#hold?.release();
-    else if (this.#head) this.#finish();
-    // Middleware in front ends the answer later.
+    // A head of 1xx is not recorded. Where there is none, middleware in front ends the answer later.
+    else if (this.#recorder.head || this.res.headersSent) this.#finish();
     else this.#hold?.keep();
     return this.res;
   }
@@ -383,7 +324,7 @@ export class Capture {
       this.#passing = undefined;
       if (!isDone) this.#hold?.release();
       else if (this.#isHeadWatched) {
-        this.#isHeadUtf8 = this.#hold?.isHeadUtf8 ?? false;
+        this.#recorder.isHeadUtf8 = this.#hold?.isHeadUtf8 ?? false;
         this.#isHeadWatched = false;
       }
     }
@@ -402,11 +343,11 @@ export class Capture {
   /** The client has left, and the handler writes a piece: says that it is written, so that its source goes on. */
   #writeUnheard(args: WriteArguments, bytes: Buffer): boolean {
     this.#askForHead();
-    if (this.isOver) return this.#write(args);
-    this.#keep(bytes);
+    if (!this.#isOpen()) return this.#write(args);
+    this.#recorder.add(bytes);
     const callback = args.find((argument) => typeof argument === 'function');
     if (callback) process.nextTick(callback);
-    if (this.#head && this.#bytes >= lengthOf(this.#head)) this.#finish();
+    if (this.#recorder.isWholeWith(0)) this.#finish();
     else this.#stopIfPointless();
     return true;
   }
@@ -414,8 +355,8 @@ export class Capture {
   /** The client has left, and the handler has said all. */
   #endUnheard(args: WriteArguments, bytes: Buffer | undefined): ServerResponse {
     this.#askForHead();
-    if (this.isOver) return this.#end(args);
-    if (bytes) this.#keep(bytes);
+    if (!this.#isOpen()) return this.#end(args);
+    if (bytes) this.#recorder.add(bytes);
     this.#ended = true;
     this.#finish();
     return this.#end(args);
@@ -425,8 +366,9 @@ export class Capture {
   #draftFor(bytes: number): boolean {
     if (this.#draft) return true;
     if (this.claim.endsAtOnce || this.isOver) return false;
-    const length = this.#head ? lengthOf(this.#head) : Number(this.res.getHeader('content-length') ?? NaN);
-    if (bytes !== Infinity && !(this.#bytes + bytes >= length)) return false;
+    const length = this.res.getHeader('content-length');
+    const isLast = this.#recorder.isWholeWith(bytes) || (length !== undefined && bytes >= Number(length));
+    if (bytes !== Infinity && !isLast) return false;
     this.#hold ??= holdOf(this.req, this.res);
     if (this.#hold) return false;
     this.#draft = { calls: [] };
@@ -436,7 +378,7 @@ export class Capture {
   #draftHead(draft: Draft, args: HeadArguments, head: SeenHead): void {
     // One without arguments is written by Node itself, which gives a body that comes in one piece its length there.
     if (args.length > 1 || !isSendable(head, this.res)) draft.calls.push(() => this.#writeHead(args));
-    this.#head = head;
+    this.#recorder.head = head;
     if (head.isCompressed) this.#host.onCompressed();
     this.res.statusCode = head.statusCode;
     if (this.#transaction) draft.unseal ??= seal(this.req, this.res, () => this.#ended);
@@ -444,20 +386,20 @@ export class Capture {
 
   #draftWrite(args: WriteArguments, bytes: Buffer): boolean {
     this.#askForHead();
-    this.#keep(bytes);
+    this.#recorder.add(bytes);
     this.#draft?.calls.push(() => this.#write(args));
-    if (this.#head && this.#bytes >= lengthOf(this.#head)) this.#finish();
+    if (this.#recorder.isWholeWith(0)) this.#finish();
     return true;
   }
 
   #draftEnd(args: WriteArguments, bytes: Buffer | undefined): ServerResponse {
     if (!this.isOver) {
       this.#askForHead();
-      if (bytes) this.#keep(bytes);
+      if (bytes) this.#recorder.add(bytes);
     }
     this.#ended = true;
     this.#draft?.calls.push(() => this.#end(args));
-    if (!this.isOver) this.#finish();
+    if (this.#isOpen()) this.#finish();
     return this.res;
   }
 
@@ -467,44 +409,33 @@ export class Capture {
     onBodyLost(this.req, () => {
       this.abandon();
     });
-    if (this.isOver) return;
-    const sources = this.#sources ?? [];
-    this.#stopOutliving = outlive(this.req, this.res, sources);
-    for (const source of sources) this.#watch(source);
-    this.#stopIfPointless();
-  }
-
-  /** After the client left: a stream that breaks half-way leaves an answer that nobody else gives up. */
-  #watch(source: Readable): void {
-    const onClose = () => {
-      if (!source.readableEnded) this.abandon();
-    };
-    if (source.closed) onClose();
-    else source.once('close', onClose);
+    if (!this.#isOpen()) return;
+    this.#departure.begin();
+    if (this.#isOpen()) this.#stopIfPointless();
   }
 
   /** Nobody listens to an answer that cannot be kept: it is left to Node. */
   #stopIfPointless(): void {
-    const head = this.#head;
-    if (this.#transaction || this.#body || !head || !this.#isWorthKeeping(head)) return;
+    const head = this.#recorder.head;
+    if (this.#transaction || !this.#recorder.isTooLarge || !head || !this.#isWorthKeeping(head)) return;
     this.#endEarly(this.#unkept);
   }
 
   /** Takes the head if the handler has not written it. Through the property: inner middleware adds its headers there. */
   #askForHead(): void {
-    if (this.#head === undefined && !this.res.headersSent) this.res.writeHead(this.res.statusCode);
+    if (this.#recorder.head === undefined && !this.res.headersSent) this.res.writeHead(this.res.statusCode);
   }
 
   #writeHead(args: HeadArguments): ServerResponse {
-    return this.original.writeHead.apply(this.res, args);
+    return this.#original.writeHead.apply(this.res, args);
   }
 
   #write(args: WriteArguments): boolean {
-    return this.original.write.apply(this.res, args);
+    return this.#original.write.apply(this.res, args);
   }
 
   #end(args: WriteArguments): ServerResponse {
-    return this.original.end.apply(this.res, args);
+    return this.#original.end.apply(this.res, args);
   }
 
   #isWorthKeeping(head: SeenHead): boolean {
@@ -520,17 +451,11 @@ export class Capture {
     return this.facts[2] === undefined;
   }
 
-  #keep(bytes: Buffer): void {
-    this.#bytes += bytes.length;
-    if (this.#bytes > this.#host.maxResponseBytes) this.#body = undefined;
-    else this.#body?.push(bytes);
-  }
-
   /** The handler has said all: ends the claim, then lets go of what waits. */
   #finish(): void {
     const how = this.#verdict();
-    this.#body = undefined;
-    if (this.#transaction) this.#answerInside(how, (this.#head?.statusCode ?? 500) < 400 && how !== 'release');
+    this.#recorder.drop();
+    if (this.#transaction) this.#answerInside(how, (this.#recorder.head?.statusCode ?? 500) < 400 && how !== 'release');
     else this.#settle(how);
   }
 
@@ -573,23 +498,14 @@ export class Capture {
   }
 
   #verdict(): Answer | Settlement {
-    const head = this.#head;
+    const head = this.#recorder.head;
     if (head === undefined || isBodyLost(this.req) || !this.#isWorthKeeping(head)) return 'release';
     // Who logs in again wants a session again.
     if (this.#isDerived && head.setsCookie) return 'release';
-    const { statusCode, statusMessage, headers, removed } = head;
-    // Shorter than its head says: it is not complete, and the client knows.
-    if (hasBody(head) && head.contentLength !== undefined && this.#bytes < head.contentLength) return 'release';
+    if (this.#recorder.isShort) return 'release';
     // Held back until the commit, an event stream is an answer like any other.
-    if (this.#body === undefined || (head.isEventStream && !this.#transaction)) return this.#unkept;
-    const asBytes = (text: string) => (this.#isHeadUtf8 ? Buffer.from(text).toString('latin1') : text);
-    return {
-      statusCode,
-      statusMessage: asBytes(statusMessage),
-      headers: [...removed.flatMap((name) => [REMOVED, name]), ...headers.map(asBytes)],
-      body: hasBody(head) ? joined(this.#body, head.contentLength ?? this.#bytes) : '',
-      timestamp: timestamp(Date.now()),
-    };
+    if (head.isEventStream && !this.#transaction) return this.#unkept;
+    return this.#recorder.answer ?? this.#unkept;
   }
 
   #letGo(written: boolean): void {
@@ -604,50 +520,16 @@ export class Capture {
     }
     for (const call of draft?.calls ?? []) call();
     this.#hold?.release(written ? undefined : ['Idempotency-Stored', 'false']);
-    this.#stopOutliving?.();
-    this.#stopOutliving = undefined;
+    this.#departure.end();
   }
 
   /** Ends the claim before the answer has ended, which passes through from here on. */
   #endEarly(how: Settlement): void {
     this.#phase = 'over';
     this.run.onBroken = undefined;
-    this.#body = undefined;
+    this.#recorder.drop();
     void this.#host.settle(this, how);
     if (this.#passing === undefined) this.#hold?.release();
-    this.#stopOutliving?.();
-    this.#stopOutliving = undefined;
+    this.#departure.end();
   }
-}
-
-/** What Node takes as a piece of a body, of whatever realm. */
-function isChunk(chunk: unknown): chunk is string | Uint8Array {
-  return typeof chunk === 'string' || types.isUint8Array(chunk);
-}
-
-/** The chunk's bytes, ours to keep: callers reuse their buffers. */
-function toBytes(chunk: string | Uint8Array, encoding: unknown): Buffer {
-  if (typeof chunk !== 'string') return Buffer.from(chunk);
-  return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8');
-}
-
-function hasBody({ statusCode, contentLength }: SeenHead): boolean {
-  return statusCode !== 204 && statusCode !== 304 && contentLength !== 0;
-}
-
-/** How many bytes make the body whole; for ever more where the head does not say. */
-function lengthOf({ contentLength }: SeenHead): number {
-  return contentLength ?? Infinity;
-}
-
-function isAscii({ statusMessage, headers }: SeenHead): boolean {
-  // eslint-disable-next-line no-control-regex
-  return /^[\0-\x7f]*$/.test(statusMessage + headers.join(''));
-}
-
-/** The pieces as one, but no more of them than the head announces. */
-function joined(pieces: readonly Buffer[], length: number): Buffer {
-  const [first] = pieces;
-  const whole = pieces.length === 1 && first ? first : Buffer.concat(pieces);
-  return whole.length > length ? whole.subarray(0, length) : whole;
 }

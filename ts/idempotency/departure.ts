@@ -36,7 +36,7 @@ export function watchBreaks(req: IncomingMessage): void {
     if (error && error === connection.errored) return;
     running.getStore()?.onBroken?.(connection as Socket);
   };
-  hear(connection as Socket, 'destroy', notice);
+  hear(connection, 'destroy', notice);
   if (connection === stream)
     hear(stream, 'close', () => {
       notice();
@@ -44,37 +44,83 @@ export function watchBreaks(req: IncomingMessage): void {
 }
 
 /** Calls `heard` before a method of one object. */
-function hear<T extends object, Name extends keyof T>(object: T, name: Name, heard: (first: unknown) => void): void {
-  const method = object[name] as (...given: unknown[]) => unknown;
-  object[name] = function (this: unknown, ...given: unknown[]): unknown {
+function hear(object: object, name: string, heard: (first: unknown) => void): void {
+  const methods = object as Record<string, (...given: unknown[]) => unknown>;
+  const method = methods[name];
+  methods[name] = function (this: unknown, ...given: unknown[]): unknown {
     heard(given[0]);
-    return method.apply(this, given);
-  } as T[Name];
+    return method?.apply(this, given);
+  };
 }
 
 /**
  * Lets the handler say what it has to say to a client that has left. For Node such a response is over: a pipe lets go
- * of it, `sendFile` and `pipeline` would not begin. To be called while it emits `close`, before others hear of that.
- *
- * @param sources what is piped into the response at the moment
- * @returns what makes the response closed again
+ * of it, `sendFile` and `pipeline` would not begin.
  */
-export function outlive(req: IncomingMessage, res: ServerResponse, sources: Iterable<Readable>): () => void {
-  for (const source of sources) keepPiped(source, res);
-  // `sendFile` asks the socket whether it can be written to, `pipeline` the response whether it is closed.
-  const close = mask(res, {
-    socket: { value: standIn(req.socket, { writable: true }), writable: true },
-    destroyed: { value: false, writable: true },
-    closed: { value: false },
-  });
-  const told = new Set(res.rawListeners('close'));
-  return () => {
-    close();
-    process.nextTick(() => {
-      // Those who began to listen after the event still wait for it.
-      for (const listener of res.rawListeners('close')) if (!told.has(listener)) listener.call(res);
+export class Departure {
+  readonly #req: IncomingMessage;
+  readonly #res: ServerResponse;
+  readonly #onBroken: () => void;
+  /** What is piped into the response. */
+  readonly #sources = new Set<Readable>();
+  /** Makes the response closed again. */
+  #close: (() => void) | undefined;
+
+  /** @param onBroken told of a stream that breaks half-way after the client left: nobody else gives its answer up */
+  constructor(req: IncomingMessage, res: ServerResponse, onBroken: () => void) {
+    this.#req = req;
+    this.#res = res;
+    this.#onBroken = onBroken;
+  }
+
+  /** Whether the client has left, and the handler goes on. */
+  get isUnderWay(): boolean {
+    return this.#close !== undefined;
+  }
+
+  piped(source: Readable): void {
+    this.#sources.add(source);
+    if (this.isUnderWay) this.#watch(source);
+  }
+
+  unpiped(source: Readable): void {
+    this.#sources.delete(source);
+  }
+
+  /** To be called while the response emits that it is closed, before others hear of that. */
+  begin(): void {
+    const res = this.#res;
+    for (const source of this.#sources) keepPiped(source, res);
+    // `sendFile` asks the socket whether it can be written to, `pipeline` the response whether it is closed.
+    const close = mask(res, {
+      socket: { value: standIn(this.#req.socket, { writable: true }), writable: true },
+      destroyed: { value: false, writable: true },
+      closed: { value: false },
     });
-  };
+    const told = new Set(res.rawListeners('close'));
+    this.#close = () => {
+      close();
+      process.nextTick(() => {
+        // Those who began to listen after the event still wait for it.
+        for (const listener of res.rawListeners('close')) if (!told.has(listener)) listener.call(res);
+      });
+    };
+    for (const source of this.#sources) this.#watch(source);
+  }
+
+  /** The handler's fate is known: the response is closed for it, too. */
+  end(): void {
+    this.#close?.();
+    this.#close = undefined;
+  }
+
+  #watch(source: Readable): void {
+    const onClose = () => {
+      if (!source.readableEnded) this.#onBroken();
+    };
+    if (source.closed) onClose();
+    else source.once('close', onClose);
+  }
 }
 
 /** Keeps a pipe from letting go of its destination while that emits `close`. */

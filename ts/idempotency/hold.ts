@@ -1,4 +1,4 @@
-import { ServerResponse, type IncomingMessage } from 'node:http';
+import { ServerResponse, type IncomingMessage, type OutgoingHttpHeader } from 'node:http';
 import type { ServerHttp2Stream } from 'node:http2';
 import { Socket } from 'node:net';
 import { exposedWith } from '../problem.js';
@@ -26,7 +26,7 @@ export function holdOf(req: IncomingMessage, res: ServerResponse): Hold | undefi
   if (req.httpVersionMajor > 1) return new StreamHold((res as unknown as { stream: ServerHttp2Stream }).stream);
   const isNodes = res instanceof ServerResponse && req.socket instanceof Socket;
   // A response that is pipelined behind another one has no socket yet, one whose client has left has none any more.
-  if (isNodes && ((res.socket as Socket | null) ?? req.socket) === req.socket) return new SocketHold(res);
+  if (isNodes && (res.socket ?? req.socket) === req.socket) return new SocketHold(res);
   return undefined;
 }
 
@@ -178,7 +178,7 @@ class SocketHold extends Queue implements Hold {
     // Node asks by it whether anything is still to be sent before the answer counts as finished.
     Object.defineProperty(socket, 'writableLength', {
       configurable: true,
-      get: () => (Reflect.get(Socket.prototype, 'writableLength', socket) as number) + this.#bytes,
+      get: () => Reflect.get(Socket.prototype, 'writableLength', socket) + this.#bytes,
     });
     this.undoLater(() => Reflect.deleteProperty(socket, 'writableLength'));
   }
@@ -188,7 +188,7 @@ class SocketHold extends Queue implements Hold {
 class StreamHold extends Queue implements Hold {
   readonly isHeadUtf8 = false;
   readonly #stream: ServerHttp2Stream;
-  #head: Record<string, unknown> | undefined;
+  #head: Record<string, OutgoingHttpHeader | undefined> | undefined;
 
   constructor(stream: ServerHttp2Stream) {
     super();
@@ -209,7 +209,7 @@ class StreamHold extends Queue implements Hold {
         Object.defineProperty(stream, 'headersSent', { configurable: true, value: true });
         this.undoLater(() => Reflect.deleteProperty(stream, 'headersSent'));
         this.do(() => {
-          respond(this.#head as typeof headers, options);
+          respond(this.#head, options);
         });
       }),
     );
