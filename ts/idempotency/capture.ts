@@ -197,7 +197,7 @@ export class Capture implements Interceptor {
     const { flushHeaders } = this.#original;
     if (this.isOver || this.#passing !== undefined) {
       flushHeaders.call(this.res);
-    } else if (this.#draft) {
+    } else if (this.#draft || this.#departure.isUnderWay) {
       this.#askForHead();
     } else {
       this.#isFlushing = true;
