@@ -88,8 +88,8 @@ export interface KeptAnswer {
   readonly head: string;
   readonly body: Uint8Array;
   /**
-   * Whether a full store drops this answer before all that do not say so. Default false. The wrapper says so of what
-   * anyone can make without a key that costs something: answers under derived keys, and 404s.
+   * Whether a full store drops this answer before those that do not say so. Default false. The middleware says it of
+   * what anyone can fill a store with: answers under derived keys, and 404s.
    */
   readonly dropFirst?: boolean;
 }
