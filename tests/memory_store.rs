@@ -163,10 +163,10 @@ fn a_claim_with_a_hold_does_not_lapse_while_its_thread_lives() {
 #[test]
 fn a_claim_with_a_hold_lapses_when_the_hold_and_the_last_lease_are_over() {
     let store = MemoryStore::new(LARGE);
-    store.claim_for(&claim_of(request("k", "a"), 1), Some(hold()));
-    store.clock().advance(DAY - LEASE / 2);
+    store.claim_for(&claim_of(request("k", "a"), 1), Some(Hold { longest: LEASE * 10, ..hold() }));
+    store.clock().advance(LEASE / 2 * 19);
     assert_eq!(store.renew(&digest("k"), Owner(1), 1, LEASE), Written::Done);
-    store.clock().advance(LEASE - Duration::from_secs(1));
+    store.clock().advance(Duration::from_secs(29));
     assert!(matches!(store.claim(&claim_of(request("k", "a"), 2)), Outcome::InProgress { .. }));
     store.clock().advance(Duration::from_secs(1));
     assert_eq!(fence(&store.claim(&claim_of(request("k", "a"), 2))), 2);

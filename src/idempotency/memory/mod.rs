@@ -115,12 +115,12 @@ impl MemoryStore {
     }
 
     /// The same; with a hold the claim does not lapse with its lease while the holder lives.
-    pub fn claim_for(&self, claim: &Claim, hold: Option<Hold>) -> Outcome {
+    pub fn claim_for(&self, claim: &Claim, beyond_lease: Option<Hold>) -> Outcome {
         let now = self.clock.now();
         let key = claim.request.key;
         let lease_until = now.saturating_add(millis(claim.lease));
         let mut shard = self.shard(&key);
-        let hold = hold.map(|hold| HeldFor::from(now, hold));
+        let beyond_lease = beyond_lease.map(|hold| HeldFor::from(now, hold));
         let vacant = match shard.held.get_mut(&key) {
             Some(held) => {
                 self.budgets.end_if_lapsed(held, now);
@@ -128,7 +128,7 @@ impl MemoryStore {
                     Ok(outcome) => {
                         if matches!(outcome, Outcome::Claimed { .. }) {
                             held.state = HeldState::Claimed { lease_until, committed: held.committed() };
-                            held.hold = hold;
+                            held.hold = beyond_lease;
                         }
                         return outcome;
                     }
@@ -151,7 +151,7 @@ impl MemoryStore {
             fence,
             retention: millis(claim.retention),
             state: HeldState::Claimed { lease_until, committed: false },
-            hold,
+            hold: beyond_lease,
             progress: progress.clone(),
             waiters: None,
         };
