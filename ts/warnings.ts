@@ -8,6 +8,7 @@ export type WarningCode =
   | 'WRN_REPRISE_CREATED_IN_REQUEST'
   | 'WRN_REPRISE_DOUBLE_MOUNT'
   | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION'
+  | 'WRN_REPRISE_MEMORY_STORE_IN_THREAD'
   | 'WRN_REPRISE_NO_SCOPE'
   | 'WRN_REPRISE_SHOULD_STORE_FAILED'
   | 'WRN_REPRISE_STORE_EVICTS'
@@ -29,6 +30,9 @@ const MESSAGES: Record<WarningCode, string> = {
   WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION:
     'idempotencyMiddleware() keeps its records in the memory of this process, and this process is one of several ' +
     '(cluster, PM2 or WEB_CONCURRENCY): a retry that reaches another one runs again. Use a store that they share.',
+  WRN_REPRISE_MEMORY_STORE_IN_THREAD:
+    'A worker thread uses a MemoryStore without a name, which no other thread sees: a retry that reaches another thread ' +
+    "runs again. Name it to share it: new MemoryStore({ name: 'orders' }).",
   WRN_REPRISE_NO_SCOPE:
     'idempotencyMiddleware() has no scope(req): a key belongs to the Authorization or Cookie header that it first ' +
     'came with, and is refused after a new login. Say whose key it is: scope: (req) => req.user?.id.',
@@ -75,13 +79,4 @@ export class Warnings {
 export function isOneOfSeveral(): boolean {
   const { NODE_APP_INSTANCE, WEB_CONCURRENCY } = process.env;
   return cluster.isWorker || NODE_APP_INSTANCE !== undefined || Number(WEB_CONCURRENCY) > 1;
-}
-
-/** Whether a function is called by a handler of Express 4 or 5, which call them through their layers. */
-export function isInRequest(): boolean {
-  const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 50;
-  const stack = new Error().stack ?? '';
-  Error.stackTraceLimit = limit;
-  return /Layer\.(handle|handleRequest|handleError)\b/.test(stack);
 }

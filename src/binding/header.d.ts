@@ -21,8 +21,8 @@ export interface DeskCalls {
    * where it is short.
    */
   begin(...call: [...facts: RequestFacts, overIndeterminate: boolean]): number | [head: string, body: string | Buffer];
-  /** Ends a claim with an answer to replay; false if the claim was lost. */
-  complete(slot: number, head: string, body?: Uint8Array): boolean;
+  /** Ends a claim with an answer to replay, which a full store may drop first; false if the claim was lost. */
+  complete(slot: number, dropFirst: boolean, head: string, body?: Uint8Array): boolean;
   /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate; false if the claim was lost. */
   settle(slot: number, how: number): boolean;
   /** Prolongs a claim's lease; false if the claim was lost. */
@@ -38,9 +38,9 @@ export interface DeskCalls {
 /** The steps of the store contract on a memory store. A claim is named by its key, owner and fence. */
 export interface StoreCalls {
   /**
-   * A number above 0 is the fence of a claim, with the progress of an earlier one beside it where there is any. A number
-   * below 0 is a refusal, and a pair of strings, or string and bytes, an answer to replay, both as `begin` of `DeskCalls`
-   * tells them.
+   * With `holdMs` the claim does not lapse for so long, while the thread lives that makes it. A number above 0 is the
+   * fence of a claim, with the progress of an earlier one beside it where there is any. A number below 0 is a refusal,
+   * and a pair of strings, or string and bytes, an answer to replay, both as `begin` of `DeskCalls` tells them.
    */
   claim(
     key: string,
@@ -50,8 +50,9 @@ export interface StoreCalls {
     leaseMs: number,
     retentionMs: number,
     overIndeterminate: boolean,
+    holdMs: number | undefined,
   ): number | [fence: number, progress: Buffer] | [head: string, body: string | Buffer];
-  /** Ends a claim with an answer; false if the claim was lost. */
+  /** Ends a claim with an answer, which a full store may drop first; false if the claim was lost. */
   complete(
     key: string,
     owner: string,
@@ -59,6 +60,7 @@ export interface StoreCalls {
     head: string,
     body: Uint8Array,
     retentionMs: number,
+    dropFirst: boolean,
   ): boolean;
   /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate; false if the claim was lost. */
   end(key: string, owner: string, fence: number, how: number, retentionMs: number): boolean;

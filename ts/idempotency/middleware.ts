@@ -1,10 +1,11 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 import type { RequestFacts } from '../../native/binding.js';
 import { show, withCode } from '../errors.js';
 import { sendProblem } from '../problem.js';
 import { isAtomicStore } from '../stores/contract.js';
-import { MemoryStore } from '../stores/memory.js';
+import { isOfOneThread, MemoryStore } from '../stores/memory.js';
 import { SimpleStoreAdapter } from '../stores/simple.js';
 import type { Answer } from './answer.js';
 import { Capture, type CaptureHost } from './capture.js';
@@ -39,7 +40,7 @@ import { Renewals } from './renewals.js';
 import { Reporter, type IdempotencyMetrics } from './reporter.js';
 import { acceptableOf, replay } from './replay.js';
 import { within } from '../timeout.js';
-import { isInRequest, isOneOfSeveral, Warnings } from '../warnings.js';
+import { isOneOfSeveral, Warnings } from '../warnings.js';
 
 declare global {
   // Express has its request merged from here; nothing else of it is needed, and nothing breaks without it.
@@ -129,6 +130,8 @@ class Middleware implements CaptureHost {
   /** Requests that run unguarded for want of a store: one that comes by again does not ask it a second time. */
   readonly #unguarded = new WeakSet<GuardedRequest>();
   #closed = false;
+  /** Whether the call that made this middleware has not returned to the event loop yet. */
+  #isNew = true;
 
   constructor(settings: Settings, ownsStore: boolean) {
     this.#settings = settings;
@@ -147,9 +150,12 @@ class Middleware implements CaptureHost {
       (recordKey) => this.#desk.waitFor?.(recordKey) ?? Promise.resolve(),
     );
     this.#completions = new Completions(settings);
+    queueMicrotask(() => (this.#isNew = false));
   }
 
   handle(req: GuardedRequest, res: ServerResponse, next: Next): void {
+    // No request can come from a socket before the program's own start has ended.
+    if (this.#isNew && req.socket instanceof Socket) this.#warnings.warn('WRN_REPRISE_CREATED_IN_REQUEST');
     const { parseJson, maxRequestBytes } = this.#settings;
     if (!parseJson || !hasUnreadJson(req)) {
       this.#admit(req, res, next, undefined);
@@ -538,7 +544,7 @@ class Middleware implements CaptureHost {
 
   /** Says what looks like a mistake already now. */
   #checkTheStart(): void {
-    if (isInRequest()) this.#warnings.warn('WRN_REPRISE_CREATED_IN_REQUEST');
+    if (isOfOneThread(this.#settings.store)) this.#warnings.warn('WRN_REPRISE_MEMORY_STORE_IN_THREAD');
     if (process.env['NODE_ENV'] !== 'production') return;
     if (this.#settings.scope === undefined) this.#warnings.warn('WRN_REPRISE_NO_SCOPE');
     if (this.#settings.store instanceof MemoryStore && isOneOfSeveral()) {

@@ -13,6 +13,7 @@ import {
   type OptionRules,
 } from '../options.js';
 import { isAtomicStore, type AtomicStore } from '../stores/contract.js';
+import { isOfOneThread } from '../stores/memory.js';
 import type { Attempt } from './attempt.js';
 import { RetryConfig, type RetryConfigInit } from './config.js';
 import { planOf, RUN_RULES, type RunOptions } from './plan.js';
@@ -20,6 +21,7 @@ import { CheckpointLoadError, CheckpointSaveError } from './errors.js';
 import { inEveryForm } from './forms.js';
 import { runWithRetry } from './loop.js';
 import { quick } from './presets.js';
+import { Warnings } from '../warnings.js';
 
 /** What a checkpointed function gets as its last argument; a new one for every attempt. */
 export interface CheckpointContext<State = unknown> {
@@ -210,6 +212,7 @@ function storedRun(options: StoredCheckpointOptions): Run {
   const plan = planFor(given);
   const { store, name, leaseMs = 30_000, ttl = 86_400 } = given;
   const settings = { ...taskSettings(given), store, name, leaseMs, ttl };
+  if (isOfOneThread(store)) new Warnings([], undefined).warn('WRN_REPRISE_MEMORY_STORE_IN_THREAD');
   return async ([taskId, ...args], call) => {
     assertTaskId(taskId);
     return runTask(settings, plan, taskId, args, call);

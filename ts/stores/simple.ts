@@ -29,7 +29,7 @@ export class SimpleStoreAdapter implements AtomicStore {
   constructor(store: IdempotencyStore, timeoutMs = 1_000) {
     this.#store = store;
     this.#timeoutMs = timeoutMs;
-    this.#native = new native.NativeMemoryStore('private', '', CLAIMS.maxBytes, CLAIMS.maxEntries);
+    this.#native = new native.NativeMemoryStore(undefined, CLAIMS.maxBytes, CLAIMS.maxEntries);
     this.#claims = new MemoryClaims(this.#native);
   }
 
