@@ -27,7 +27,7 @@ describe.each(cases)('§3 who asks, $name, a store of $of', ({ express, store })
     await orders.send({ key: 'k', headers: first });
     for (let i = 0; i < 2; i++) {
       const answer = await orders.send({ key: 'k', headers: other });
-      expect(refusal(answer)).toBe('422 key-reused');
+      expect(refusal(answer)).toBe('422 key-of-another-caller');
       expect(answer.text).not.toContain('secret');
     }
     expect(orders.runs).toBe(1);
@@ -52,7 +52,7 @@ describe.each(cases)('§3 who asks, $name, a store of $of', ({ express, store })
     await orders.send({ key: 'k', headers: { Authorization: 'Bearer of 9 oclock' } });
     for (let hour = 10; hour < 13; hour++) {
       const answer = await orders.send({ key: 'k', headers: { Authorization: `Bearer of ${hour} oclock` } });
-      expect(refusal(answer)).toBe('422 key-reused');
+      expect(refusal(answer)).toBe('422 key-of-another-caller');
     }
     expect(orders.runs).toBe(1);
   });
@@ -70,7 +70,7 @@ describe.each(cases)('§3 who asks, $name, a store of $of', ({ express, store })
     // Where the scope says nothing, the token does.
     expect(await send(undefined, '1')).toMatchObject({ isReplay: false });
     expect(await send(undefined, '1')).toMatchObject({ isReplay: true });
-    expect(refusal(await send(undefined, '2'))).toBe('422 key-reused');
+    expect(refusal(await send(undefined, '2'))).toBe('422 key-of-another-caller');
   });
 
   it.each([Number.NaN, Infinity, {}, [], true, 1n, Symbol('s'), '\ud800', 'a\udc00b'])(

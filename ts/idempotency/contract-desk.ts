@@ -67,6 +67,8 @@ class ContractClaim implements HeldClaim {
   readonly #leaseMs: number;
   readonly #ttl: number;
   readonly #progress: Uint8Array | undefined;
+  /** The last save, which may be under way still: what comes after it must not overtake it. */
+  #saved: Promise<unknown> | undefined;
 
   constructor(store: AtomicStore, ref: ClaimRef, leaseMs: number, ttl: number, progress: Uint8Array | undefined) {
     this.#store = store;
@@ -85,6 +87,7 @@ class ContractClaim implements HeldClaim {
   }
 
   async settle(how: Settlement): Promise<boolean> {
+    await this.#saved;
     return how === 'release' ? this.#store.release(this.#ref, this.#ttl) : this.#store.mark(this.#ref, how, this.#ttl);
   }
 
@@ -112,8 +115,13 @@ class ContractClaim implements HeldClaim {
     return this.#progress;
   }
 
-  save(progress: Uint8Array): Promise<boolean> {
-    return this.#store.save(this.#ref, progress);
+  async save(progress: Uint8Array): Promise<boolean> {
+    const before = this.#saved;
+    const saving = before
+      ? before.then(() => this.#store.save(this.#ref, progress))
+      : this.#store.save(this.#ref, progress);
+    this.#saved = saving.catch(() => undefined);
+    return saving;
   }
 }
 
