@@ -141,7 +141,7 @@ function bodyOf(
   if (raw !== undefined) return [RAW_BYTES, raw];
   const form = multipart || /^\s*application\/x-www-form-urlencoded/i.test(contentType);
   if (bytes !== undefined && !form) return [JSON_BYTES, bytes];
-  const text = jsonText(body);
+  const text = jsonText(body, headers['content-encoding'] ? undefined : Number(headers['content-length'] ?? Infinity));
   if (text !== undefined) return [form ? FORM_TEXT : JSON_TEXT, text];
   if (bytes !== undefined) return [RAW_BYTES, bytes];
   if (typeof digest === 'string') return [CONTENT_DIGEST, digest];

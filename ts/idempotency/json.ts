@@ -4,13 +4,19 @@ import { types } from 'node:util';
  * The JSON text of what a parser left of a body; undefined where no text shows all of it: a Map, a stream, an object
  * with private fields, a cycle, a `toJSON` that throws, at whatever depth. Whatever the depth is, too.
  *
- * `JSON.stringify` does nearly all the work. Three things it gets wrong, and each leaves a trace: it overflows the stack
- * (measured: between 4,000 and 6,000 levels on Node 20) and throws at a BigInt; what it has no text for is `{}`, as an
- * empty object is; a number beyond the doubles, which `JSON.parse('1e400')` makes, is `null`. Only where there is such a
- * trace the value is looked through, and only what is wrong is written anew, which is slower.
+ * `JSON.stringify` does nearly all the work. Three things it gets wrong, and each leaves a trace: it throws at a BigInt;
+ * what it has no text for is `{}`, as an empty object is; a number beyond the doubles, which `JSON.parse('1e400')` makes,
+ * is `null`. Only where there is such a trace the value is looked through, and only what is wrong is written anew. And
+ * its time grows with the square of the depth (measured on Node 20: 4 ms for 3,000 levels, and beyond 4,000 to 6,000 it
+ * overflows the stack), so that what is deep is written here from the start.
+ *
+ * @param bytes how long the body is, if that is known: a short one is not deep enough to look
  */
-export function jsonText(value: unknown): string | undefined {
+export function jsonText(value: unknown, bytes = Infinity): string | undefined {
   try {
+    if (bytes > DEEP && typeof value === 'object' && value !== null && isDeep(value, DEEP_LEVELS)) {
+      return writtenText(value);
+    }
     const text = stringify(value);
     if (text === undefined) return undefined;
     const isSuspect = text.includes('{}') || text.includes('null') || isInstance(value);
@@ -28,6 +34,26 @@ export function jsonText(value: unknown): string | undefined {
 /** Whether a value is an object of a class. */
 function isInstance(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !isPlain(value);
+}
+
+/** Bytes from which on a body is looked at for its depth. */
+const DEEP = 1024;
+const DEEP_LEVELS = 100;
+
+/** Whether there are so many levels; so there are on a path that leads round for ever. */
+function isDeep(value: object, levels: number): boolean {
+  if (levels === 0) return true;
+  if (Array.isArray(value)) {
+    for (const member of value as unknown[]) {
+      if (typeof member === 'object' && member !== null && isDeep(member, levels - 1)) return true;
+    }
+    return false;
+  }
+  for (const name in value) {
+    const member = (value as Record<string, unknown>)[name];
+    if (typeof member === 'object' && member !== null && isDeep(member, levels - 1)) return true;
+  }
+  return false;
 }
 
 /** A body has no more levels than bytes; a getter that makes ever new objects never ends. */
@@ -106,26 +132,20 @@ function isShownByJson(root: unknown): boolean {
     const content = contentOf(value);
     if (content !== value || (typeof value === 'number' && !Number.isFinite(value))) return false;
     if (typeof value !== 'object' || value === null) continue;
-    for (const member of Object.values(value) as unknown[]) {
+    const members: unknown[] = Object.values(value);
+    if (members.length > 0 && !Array.isArray(value) && isHidden(members)) return false;
+    for (const member of members) {
       if (typeof member === 'object' ? member !== null : typeof member === 'number' && !Number.isFinite(member)) {
         left.push(member);
       }
     }
-    checkMembers(value);
   }
   return true;
 }
 
-/** An object with nothing but functions looks empty, and is not. */
-function checkMembers(value: object): void {
-  if (Array.isArray(value)) return;
-  let count = 0;
-  for (const name in value) {
-    if (!Object.hasOwn(value, name)) continue;
-    if (isShown((value as Record<string, unknown>)[name])) return;
-    count += (value as Record<string, unknown>)[name] === undefined ? 0 : 1;
-  }
-  if (count > 0) throw OPAQUE;
+/** Whether an object has members, and JSON shows none of them: nothing but functions looks empty, and is not. */
+function isHidden(members: readonly unknown[]): boolean {
+  return !members.some(isShown) && members.some((member) => member !== undefined);
 }
 
 /** A container that is being written. */
@@ -145,15 +165,17 @@ function writtenText(root: unknown): string {
   const open: Open[] = [];
   // On a path that leads round for ever, this one comes by again: it is replaced at each power of two.
   let mark: { container: unknown; level: number } = { container: undefined, level: 0 };
+  // Where there is much to write, its members mostly have the same few names.
+  const namesPrinted = new Map<string, string>();
   let text = '';
   let value = contentOf(converted(root, ''));
   if (!isShown(value)) throw OPAQUE;
   for (;;) {
     if (typeof value === 'object' && value !== null) {
       if (value === mark.container || open.length >= MOST_LEVELS) throw OPAQUE;
-      if (!Array.isArray(value)) checkMembers(value);
-      const names = Array.isArray(value) ? undefined : Object.keys(value);
       const container = value as Container;
+      const names = Array.isArray(container) ? undefined : Object.keys(container);
+      if (names && isHidden(Object.values(container))) throw OPAQUE;
       open.push({ container, names, length: names?.length ?? (value as unknown[]).length, next: 0, isEmpty: true });
       if (open.length > 2 * mark.level) mark = { container, level: open.length };
       text += names ? '{' : '[';
@@ -170,8 +192,9 @@ function writtenText(root: unknown): string {
         if (open.length < mark.level) mark = { container: undefined, level: 0 };
         continue;
       }
-      const name = inner.names?.[inner.next] ?? String(inner.next);
-      value = contentOf(converted((inner.container as Record<string, unknown>)[name], name));
+      const name = inner.names === undefined ? inner.next : (inner.names[inner.next] ?? '');
+      value = (inner.container as Record<string, unknown>)[name];
+      if (typeof value !== 'string' && typeof value !== 'number') value = contentOf(converted(value, String(name)));
       inner.next++;
       if (!isShown(value)) {
         if (inner.names) continue;
@@ -179,7 +202,11 @@ function writtenText(root: unknown): string {
       }
       if (!inner.isEmpty) text += ',';
       inner.isEmpty = false;
-      if (inner.names) text += `${JSON.stringify(name)}:`;
+      if (inner.names) {
+        let printed = namesPrinted.get(name as string);
+        if (printed === undefined) namesPrinted.set(name as string, (printed = `${JSON.stringify(name)}:`));
+        text += printed;
+      }
       break;
     }
   }
@@ -190,7 +217,7 @@ function scalarText(value: unknown): string {
     case 'number':
       // Numbers that nobody sends, for the canonical form, which keeps all numbers apart.
       if (Number.isNaN(value)) return '1e-999';
-      if (Math.abs(value as number) === Infinity) return (value as number) > 0 ? '1e999' : '-1e999';
+      if (Math.abs(value) === Infinity) return (value) > 0 ? '1e999' : '-1e999';
       return String(value);
     case 'bigint':
       return String(value);
