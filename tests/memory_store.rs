@@ -65,8 +65,10 @@ fn another_fingerprint_or_identity_is_a_mismatch_while_running_and_after() {
     let alice = request("k", "a");
     let other_body = request("k", "b");
     let bob = Identified { identity: digest("bob"), ..alice };
+    let bob_guesses = Identified { identity: digest("bob"), ..other_body };
     store.claim(&claim_of(alice, 1));
     for _ in 0..2 {
+        assert!(matches!(store.claim(&claim_of(bob_guesses, 2)), Outcome::Mismatch(Differs::Identity)));
         assert!(matches!(store.claim(&claim_of(other_body, 2)), Outcome::Mismatch(Differs::Fingerprint)));
         assert!(matches!(store.claim(&claim_of(bob, 2)), Outcome::Mismatch(Differs::Identity)));
         complete(&store, "k", 1, 1, "done");

@@ -402,7 +402,7 @@ const INDETERMINATE: u32 = 5;
 const FULL: u32 = 6;
 
 const ABSENT: u32 = 0;
-// 1 is a body that nobody read.
+// 1 is a body that nobody read, 8 one that nobody can read.
 const JSON: u32 = 2;
 const FORM: u32 = 3;
 const RAW_BYTES: u32 = 4;
@@ -410,13 +410,13 @@ const RAW_TEXT: u32 = 5;
 const CONTENT_DIGEST: u32 = 6;
 const JSON_BYTES: u32 = 7;
 
-/// Reads `RequestFacts`: method, URL, key, content type, scope, credentials, kind of body, body.
+/// Reads `RequestFacts`: method, URL, key, content type, scope, caller, kind of body, body.
 fn with_request<R>(call: &FunctionCallContext<'_>, body: impl FnOnce(&Request<'_>) -> R) -> Result<R> {
     let mut room = Room::new();
     let mut reader = room.reader();
     let mut read = |at: usize| reader.text(call.get(at)?);
     let (method, original_url, key) = (read(0)?, read(1)?, read(2)?);
-    let (content_type, scope, credentials) = (read(3)?, read(4)?, read(5)?);
+    let (content_type, scope, caller) = (read(3)?, read(4)?, read(5)?);
     let (text, bytes): (Text<'_>, BufferSlice<'_>);
     let kept = match call.get(6)? {
         ABSENT => Body::Absent,
@@ -434,7 +434,7 @@ fn with_request<R>(call: &FunctionCallContext<'_>, body: impl FnOnce(&Request<'_
                 FORM => Body::Form(text.or_empty()),
                 RAW_TEXT => Body::Raw(text.or_empty().as_bytes()),
                 CONTENT_DIGEST => Body::ContentDigest(text.or_empty()),
-                _ => Body::Unread,
+                _ => Body::Unread(text.or_empty()),
             }
         }
     };
@@ -444,7 +444,7 @@ fn with_request<R>(call: &FunctionCallContext<'_>, body: impl FnOnce(&Request<'_
         key: key.get(),
         content_type: content_type.or_empty(),
         scope: scope.get(),
-        credentials: credentials.get(),
+        caller: caller.get(),
         body: kept,
     }))
 }

@@ -64,19 +64,20 @@ pub enum Outcome {
 pub enum Differs {
     /// It asks for something else.
     Fingerprint,
-    /// Someone else asks for the same.
+    /// Someone else asks, for whatever it is.
     Identity,
 }
 
 impl Differs {
-    /// Compares a request with the one that a record belongs to.
+    /// Compares a request with the one that a record belongs to. Who asks comes first: somebody else must not find out
+    /// what was asked for by trying.
     pub(super) fn between(kept: &Identified, asked: &Identified) -> Option<Self> {
-        if kept.fingerprint != asked.fingerprint {
-            Some(Self::Fingerprint)
-        } else if kept.identity == asked.identity {
+        if kept.identity != asked.identity {
+            Some(Self::Identity)
+        } else if kept.fingerprint == asked.fingerprint {
             None
         } else {
-            Some(Self::Identity)
+            Some(Self::Fingerprint)
         }
     }
 }

@@ -68,6 +68,8 @@ class ContractClaim implements HeldClaim {
   readonly #store: AtomicStore;
   readonly #terms: ClaimTerms;
   readonly #progress: Uint8Array | undefined;
+  /** The last save, which may be under way still: what comes after it must not overtake it. */
+  #saved: Promise<unknown> | undefined;
 
   constructor(store: AtomicStore, terms: ClaimTerms, progress: Uint8Array | undefined) {
     this.#store = store;
@@ -86,6 +88,7 @@ class ContractClaim implements HeldClaim {
 
   async settle(how: Settlement): Promise<boolean> {
     const { ref, ttl } = this.#terms;
+    await this.#saved;
     return how === 'release' ? this.#store.release(ref, ttl) : this.#store.mark(ref, how, ttl);
   }
 
@@ -114,8 +117,12 @@ class ContractClaim implements HeldClaim {
     return this.#progress;
   }
 
-  save(progress: Uint8Array): Promise<boolean> {
-    return this.#store.save(this.#terms.ref, progress);
+  async save(progress: Uint8Array): Promise<boolean> {
+    const { ref } = this.#terms;
+    const before = this.#saved;
+    const saving = before ? before.then(() => this.#store.save(ref, progress)) : this.#store.save(ref, progress);
+    this.#saved = saving.catch(() => undefined);
+    return saving;
   }
 
   #kept(answer: Answer): KeptAnswer {

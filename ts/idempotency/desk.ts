@@ -83,18 +83,8 @@ export class MemoryDesk implements Desk {
   }
 
   begin(facts: RequestFacts, overIndeterminate: boolean): Begun {
-    const [method, url, key, contentType, scope, credentials, bodyKind, body] = facts;
-    const begun = this.#calls.begin(
-      method,
-      url,
-      key,
-      contentType,
-      scope,
-      credentials,
-      bodyKind,
-      body,
-      overIndeterminate,
-    );
+    const [method, url, key, contentType, scope, caller, bodyKind, body] = facts;
+    const begun = this.#calls.begin(method, url, key, contentType, scope, caller, bodyKind, body, overIndeterminate);
     if (typeof begun !== 'number') {
       return { outcome: 'completed', answer: { ...decodeHead(begun[0]), body: begun[1] } };
     }

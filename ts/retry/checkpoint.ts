@@ -201,9 +201,7 @@ function planFor(given: RunOptions & { readonly config?: RetryConfigInit | undef
 }
 
 function storedRun(options: StoredCheckpointOptions): Run {
-  checkOptions<StoredCheckpointOptions>('retryWithCheckpoint', options, STORED_RULES);
-  // A copy has the own fields only, which are those that were checked.
-  const given: StoredCheckpointOptions = { ...options };
+  const given = checkOptions<StoredCheckpointOptions>('retryWithCheckpoint', options, STORED_RULES);
   for (const [option, { allowed }] of [['store', STORED_RULES.store] as const, ['name', STORED_RULES.name] as const]) {
     if ((given[option] as unknown) === undefined) {
       throw invalidOption(TypeError, 'retryWithCheckpoint', option, undefined, allowed);
@@ -219,10 +217,8 @@ function storedRun(options: StoredCheckpointOptions): Run {
   };
 }
 
-function bareRun<State, Result>(options: CheckpointOptions<State, Result>): Run {
-  checkOptions<CheckpointOptions<State, Result>>('retryWithCheckpoint', options, RULES);
-  // A copy has the own fields only, which are those that were checked.
-  const given: CheckpointOptions<State, Result> = { ...options };
+function bareRun<State, Result>(options: CheckpointOptions<State, Result> = {}): Run {
+  const given = checkOptions<CheckpointOptions<State, Result>>('retryWithCheckpoint', options, RULES);
   const { checkpointLoader, checkpointSaver } = given;
   const plan = planFor(given);
   if (checkpointLoader === undefined && checkpointSaver === undefined) {

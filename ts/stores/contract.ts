@@ -18,7 +18,8 @@ export interface AtomicStore {
    *   whose answer it lost.
    * - In progress with a lease that ran out: claimed, unless it had passed its commit point; then the record is
    *   indeterminate from now on.
-   * - Otherwise a record with another fingerprint or identity is a mismatch, checked before all else.
+   * - Otherwise a record with another identity or fingerprint is a mismatch, checked before all else; `identity` where
+   *   both differ, so that nobody can find out by trying what somebody else asked for.
    */
   claim(request: ClaimRequest): Promise<ClaimOutcome>;
   /** Ends a claim with an answer, kept for `ttl` seconds. */
