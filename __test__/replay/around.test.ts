@@ -12,7 +12,7 @@ import { mountOn } from './express.js';
 import { files, handlerOf, ways } from './ways.js';
 
 /** Without its types, which add to the requests of all other tests. */
-const session = createRequire(import.meta.url)('express-session') as (options: object) => Middleware;
+const session = createRequire(__filename)('express-session') as (options: object) => Middleware;
 
 /** A store that answers every step a moment later, as one over a network does. */
 function lateStore(ms = 3): MapStore {
