@@ -76,6 +76,10 @@ class ContractClaim implements HeldClaim {
     this.#progress = progress;
   }
 
+  get isSelfKept(): boolean {
+    return this.#store.keepsClaims === true;
+  }
+
   get fence(): number {
     return this.#ref.fence;
   }

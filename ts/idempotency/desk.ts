@@ -17,6 +17,8 @@ export interface HeldClaim {
   readonly fence: number;
   /** Whether it ends within the call, so that the bytes of an answer are free again after it. */
   readonly endsAtOnce: boolean;
+  /** Whether the store keeps the claim by itself while this thread lives; see `AtomicStore.keepsClaims`. */
+  readonly isSelfKept: boolean;
   complete(answer: Answer): Written;
   settle(how: Settlement): Written;
   renew(): Written;
@@ -120,6 +122,7 @@ class MemoryClaim implements HeldClaim {
   readonly #slot;
   readonly fence: number;
   readonly endsAtOnce = true;
+  readonly isSelfKept = true;
 
   constructor(calls: ReturnType<NativeMemoryStore['desk']>, slot: number, fence: number) {
     this.#calls = calls;

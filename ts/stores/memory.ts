@@ -55,6 +55,8 @@ const RULES: OptionRules<MemoryStoreOptions> = {
  * ```
  */
 export class MemoryStore implements AtomicStore {
+  /** See {@link AtomicStore.keepsClaims}. */
+  readonly keepsClaims = true;
   #native: NativeMemoryStore | undefined;
   #claims: MemoryClaims | undefined;
 
