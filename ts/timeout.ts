@@ -25,29 +25,30 @@ export async function withinAround<T>(
   step: (inside: <R>(run: () => Promise<R>) => Promise<R>) => Promise<T>,
 ): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
-  const state = { isOver: false };
+  let isOver = false;
+  const inTime = (): boolean => !isOver;
   try {
     return await new Promise<T>((resolve, reject) => {
       const arm = (): void => {
         timer = setTimeout(() => {
-          state.isOver = true;
+          isOver = true;
           reject(timeoutError(ms));
         }, ms);
       };
       arm();
       step(async (run) => {
-        if (state.isOver) throw timeoutError(ms);
+        if (!inTime()) throw timeoutError(ms);
         clearTimeout(timer);
         try {
           return await run();
         } finally {
           // A step may end before its function does, where the connection breaks.
-          if (!state.isOver) arm();
+          if (inTime()) arm();
         }
       }).then(resolve, reject);
     });
   } finally {
-    state.isOver = true;
+    isOver = true;
     clearTimeout(timer);
   }
 }

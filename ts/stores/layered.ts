@@ -114,13 +114,19 @@ class LayeredStore implements AtomicStore {
     const [first, second] = this.#new.transaction ? [this.#new, this.#old] : [this.#old, this.#new];
     const { transaction } = first;
     if (!transaction) return undefined;
+    // A claim that the other store has given away must not commit. A store that has transactions too is asked before this
+    // one begins: the other may live off the same pool, and who holds a connection must not wait for a second one.
+    const isKept = async (claim: ClaimRef): Promise<boolean> => {
+      const kept = await second.inspect(claim.key);
+      return kept?.state === 'in-progress' && (kept.fence ?? claim.fence) === claim.fence;
+    };
+    const asksBefore = second.transaction !== undefined;
     return async (claim, ttl, run) => {
       let end: ClaimEnd | undefined;
+      if (asksBefore && !(await isKept(claim))) return false;
       const committed = await transaction.call(first, claim, ttl, async (tx) => {
         end = await run(tx);
-        // A claim that the other store has given away must not commit.
-        const kept = await second.inspect(claim.key);
-        return kept?.state === 'in-progress' && (kept.fence ?? claim.fence) === claim.fence ? end : undefined;
+        return asksBefore || (await isKept(claim)) ? end : undefined;
       });
       // What is committed stays so: where this fails, the other store holds the key until its lease runs out.
       if (committed && end !== undefined) await settle(second, claim, end, ttl).catch(() => undefined);
