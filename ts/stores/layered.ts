@@ -1,4 +1,4 @@
-import { hasMethods, invalidArgument } from '../options.js';
+import { invalidArgument } from '../options.js';
 import { isAtomicStore } from './contract.js';
 import type {
   AtomicStore,
@@ -9,6 +9,7 @@ import type {
   KeptAnswer,
   KeptRecord,
 } from './contract.js';
+import { storeOf, type KnownCache } from './known-clients.js';
 import { SimpleStoreAdapter } from './simple.js';
 import type { IdempotencyStore } from './types.js';
 
@@ -31,15 +32,12 @@ import type { IdempotencyStore } from './types.js';
  *
  * @throws TypeError (`ERR_REPRISE_INVALID_ARGUMENT`) for what is no store, or a new one with only `get`, `set` and `delete`
  */
-export function layered(newStore: AtomicStore, oldStore: AtomicStore | IdempotencyStore): AtomicStore {
+export function layered(newStore: AtomicStore, oldStore: AtomicStore | IdempotencyStore | KnownCache): AtomicStore {
   if (!isAtomicStore(newStore)) {
     throw invalidArgument(TypeError, 'layered', 'newStore', newStore, 'a store of the full contract (AtomicStore)');
   }
-  if (isAtomicStore(oldStore)) return new LayeredStore(newStore, oldStore);
-  if (hasMethods(oldStore, 'get', 'set', 'delete')) {
-    return new LayeredStore(newStore, new SimpleStoreAdapter(oldStore));
-  }
-  throw invalidArgument(TypeError, 'layered', 'oldStore', oldStore, 'a store, at least with get, set and delete');
+  const old = storeOf('layered', 'oldStore', oldStore, 'ERR_REPRISE_INVALID_ARGUMENT');
+  return new LayeredStore(newStore, isAtomicStore(old) ? old : new SimpleStoreAdapter(old));
 }
 
 /**
