@@ -207,7 +207,7 @@ describe('§6 each step of the store takes storeTimeoutMs at most', () => {
       {
         handler: async (req, res) => {
           isDead = true;
-          await Promise.resolve(stepkeyOf(req)).catch((error: unknown) => errors.push(error));
+          await Promise.resolve(step(keyOf(req))).catch((error: unknown) => errors.push(error));
           res.status(503).end();
         },
       },
