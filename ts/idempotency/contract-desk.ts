@@ -77,6 +77,10 @@ class ContractClaim implements HeldClaim {
     this.#progress = progress;
   }
 
+  get isSelfKept(): boolean {
+    return this.#store.keepsClaims === true;
+  }
+
   get fence(): number {
     return this.#terms.ref.fence;
   }

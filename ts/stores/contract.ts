@@ -52,6 +52,11 @@ export interface AtomicStore {
   readonly transaction?:
     | ((claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>) => Promise<boolean>)
     | undefined;
+  /**
+   * Whether the store by itself prolongs the leases of claims with `holdMs`, while their owner lives and also while its
+   * event loop is blocked. Default false: a claim then counts as lost once a lease has passed without a renewal.
+   */
+  readonly keepsClaims?: boolean | undefined;
   /** Lets go of what the store opened itself; never of a client that it was given. */
   close?(): Promise<void> | void;
 }

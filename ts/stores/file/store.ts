@@ -82,6 +82,8 @@ const RULES: OptionRules<FileStoreOptions> = {
  * ```
  */
 export class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
+  /** See {@link AtomicStore.keepsClaims}. */
+  readonly keepsClaims = true;
   readonly #native: NativeFileStore;
   readonly #calls: ReturnType<NativeFileStore['calls']>;
   readonly #questions = new Questions();
