@@ -156,7 +156,15 @@ async function claim(settings: TaskSettings, { signal }: Plan, names: Names): Pr
   let found;
   let since = 0;
   try {
-    const request = { key, fingerprint, identity: NOBODY, owner, leaseMs, holdMs: HOLD_MS, ttl };
+    const request = {
+      key,
+      fingerprint,
+      identity: NOBODY,
+      owner,
+      leaseMs,
+      ttl,
+      ...(store.keepsClaims === true && { holdMs: HOLD_MS }),
+    };
     found = await runWithRetry(quickUntil(signal), () => {
       since = performance.now();
       return within(store.claim(request), storeTimeoutMs);

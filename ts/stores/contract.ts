@@ -54,7 +54,8 @@ export interface AtomicStore {
     | undefined;
   /**
    * Whether the store by itself prolongs the leases of claims with `holdMs`, while their owner lives and also while its
-   * event loop is blocked. Default false: a claim then counts as lost once a lease has passed without a renewal.
+   * event loop is blocked. Default false: claims then come without `holdMs`, and count as lost once a lease has passed
+   * without a renewal.
    */
   readonly keepsClaims?: boolean | undefined;
   /** Lets go of what the store opened itself; never of a client that it was given. */
@@ -74,7 +75,7 @@ export interface ClaimRequest {
   readonly ttl: number;
   /**
    * Milliseconds, from the claim on, for which the store may prolong the lease by itself while the owner's process
-   * lives and runs: until the owner tries to end the claim. A store that cannot leaves that to `renew`.
+   * lives and runs: until the owner tries to end the claim. Only for a store that {@link AtomicStore.keepsClaims}.
    */
   readonly holdMs?: number;
   /** Whether an indeterminate record counts as free. Default false. */

@@ -53,6 +53,11 @@ class LayeredStore implements AtomicStore {
     this.#old = oldStore;
   }
 
+  /** Where both stores do. */
+  get keepsClaims(): boolean {
+    return this.#old.keepsClaims === true && this.#new.keepsClaims === true;
+  }
+
   async claim(request: ClaimRequest): Promise<ClaimOutcome> {
     const old = await this.#old.claim(request);
     if (old.outcome !== 'claimed') return old;
