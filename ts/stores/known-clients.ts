@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import { withCode, type RepriseErrorCode } from '../errors.js';
+import { show, withCode, type RepriseErrorCode } from '../errors.js';
 import { hasMethods } from '../options.js';
 import { isAtomicStore, type AtomicStore } from './contract.js';
 import type { IdempotencyStore, StoredResponse } from './types.js';
@@ -19,8 +19,8 @@ export type KnownCache =
 /** What somebody has tried as a store. */
 type Tried =
   | { readonly store: AtomicStore | IdempotencyStore }
-  /** What it is, and what to give instead. */
-  | { readonly is: string; readonly allowed: string };
+  /** What it is, and what to give instead; nothing where nobody knows it. */
+  | { readonly is?: string; readonly allowed?: string };
 
 /** What a store of three methods is asked, as it is known to understand it. */
 interface Kind {
@@ -99,17 +99,19 @@ export function storeOf(
 ): AtomicStore | IdempotencyStore {
   const tried = recognise(value);
   if ('store' in tried) return tried.store;
-  const what = code === 'ERR_REPRISE_INVALID_OPTION' ? 'option' : 'argument';
-  throw withCode(new TypeError(`${owner}: ${what} "${named}" is ${tried.is}; allowed: ${tried.allowed}`), code);
+  const isOption = code === 'ERR_REPRISE_INVALID_OPTION';
+  const { is = show(value), allowed = isOption ? ANY_STORE : 'a store, at least with get, set and delete' } = tried;
+  const what = isOption ? 'option' : 'argument';
+  throw withCode(new TypeError(`${owner}: ${what} "${named}" is ${is}; allowed: ${allowed}`), code);
 }
 
 function recognise(value: unknown): Tried {
   if (isAtomicStore(value)) return { store: value };
-  if (typeof value !== 'object' || value === null) return { is: typeof value, allowed: ANY_STORE };
+  if (typeof value !== 'object' || value === null) return {};
   const kind = KINDS.find(({ matches }) => matches(value));
   if (kind !== undefined) return kind.as(value);
   if (hasMethods(value, 'get', 'set', 'delete')) return { store: value as IdempotencyStore };
-  return { is: 'an object without get, set and delete', allowed: ANY_STORE };
+  return {};
 }
 
 function refusedAs(is: string, allowed: string): () => Tried {
