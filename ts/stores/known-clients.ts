@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import { withCode, type RepriseErrorCode } from '../errors.js';
+import { show, withCode, type RepriseErrorCode } from '../errors.js';
 import { hasMethods } from '../options.js';
 import { isAtomicStore, type AtomicStore } from './contract.js';
 import type { IdempotencyStore, StoredResponse } from './types.js';
@@ -105,11 +105,11 @@ export function storeOf(
 
 function recognise(value: unknown): Tried {
   if (isAtomicStore(value)) return { store: value };
-  if (typeof value !== 'object' || value === null) return { is: typeof value, allowed: ANY_STORE };
+  if (typeof value !== 'object' || value === null) return { is: show(value), allowed: ANY_STORE };
   const kind = KINDS.find(({ matches }) => matches(value));
   if (kind !== undefined) return kind.as(value);
   if (hasMethods(value, 'get', 'set', 'delete')) return { store: value as IdempotencyStore };
-  return { is: 'an object without get, set and delete', allowed: ANY_STORE };
+  return { is: show(value), allowed: ANY_STORE };
 }
 
 function refusedAs(is: string, allowed: string): () => Tried {
