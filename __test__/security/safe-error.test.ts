@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { connect } from '../../ts/stores/redis/client.js';
 import { safeError } from '../../ts/safe-error.js';
 
 const ANSWER = {
@@ -63,4 +64,15 @@ describe('an error of a store, as logs and listeners have it', () => {
     });
     expect(safeError(hostile).message).toBe('an error that cannot be shown');
   });
+});
+
+it('an error of ioredis has its command by name only, also where it is not ours to tell', async () => {
+  const command = { name: 'eval', args: [ANSWER.body] };
+  const lastNodeError = Object.assign(new Error('READONLY'), { command });
+  const error = Object.assign(new Error('all nodes failed'), { command, lastNodeError });
+  const refused = () => Promise.reject(error);
+  const client = { callBuffer: refused, pipeline: refused, duplicate: refused, evalBuffer: refused };
+  await expect(connect(client).send(['EVAL'], 'k')).rejects.toBe(error);
+  expect(error).toMatchObject({ command: { name: 'eval' }, lastNodeError: { command: { name: 'eval' } } });
+  expect(inspect(error, { depth: 10 })).not.toContain('args');
 });
