@@ -15,11 +15,10 @@ use super::error::FileStoreError;
 use super::holds::{Holds, Session};
 use super::journal::{self, Pages};
 use super::keeper;
-use super::ledger::{Ended, Party};
+use super::ledger::Ended;
 use super::owners::Process;
 use super::place::Place;
 use super::queue::Queue;
-use super::strays::Strays;
 use super::syncer::{self, Syncer};
 use super::waiters::Waiters;
 use super::writer::Writer;
@@ -37,7 +36,6 @@ pub(super) struct Core {
     pub process: Option<Process>,
     pub queue: Queue,
     pub holds: Holds,
-    pub strays: Arc<Strays>,
     pub waiters: Waiters,
     pub pages: Arc<Pages>,
     pub syncer: Syncer,
@@ -101,7 +99,6 @@ impl Core {
             options,
             queue: Queue::default(),
             holds: Holds::default(),
-            strays: Arc::default(),
             waiters: Waiters::default(),
             pages,
             syncer: Syncer::default(),
@@ -123,9 +120,9 @@ impl Core {
         self.options.durability == Durability::Fsync && self.options.access == Access::ReadWrite
     }
 
-    /// Who claims here; a process that only reads claims nothing.
-    pub fn party(&self) -> Party {
-        Party { process: self.process.unwrap_or(Process(0)), limits: self.options.limits }
+    /// The process that claims; one that only reads claims nothing.
+    pub fn process_id(&self) -> Process {
+        self.process.unwrap_or(Process(0))
     }
 
     /// Tells those who wait for them that claims have ended.

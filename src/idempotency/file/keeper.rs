@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::bell::Bell;
@@ -17,7 +16,7 @@ use crate::idempotency::Written;
 
 /// How often it looks, while something is held or waited for, and while nothing is.
 const BUSY: Duration = Duration::from_millis(50);
-pub(super) const IDLE: Duration = Duration::from_millis(250);
+const IDLE: Duration = Duration::from_millis(250);
 
 /// How often a process that is waited for is asked whether it lives.
 const PULSE: Duration = Duration::from_millis(100);
@@ -39,7 +38,6 @@ pub(super) fn run(core: &Arc<Core>, bell: &Bell) {
         }
         answer_all(core.queue.take_overdue(PATIENCE), &Err(FileStoreError::Busy(core.place.file.clone())));
         renew(core);
-        free_strays(core);
         if felt_pulse.elapsed() >= PULSE {
             felt_pulse = Instant::now();
             feel_pulses(core);
@@ -88,27 +86,6 @@ fn feel_pulses(core: &Core) {
     }
     let mut owners = Owners::new(&core.place, core.process);
     core.waiters.wake_those_of(|process| !owners.is_alive(process));
-}
-
-fn free_strays(core: &Arc<Core>) {
-    let strays = core.strays.due();
-    if strays.is_empty() {
-        return;
-    }
-    let (known, freed, claims) = (Arc::clone(&core.strays), Arc::clone(&core.strays), strays.clone());
-    let free = move |ledger: &mut Ledger<'_>| {
-        for (key, owner) in claims {
-            // Its claimant may have tried again meanwhile.
-            if known.is_one(key, owner) {
-                ledger.free_stray(&key, owner)?;
-            }
-        }
-        Ok(())
-    };
-    core.queue.add(0, |()| Told::Committed, free).take_with(move |result| {
-        freed.freed(if result.is_ok() { &strays } else { &[] });
-        Waker::noop().clone()
-    });
 }
 
 fn renew(core: &Arc<Core>) {

@@ -1,10 +1,7 @@
 //! What happens to records, within one transaction.
 #![forbid(unsafe_code)]
 
-use std::mem;
-
 use rusqlite::Result;
-use serde::{Deserialize, Serialize};
 
 use super::owners::{Owners, Process};
 use super::rows::{Found, Row, Rows, State, Totals};
@@ -28,8 +25,9 @@ pub(super) struct Ledger<'a> {
     pub rows: Rows<'a>,
     pub now: Now,
     owners: Owners<'a>,
-    /// Who it is that claims.
-    party: Party,
+    /// Which process it is that claims.
+    process: Process,
+    limits: Limits,
     totals: Totals,
     kept_totals: Totals,
     ended: Vec<Ended>,
@@ -37,13 +35,6 @@ pub(super) struct Ledger<'a> {
     last_record: Option<i64>,
     /// The date and the number of the last ending: those of one moment mostly expire at one moment, too.
     last_ending: Option<(Ms, i64)>,
-}
-
-/// A process, and how much it lets the store keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Party {
-    pub process: Process,
-    pub limits: Limits,
 }
 
 /// A claim that has ended, if the transaction commits.
@@ -73,7 +64,7 @@ pub(super) struct Awaited {
 }
 
 /// Names a claim, in every write that follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimName {
     /// The key that it is on.
     pub key: Digest,
@@ -84,13 +75,14 @@ pub struct ClaimName {
 }
 
 impl<'a> Ledger<'a> {
-    pub fn open(rows: Rows<'a>, owners: Owners<'a>, party: Party) -> Result<Self> {
+    pub fn open(rows: Rows<'a>, owners: Owners<'a>, process: Process, limits: Limits) -> Result<Self> {
         let totals = rows.totals()?;
         Ok(Self {
             rows,
             now: Now::read(),
             owners,
-            party,
+            process,
+            limits,
             totals,
             kept_totals: totals,
             ended: Vec::new(),
@@ -105,15 +97,6 @@ impl<'a> Ledger<'a> {
             self.rows.put_totals(self.totals)?;
         }
         Ok(self.ended)
-    }
-
-    /// Does something for another process.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
-    pub fn act_for<T>(&mut self, party: Party, act: impl FnOnce(&mut Self) -> T) -> T {
-        let own = mem::replace(&mut self.party, party);
-        let done = act(self);
-        self.party = own;
-        done
     }
 
     pub fn totals(&self) -> Totals {
@@ -159,36 +142,6 @@ impl<'a> Ledger<'a> {
         let Some(row) = self.claimed(name)? else { return Ok(Written::Lost) };
         self.settle_row(row, settlement, retention)?;
         Ok(Written::Done)
-    }
-
-    /// Whether that claim has ended already, as it was to end.
-    pub fn has_settled(&self, name: &ClaimName, settlement: &Settlement) -> Result<bool> {
-        let Found::Row(row) = self.rows.find(&name.key)? else { return Ok(false) };
-        let is_its_end = match (settlement, row.state) {
-            (Settlement::Complete(answer), State::Completed) => self.answer(&row)? == *answer,
-            // It was too large to be kept.
-            (Settlement::Complete(_) | Settlement::NotReplayable, State::NotReplayable)
-            | (Settlement::Indeterminate, State::Indeterminate) => true,
-            _ => false,
-        };
-        Ok(is_its_end && row.owner == name.owner && row.fence == name.fence)
-    }
-
-    /// Tells all who wait for a key to look.
-    pub fn tell_all(&mut self, key: Digest) {
-        self.ended.push(Ended { key, waited: true });
-    }
-
-    /// Frees a key that this process claimed for that owner, who knows nothing of it.
-    pub fn free_stray(&mut self, key: &Digest, owner: Owner) -> Result<()> {
-        match self.rows.find(key)? {
-            Found::Row(mut row)
-                if row.state == State::Claimed && row.owner == owner && row.process == self.party.process =>
-            {
-                self.end(&mut row, State::Free, None)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Ends a row, whoever has seen to it that it may be ended.
@@ -238,7 +191,7 @@ impl<'a> Ledger<'a> {
     pub fn wait(&mut self, key: &Digest) -> Result<Option<Awaited>> {
         let Found::Row(mut row) = self.rows.find(key)? else { return Ok(None) };
         let Standing::Claimed { lease_left } = self.standing(&row) else { return Ok(None) };
-        if row.process != self.party.process && !row.waited {
+        if row.process != self.process && !row.waited {
             row.waited = true;
             self.rows.update(&row)?;
         }
@@ -376,7 +329,7 @@ impl<'a> Ledger<'a> {
         row.state = State::Claimed;
         row.fence += 1;
         row.owner = claim.owner;
-        row.process = self.party.process;
+        row.process = self.process;
         row.committed = false;
         row.retention = ms(claim.retention);
         row.bytes = 0;
@@ -461,8 +414,8 @@ impl<'a> Ledger<'a> {
 
     /// Drops settled records, those that expire first before others, until one more of that size fits.
     fn make_room(&mut self, bytes: i64) -> Result<()> {
-        while self.totals.settled >= signed(self.party.limits.max_entries)
-            || self.totals.bytes + bytes > signed(self.party.limits.max_bytes)
+        while self.totals.settled >= signed(self.limits.max_entries)
+            || self.totals.bytes + bytes > signed(self.limits.max_bytes)
         {
             let Some(row) = self.rows.first_to_go()? else { return Ok(()) };
             self.count_off(&row);
@@ -475,11 +428,11 @@ impl<'a> Ledger<'a> {
     }
 
     fn most_held(&self) -> i64 {
-        signed(self.party.limits.max_entries.min(self.party.limits.max_bytes / RECORD_OVERHEAD as u64).max(1))
+        signed(self.limits.max_entries.min(self.limits.max_bytes / RECORD_OVERHEAD as u64).max(1))
     }
 
     fn fits(&self, answer: &Answer) -> bool {
-        (answer.size() + RECORD_OVERHEAD) as u64 <= self.party.limits.max_bytes
+        (answer.size() + RECORD_OVERHEAD) as u64 <= self.limits.max_bytes
     }
 
     fn answer(&self, row: &Row) -> Result<Answer> {

@@ -5,8 +5,6 @@
 //! thread (`syncer`) writes it to the disk before anyone hears of it. What each record may become is in `ledger`, how it
 //! is kept in `rows` and `schema`.
 //!
-//! Where several processes write at once, one of them leads and writes for the others, too (`post`, `leader`, `follower`).
-//!
 //! A claim is free when its lease has run out, or at once when its owner dies: every process holds a lock that the
 //! kernel lets go of (`owners`). While an owner lives, a thread renews its leases (`holds`, `keeper`), so that a
 //! process which is busy does not lose them; one that is stopped does.
@@ -14,34 +12,24 @@
 
 mod bell;
 mod core;
-mod errand;
 mod error;
-#[cfg(unix)]
-mod follower;
 mod holds;
 mod journal;
 mod keeper;
-#[cfg(unix)]
-mod leader;
 mod ledger;
 mod operators;
 mod owners;
 mod pending;
 mod place;
-#[cfg_attr(not(unix), path = "post_alone.rs")]
-mod post;
 mod queue;
 mod registry;
 mod rows;
 mod schema;
-mod strays;
 mod syncer;
 mod time;
 mod turn;
 mod upkeep;
 mod waiters;
-#[cfg(unix)]
-mod wire;
 mod writer;
 
 use std::path::Path;
@@ -56,9 +44,7 @@ pub use pending::Pending;
 pub use registry::FileStores;
 
 use self::core::Core;
-use errand::{Errand, Hold, To};
 use holds::Session;
-use pending::{Reply, pending};
 use place::Place;
 use queue::Told;
 use time::ms;
@@ -175,15 +161,27 @@ impl FileStore {
     /// by the store itself while this process lives and runs: until the first try to end the claim, or until this
     /// store is dropped.
     pub fn claim(&self, claim: &Claim, hold: Option<Duration>) -> Pending<Outcome> {
-        self.core().strays.take_up(claim.request.key, claim.owner);
-        let hold = hold.map(|time| Hold { core: Arc::clone(self.core()), session: self.session, time });
-        self.ask(Errand::Claim(*claim), |reply| To::Claimant(reply, hold))
+        let (claim, session, core) = (*claim, self.session, Arc::clone(self.core()));
+        self.write(0, told_of_claim, move |ledger| {
+            let outcome = ledger.claim(&claim)?;
+            if let (Outcome::Claimed { fence, .. }, Some(hold)) = (&outcome, hold) {
+                let name = ClaimName { key: claim.request.key, owner: claim.owner, fence: *fence };
+                core.holds.add(name, session, claim.lease, hold);
+            }
+            Ok(outcome)
+        })
     }
 
     /// Ends a claim.
     pub fn settle(&self, name: ClaimName, settlement: Settlement, retention: Duration) -> Pending<Written> {
         self.core().holds.let_go(&name);
-        self.ask(Errand::Settle { name, settlement, retention: ms(retention) }, To::Owner)
+        let (bytes, told): (_, fn(&Written) -> Told) = match &settlement {
+            Settlement::Complete(answer) => (answer.size(), |_| Told::Synced),
+            Settlement::NotReplayable | Settlement::Indeterminate => (0, |_| Told::Synced),
+            // Undone, it leaves the claim of a process that is gone, which is as free.
+            Settlement::Release => (0, |_| Told::Committed),
+        };
+        self.write(bytes, told, move |ledger| ledger.settle(&name, settlement, ms(retention)))
     }
 
     /// Prolongs a claim's lease, from now.
@@ -293,15 +291,6 @@ impl FileStore {
         &self.shared.0
     }
 
-    fn ask<T>(&self, errand: Errand, to: impl FnOnce(Reply<T>) -> To) -> Pending<T> {
-        if self.core().options.access == Access::ReadOnly {
-            return refused();
-        }
-        let (reply, pending) = pending();
-        self.core().queue.ask(errand, to(reply));
-        pending
-    }
-
     fn write<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -321,8 +310,18 @@ impl Drop for FileStore {
     }
 }
 
+/// A claim that was granted binds nobody but the process that made it; what is replayed must not be undone.
+fn told_of_claim(outcome: &Outcome) -> Told {
+    match outcome {
+        Outcome::Claimed { .. } | Outcome::InProgress { .. } | Outcome::Full => Told::Committed,
+        Outcome::Completed(_) | Outcome::NotReplayable | Outcome::Indeterminate | Outcome::Mismatch(_) => {
+            Told::Synced
+        }
+    }
+}
+
 fn refused<T>() -> Pending<T> {
-    let (reply, pending) = pending();
+    let (reply, pending) = pending::pending();
     // Nobody waits yet.
     let _ = reply.send(Err(FileStoreError::ReadOnly));
     pending

@@ -8,15 +8,13 @@ use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 
-use serde::{Deserialize, Serialize};
-
 use super::error::FileStoreError;
 use super::place::{Place, private_file};
 
 const PREFIX: &str = "owner-";
 
 /// Names one process at one store, for as long as it has the store open. Never given twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Process(pub i64);
 
 /// This process's own lock.

@@ -72,18 +72,6 @@ impl Turn {
         })))
     }
 
-    /// Takes the turn if nobody has it, and nobody waits for it.
-    pub fn take_at_once(&self) -> Option<Taken> {
-        let shared = &*self.0;
-        let usher = shared.usher.lock();
-        if *usher == Usher::Abandoned || shared.gate.try_lock().is_err() {
-            return None;
-        }
-        let is_taken = shared.turn.try_lock().is_ok();
-        let _ = shared.gate.unlock();
-        is_taken.then(|| Taken(Arc::clone(&self.0)))
-    }
-
     /// Waits for its turn; `None` if that takes too long, because one who is before it is held up.
     pub fn take(&self) -> Option<Taken> {
         let shared = &*self.0;

@@ -14,13 +14,12 @@ use super::journal::Pages;
 use super::ledger::{Ended, Ledger};
 use super::owners::{Life, Owners, tidy_up};
 use super::place::Place;
-use super::post::Post;
 use super::queue::{Step, Told, answer_all};
 use super::rows::Rows;
 use super::schema;
 use super::syncer::Group;
 use super::time::Now;
-use super::turn::{Taken, Turn};
+use super::turn::Turn;
 
 /// How long a turn goes on while steps keep coming: so long that what a turn costs is little beside it, so short that
 /// others have theirs soon.
@@ -36,29 +35,6 @@ pub(super) struct Writer {
 struct Means {
     turn: Turn,
     life: Life,
-    post: Post,
-}
-
-/// By whom what is queued is written.
-enum Way {
-    /// By another process, or it is to be seen by whom.
-    Other,
-    /// By this one, in its turn if it has one.
-    Own(Option<Taken>),
-}
-
-impl Means {
-    fn find_way(&mut self, core: &Arc<Core>) -> Way {
-        if self.post.send(core) {
-            return Way::Other;
-        }
-        // Not before it is our turn: the longer that takes, the more goes into the group.
-        match self.turn.take_at_once() {
-            None if self.post.find(core) => Way::Other,
-            None => Way::Own(self.turn.take()),
-            taken => Way::Own(taken),
-        }
-    }
 }
 
 impl Writer {
@@ -75,7 +51,7 @@ impl Writer {
         tidy_up(place);
         let life = Life::begin(place)?;
         drop(taken);
-        Ok(Self { connection, means: Some(Means { turn, life, post: Post::new() }) })
+        Ok(Self { connection, means: Some(Means { turn, life }) })
     }
 
     /// Who this process is at the store; none where it only reads.
@@ -92,40 +68,23 @@ impl Writer {
     }
 
     /// Works until the queue is closed and empty.
-    pub fn run(mut self, core: &Arc<Core>) {
-        loop {
-            while core.queue.wait(|| self.means.as_ref().map_or(1, |means| means.post.due())) {
-                match self.means.as_mut().map_or(Way::Own(None), |means| means.find_way(core)) {
-                    Way::Other => {}
-                    Way::Own(turn) => self.use_turn(core, turn.as_ref()),
-                }
-            }
-            // What another process has not done comes back.
-            if let Some(means) = &mut self.means {
-                means.post.end();
-            }
-            if core.queue.is_empty() {
-                return self.finish(core);
-            }
-        }
-    }
-
-    fn use_turn(&mut self, core: &Core, turn: Option<&Taken>) {
-        let end = Instant::now() + TURN;
-        self.commit_group(core);
-        while turn.is_some() && Instant::now() < end && !core.queue.is_empty() {
+    pub fn run(mut self, core: &Core) {
+        while core.queue.wait() {
+            // Not before it is our turn: the longer that takes, the more goes into the group.
+            let taken = self.means.as_ref().and_then(|means| means.turn.take());
+            let end = Instant::now() + TURN;
             self.commit_group(core);
+            while taken.is_some() && Instant::now() < end && !core.queue.is_empty() {
+                self.commit_group(core);
+            }
         }
+        self.finish(core);
     }
 
     /// Commits what is queued, and answers.
     fn commit_group(&mut self, core: &Core) {
         let mut steps = core.queue.take();
         if let Some(error) = core.syncer.failure() {
-            // What it writes is acknowledged no more; what others write is.
-            if let Some(means) = &mut self.means {
-                means.post.resign();
-            }
             return answer_all(steps, &Err(error));
         }
         let connection = &mut self.connection;
@@ -154,9 +113,7 @@ impl Writer {
 
     fn finish(self, core: &Core) {
         let Self { connection, means, .. } = self;
-        core.be_alone();
-        if let Some(Means { life, mut post, .. }) = means {
-            post.resign();
+        if let Some(Means { life, .. }) = means {
             // Where that is not known, they may be held.
             let holds_claims = Rows(&connection).has_claims(life.process, Now::read().uptime).unwrap_or(true);
             if holds_claims {
@@ -165,6 +122,7 @@ impl Writer {
                 life.end(&core.place);
             }
         }
+        core.be_alone();
         // The last one to close the file empties the journal into it. That it cannot, the next one to open it will do.
         let _ = connection.close();
     }
@@ -182,7 +140,7 @@ fn transact(
     let mut run = || {
         let transaction = connection.transaction_with_behavior(behavior)?;
         let owners = Owners::new(&core.place, core.process);
-        let mut ledger = Ledger::open(Rows(&transaction), owners, core.party())?;
+        let mut ledger = Ledger::open(Rows(&transaction), owners, core.process_id(), core.options.limits)?;
         for step in steps.iter_mut() {
             step.run(&mut ledger)?;
         }
