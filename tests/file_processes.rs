@@ -22,6 +22,7 @@ const OPTIONS: FileOptions = FileOptions {
     durability: Durability::Os,
     access: Access::ReadWrite,
     limits: Limits { max_bytes: 1 << 30, max_entries: 1_000_000 },
+    allowed: None,
 };
 
 const ROLE: &str = "REPRISE_TEST_ROLE";

@@ -20,7 +20,7 @@ const LEASE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 const LARGE: Limits = Limits { max_bytes: 1 << 30, max_entries: 1_000_000 };
 const OPTIONS: FileOptions =
-    FileOptions { durability: Durability::Os, access: Access::ReadWrite, limits: LARGE };
+    FileOptions { durability: Durability::Os, access: Access::ReadWrite, limits: LARGE, allowed: None };
 
 fn digest(text: &str) -> Digest {
     DigestBuilder::new("test").field(text.as_bytes()).finish()
@@ -400,9 +400,9 @@ fn a_file_of_another_program_or_format_is_refused_and_left_alone() {
 
     fs::remove_file(&path).unwrap();
     close(open(&folder, OPTIONS));
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
     let error = FileStore::open(&path, OPTIONS).unwrap_err();
-    assert!(matches!(&error, FileStoreError::Foreign { found, .. } if found.contains("format 2")), "{error}");
+    assert!(matches!(&error, FileStoreError::Foreign { found, .. } if found.contains("format 9")), "{error}");
 }
 
 #[test]

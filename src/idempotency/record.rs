@@ -83,6 +83,7 @@ impl Differs {
 pub struct Answer {
     bytes: Arc<[u8]>,
     head_length: usize,
+    drops_first: bool,
 }
 
 impl Answer {
@@ -95,7 +96,19 @@ impl Answer {
             bytes[..head.len()].copy_from_slice(head);
             bytes[head.len()..].copy_from_slice(body);
         }
-        Self { bytes, head_length: head.len() }
+        Self { bytes, head_length: head.len(), drops_first: false }
+    }
+
+    /// The same answer, which a full store drops before those that are not so.
+    #[must_use]
+    pub fn dropped_first(self, drops_first: bool) -> Self {
+        Self { drops_first, ..self }
+    }
+
+    /// Whether a full store drops it before others.
+    #[must_use]
+    pub fn drops_first(&self) -> bool {
+        self.drops_first
     }
 
     /// The head.

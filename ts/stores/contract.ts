@@ -87,6 +87,11 @@ export interface KeptAnswer {
   /** One character a byte (Latin-1). */
   readonly head: string;
   readonly body: Uint8Array;
+  /**
+   * Whether a full store drops this answer before those that do not say so. Default false. The middleware says it of
+   * what anyone can fill a store with: answers under derived keys, and 404s.
+   */
+  readonly dropFirst?: boolean;
 }
 
 /** How a claim ends in a transaction. */

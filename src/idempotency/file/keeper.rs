@@ -36,6 +36,7 @@ pub(super) fn run(core: &Arc<Core>, bell: &Bell) {
         if bell.listen(if is_busy { BUSY } else { IDLE }) {
             look_abroad(core);
         }
+        keep_names(core, bell);
         answer_all(core.queue.take_overdue(PATIENCE), &Err(FileStoreError::Busy(core.place.file.clone())));
         renew(core);
         if felt_pulse.elapsed() >= PULSE {
@@ -48,7 +49,7 @@ pub(super) fn run(core: &Arc<Core>, bell: &Bell) {
             None => false,
         };
         sweeping = None;
-        if is_more || swept.elapsed() >= SWEEP {
+        if (is_more || swept.elapsed() >= SWEEP) && core.pages.have_room() {
             swept = Instant::now();
             let sweep = |ledger: &mut Ledger<'_>| ledger.sweep();
             sweeping = Some(core.queue.add(0, |_| Told::Committed, sweep));
@@ -56,9 +57,21 @@ pub(super) fn run(core: &Arc<Core>, bell: &Bell) {
     }
 }
 
+/// Notices when somebody has removed the files by which others know this process, or the files of the store itself.
+fn keep_names(core: &Core, bell: &Bell) {
+    if core.guard.check().is_err() {
+        // Who waits learns by its next step what has happened.
+        return core.waiters.wake_those_of(|_| true);
+    }
+    if let Some(lives) = &core.lives {
+        lives.go_on(&core.place);
+    }
+    bell.go_on(&core.place);
+}
+
 /// Wakes those who wait for claims of other processes that have ended.
 fn look_abroad(core: &Arc<Core>) {
-    let abroad = core.waiters.abroad(core.process);
+    let abroad = core.waiters.abroad(&core.processes());
     if abroad.is_empty() {
         return;
     }
@@ -84,8 +97,8 @@ fn feel_pulses(core: &Core) {
     if awaited.is_empty() {
         return;
     }
-    let mut owners = Owners::new(&core.place, core.process);
-    core.waiters.wake_those_of(|process| !owners.is_alive(process));
+    let mut owners = Owners::new(&core.place, &core.processes());
+    core.waiters.wake_those_of(|process| !owners.may_live(process));
 }
 
 fn renew(core: &Arc<Core>) {

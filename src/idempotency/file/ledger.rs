@@ -25,9 +25,7 @@ pub(super) struct Ledger<'a> {
     pub rows: Rows<'a>,
     pub now: Now,
     owners: Owners<'a>,
-    /// Which process it is that claims.
-    process: Process,
-    limits: Limits,
+    terms: Terms,
     totals: Totals,
     kept_totals: Totals,
     ended: Vec<Ended>,
@@ -35,6 +33,16 @@ pub(super) struct Ledger<'a> {
     last_record: Option<i64>,
     /// The date and the number of the last ending: those of one moment mostly expire at one moment, too.
     last_ending: Option<(Ms, i64)>,
+}
+
+/// On which terms there are claims.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// Which process it is that claims.
+    pub process: Process,
+    pub limits: Limits,
+    /// Whether the journal has room for what new claims will write.
+    pub has_room: bool,
 }
 
 /// A claim that has ended, if the transaction commits.
@@ -75,14 +83,13 @@ pub struct ClaimName {
 }
 
 impl<'a> Ledger<'a> {
-    pub fn open(rows: Rows<'a>, owners: Owners<'a>, process: Process, limits: Limits) -> Result<Self> {
+    pub fn open(rows: Rows<'a>, owners: Owners<'a>, terms: Terms) -> Result<Self> {
         let totals = rows.totals()?;
         Ok(Self {
             rows,
             now: Now::read(),
             owners,
-            process,
-            limits,
+            terms,
             totals,
             kept_totals: totals,
             ended: Vec::new(),
@@ -191,7 +198,7 @@ impl<'a> Ledger<'a> {
     pub fn wait(&mut self, key: &Digest) -> Result<Option<Awaited>> {
         let Found::Row(mut row) = self.rows.find(key)? else { return Ok(None) };
         let Standing::Claimed { lease_left } = self.standing(&row) else { return Ok(None) };
-        if row.process != self.process && !row.waited {
+        if row.process != self.terms.process && !row.waited {
             row.waited = true;
             self.rows.update(&row)?;
         }
@@ -235,7 +242,17 @@ impl<'a> Ledger<'a> {
     /// Frees what dead processes have claimed, as much of it as one step does; whether there is more.
     pub fn free_dead(&mut self) -> Result<bool> {
         for process in self.rows.claimants()? {
-            if !self.owners.is_alive(process) && self.lapse(process, Ms::MAX)? {
+            if !self.owners.may_live(process) && self.lapse(process, Ms::MAX)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Frees all claims, as much of it as one step does; whether there is more.
+    pub fn free_all(&mut self) -> Result<bool> {
+        for process in self.rows.claimants()? {
+            if self.lapse(process, Ms::MAX)? {
                 return Ok(true);
             }
         }
@@ -282,7 +299,7 @@ impl<'a> Ledger<'a> {
     pub fn standing(&mut self, row: &Row) -> Standing {
         let is_gone = row.expires_at <= self.now.date;
         match row.state {
-            State::Claimed if row.lease_until > self.now.uptime && self.owners.is_alive(row.process) => {
+            State::Claimed if row.lease_until > self.now.uptime && self.owners.may_live(row.process) => {
                 Standing::Claimed { lease_left: row.lease_until - self.now.uptime }
             }
             _ if is_gone => Standing::Vacant,
@@ -307,11 +324,14 @@ impl<'a> Ledger<'a> {
     }
 
     fn grant(&mut self, mut row: Row, claim: &Claim) -> Result<Outcome> {
-        if !row.is_held() && self.totals.held >= self.most_held() {
+        if !self.terms.has_room {
+            return Ok(Outcome::Full);
+        }
+        if row.state != State::Claimed && !self.has_room_for_claim() {
             // Claims that nobody holds any more take nobody's place. To free them may drop settled rows, this one too.
             self.free_dead()?;
             self.free_lapsed(0)?;
-            if self.totals.held >= self.most_held() {
+            if !self.has_room_for_claim() {
                 return Ok(Outcome::Full);
             }
             row = self.rows.get(row.id)?.unwrap_or_else(|| Row::new(row.id, claim.request));
@@ -329,7 +349,6 @@ impl<'a> Ledger<'a> {
         row.state = State::Claimed;
         row.fence += 1;
         row.owner = claim.owner;
-        row.process = self.process;
         row.committed = false;
         row.retention = ms(claim.retention);
         row.bytes = 0;
@@ -343,6 +362,8 @@ impl<'a> Ledger<'a> {
     }
 
     fn lease(&self, row: &mut Row, lease: Ms) {
+        // The name under which this process lives now, should it have lost an earlier one.
+        row.process = self.terms.process;
         row.lease_until = self.now.uptime.saturating_add(lease);
         row.expires_at = self.now.date.saturating_add(lease).saturating_add(row.retention);
     }
@@ -369,13 +390,19 @@ impl<'a> Ledger<'a> {
         row.bytes = i64::try_from(RECORD_OVERHEAD + content).unwrap_or(i64::MAX);
         if row.is_held() {
             self.totals.held += 1;
+            self.totals.indeterminate += i64::from(state == State::Indeterminate);
         } else {
             self.make_room(row.bytes)?;
             self.totals.settled += 1;
             self.totals.bytes += row.bytes;
         }
         let ending = self.number_ending(row.expires_at)?;
-        self.rows.add_ending(ending, row.id, answer)?;
+        // A free row keeps nothing that somebody would miss, but for progress.
+        let drops_first = match answer {
+            Some(answer) => answer.drops_first(),
+            None => state == State::Free && !row.has_progress,
+        };
+        self.rows.add_ending(ending, row.id, answer, drops_first)?;
         row.ending = Some(ending);
         self.rows.update(row)
     }
@@ -406,16 +433,17 @@ impl<'a> Ledger<'a> {
     fn count_off(&mut self, row: &Row) {
         if row.is_held() {
             self.totals.held -= 1;
+            self.totals.indeterminate -= i64::from(row.state == State::Indeterminate);
         } else if row.ending.is_some() {
             self.totals.settled -= 1;
             self.totals.bytes -= row.bytes;
         }
     }
 
-    /// Drops settled records, those that expire first before others, until one more of that size fits.
+    /// Drops settled records, those that are to be dropped first and those that expire first before others, until one more of that size fits.
     fn make_room(&mut self, bytes: i64) -> Result<()> {
-        while self.totals.settled >= signed(self.limits.max_entries)
-            || self.totals.bytes + bytes > signed(self.limits.max_bytes)
+        while self.totals.settled >= signed(self.terms.limits.max_entries)
+            || self.totals.bytes + bytes > signed(self.terms.limits.max_bytes)
         {
             let Some(row) = self.rows.first_to_go()? else { return Ok(()) };
             self.count_off(&row);
@@ -427,12 +455,20 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
+    /// Indeterminate records have as much room as claims have, so that they do not keep new keys out. Those beyond it take
+    /// the room of claims, for they are never dropped.
+    fn has_room_for_claim(&self) -> bool {
+        let most = self.most_held();
+        let Totals { held, indeterminate, .. } = self.totals;
+        held - indeterminate.min(most) < most
+    }
+
     fn most_held(&self) -> i64 {
-        signed(self.limits.max_entries.min(self.limits.max_bytes / RECORD_OVERHEAD as u64).max(1))
+        signed(self.terms.limits.max_entries.min(self.terms.limits.max_bytes / RECORD_OVERHEAD as u64).max(1))
     }
 
     fn fits(&self, answer: &Answer) -> bool {
-        (answer.size() + RECORD_OVERHEAD) as u64 <= self.limits.max_bytes
+        (answer.size() + RECORD_OVERHEAD) as u64 <= self.terms.limits.max_bytes
     }
 
     fn answer(&self, row: &Row) -> Result<Answer> {

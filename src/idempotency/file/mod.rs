@@ -13,6 +13,8 @@
 mod bell;
 mod core;
 mod error;
+mod file_system;
+mod guard;
 mod holds;
 mod journal;
 mod keeper;
@@ -21,6 +23,7 @@ mod operators;
 mod owners;
 mod pending;
 mod place;
+mod privacy;
 mod queue;
 mod registry;
 mod rows;
@@ -38,6 +41,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use error::FileStoreError;
+pub use file_system::FileSystem;
 pub use ledger::ClaimName;
 pub use operators::{Listed, ListedState, Page};
 pub use pending::Pending;
@@ -80,6 +84,8 @@ pub struct FileOptions {
     pub access: Access,
     /// How much it may keep.
     pub limits: Limits,
+    /// A file system that may be no disk, where the file may be all the same.
+    pub allowed: Option<FileSystem>,
 }
 
 /// What a file holds at the moment.
@@ -111,7 +117,7 @@ pub struct FileStats {
 /// use reprise::idempotency::{Claim, DigestBuilder, Identified, Limits, Outcome, Owner};
 ///
 /// let limits = Limits { max_bytes: 1 << 30, max_entries: 1_000_000 };
-/// let options = FileOptions { durability: Durability::Os, access: Access::ReadWrite, limits };
+/// let options = FileOptions { durability: Durability::Os, access: Access::ReadWrite, limits, allowed: None };
 /// let store = FileStore::open(&path, options)?;
 /// let key = DigestBuilder::new("example").finish();
 /// let request = Identified { key, fingerprint: key, identity: key, name: key };
@@ -147,9 +153,10 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// Every [`FileStoreError`] but `Closed`, `OptionsDiffer`, `ReadOnly` and `Unsynced`.
+    /// Every [`FileStoreError`] but `Closed`, `OptionsDiffer`, `ReadOnly` and `Unsynced`; `Replaced` where that happens
+    /// meanwhile.
     pub fn open(path: &Path, options: FileOptions) -> Result<Self, FileStoreError> {
-        Ok(Self::of(Arc::new(Shared(Core::open(&Place::find(path)?, options)?))))
+        Ok(Self::of(Arc::new(Shared(Core::open(&Place::find(path, options.allowed)?, options)?))))
     }
 
     fn of(shared: Arc<Shared>) -> Self {
@@ -275,13 +282,17 @@ impl FileStore {
         }
     }
 
-    /// Lets go of the store. What is queued is still done; ends when the file is closed, if this was the last one in
-    /// this process to let go of it.
+    /// Lets go of the store, once what was asked before is done. If this was the last one in this process to let go of
+    /// the file, ends when the file is closed, and no thread or descriptor is left of it.
     pub async fn close(self) {
+        // Others may go on with the file. Whatever became of it: nothing that was asked before comes after it.
+        let _ = self.core().queue.add(0, |()| Told::Synced, |_| Ok(())).await;
         let core = Arc::clone(self.core());
         drop(self);
         if core.queue.is_closed() {
             let mut over = core.over();
+            // It has descriptors of its own.
+            drop(core);
             // Ends with the thread in any case.
             let _ = over.wait_for(|is_over| *is_over).await;
         }
