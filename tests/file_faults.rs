@@ -372,3 +372,25 @@ fn a_store_that_is_closed_leaves_no_descriptor() {
         }
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_elsewhere_is_noticed_by_who_came_through_it() {
+    // As deployments have it: current -> releases/1.
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("current");
+    for release in ["1", "2"] {
+        fs::create_dir(folder.path().join(release)).unwrap();
+    }
+    std::os::unix::fs::symlink("1", &link).unwrap();
+    let stores = FileStores::default();
+    let direct = FileStore::open(&folder.path().join("1/store"), OPTIONS).unwrap();
+    let older = stores.open(&link.join("store"), OPTIONS).unwrap();
+    claim(&older, "k", 1);
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("2", &link).unwrap();
+    let newer = stores.open(&link.join("store"), OPTIONS).unwrap();
+    assert_eq!(fence(&claim(&newer, "k", 2)), 1);
+    assert_replaced(&older, "k");
+    assert!(matches!(claim(&direct, "k", 2), Outcome::InProgress { .. }));
+}

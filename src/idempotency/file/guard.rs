@@ -7,6 +7,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use parking_lot::Mutex;
+
 use super::error::FileStoreError;
 use super::place::Place;
 
@@ -73,6 +75,8 @@ struct Watched {
 #[derive(Debug)]
 pub(super) struct Guard {
     watched: Vec<Watched>,
+    /// Paths by which the database was asked for, through links.
+    names: Mutex<Vec<PathBuf>>,
     failure: OnceLock<FileStoreError>,
 }
 
@@ -96,7 +100,27 @@ impl Guard {
         if file.is_some_and(|file| watched.first().is_none_or(|found| found.identity != file)) {
             return Err(FileStoreError::Replaced(place.file.clone()));
         }
-        Ok(Self { watched, failure: OnceLock::new() })
+        Ok(Self { watched, names: Mutex::default(), failure: OnceLock::new() })
+    }
+
+    /// Watches over a path that leads to the database, too: a link may be made to lead elsewhere.
+    pub fn watch_name(&self, path: &Path) {
+        let Ok(path) = std::path::absolute(path) else { return };
+        let mut names = self.names.lock();
+        let is_known = names.contains(&path) || self.watched.first().is_some_and(|file| file.path == path);
+        if !is_known {
+            names.push(path);
+        }
+    }
+
+    fn check_name(&self, path: &Path) -> Result<(), FileStoreError> {
+        let there = match fs::metadata(path) {
+            Ok(found) => Some(Identity::of(&found)),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(_) => return Ok(()),
+        };
+        let is_same = self.watched.first().is_none_or(|file| Some(file.identity) == there);
+        if is_same { Ok(()) } else { Err(FileStoreError::Replaced(path.to_owned())) }
     }
 
     /// Whether the files are still in their places. Once they are not, they never are again.
@@ -104,7 +128,11 @@ impl Guard {
         if let Some(failure) = self.failure() {
             return Err(failure);
         }
-        let found = self.watched.iter().try_for_each(Watched::check);
+        let found = self
+            .watched
+            .iter()
+            .try_for_each(Watched::check)
+            .and_then(|()| self.names.lock().iter().try_for_each(|name| self.check_name(name)));
         if let Err(failure) = &found {
             // Another thread may have noticed it, too.
             let _ = self.failure.set(failure.clone());

@@ -46,7 +46,7 @@ impl Pages {
             state.copied = 0;
         }
         state.count = count;
-        if state.is_due() {
+        if state.is_due() || count >= FULL {
             self.changed.notify_one();
         }
     }
@@ -96,6 +96,8 @@ pub(super) fn run(core: &Core) {
             return;
         }
         if pages >= FULL {
+            // What is copied now holds nobody up.
+            copy(&connection);
             let taken = turn.take();
             let left = begin_anew(&connection);
             drop(taken);

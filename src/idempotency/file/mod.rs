@@ -156,7 +156,9 @@ impl FileStore {
     /// Every [`FileStoreError`] but `Closed`, `OptionsDiffer`, `ReadOnly` and `Unsynced`; `Replaced` where that happens
     /// meanwhile.
     pub fn open(path: &Path, options: FileOptions) -> Result<Self, FileStoreError> {
-        Ok(Self::of(Arc::new(Shared(Core::open(&Place::find(path, options.allowed)?, options)?))))
+        let core = Core::open(&Place::find(path, options.allowed)?, options)?;
+        core.guard.watch_name(path);
+        Ok(Self::of(Arc::new(Shared(core))))
     }
 
     fn of(shared: Arc<Shared>) -> Self {
