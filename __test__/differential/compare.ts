@@ -1,0 +1,194 @@
+import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
+import { stays } from './clients.js';
+import type { Seen } from './run.js';
+import type { Scenario } from './scenario.js';
+import type { Observation, Visit, WireAnswer } from './world.js';
+
+/** Something that is not as it is without us. */
+export interface Difference {
+  /** What differs, in a word; the same fault mostly shows in the same words. */
+  readonly what: string;
+  readonly expected: unknown;
+  readonly got: unknown;
+}
+
+/** Compares the first request's side without us to that with us. */
+export function compareFirst(scenario: Scenario, bare: Observation, guarded: Observation): Difference[] {
+  const found: Difference[] = [];
+  const differ = (what: string, expected: unknown, got: unknown) => {
+    if (JSON.stringify(expected) !== JSON.stringify(got)) found.push({ what, expected, got });
+  };
+  if (!stays(scenario.client)) {
+    // How far an answer came until its client left is a matter of moments.
+    const news = guarded.processErrors.filter((error) => !bare.processErrors.includes(error));
+    if (guarded.runs <= bare.runs) differ('process errors', [], news);
+    else differ('runs', bare.runs, guarded.runs);
+    return found;
+  }
+  differ('process errors', bare.processErrors.toSorted(), guarded.processErrors.toSorted());
+  differ('runs', bare.runs, guarded.runs);
+  for (const [i, wire] of bare.wires.entries()) {
+    const other = guarded.wires[i];
+    differ('wire: end', wire.end, other?.end);
+    differ('wire: number of answers', wire.answers.length, other?.answers.length);
+    for (const [j, answer] of wire.answers.entries()) {
+      const its = other?.answers[j];
+      for (const part of ['statusLine', 'headers', 'framing', 'body', 'trailers', 'complete'] as const) {
+        differ(`wire: ${part}`, answer[part], its?.[part]);
+      }
+    }
+  }
+  differ('notes', bare.notes, guarded.notes);
+  for (const [i, visit] of bare.visits.entries()) {
+    const other = guarded.visits[i];
+    for (const part of ['errors', 'steps', 'events', 'near', 'outer'] as const) {
+      differ(`seen: ${part}`, passable(part, visit), other && passable(part, other));
+    }
+  }
+  return found;
+}
+
+/** What of a view is compared. */
+function passable(part: 'errors' | 'steps' | 'events' | 'near' | 'outer', visit: Visit): readonly string[] {
+  const log = visit[part];
+  return part === 'near' || part === 'outer' ? log.filter((line) => !/ threw /.test(line)) : log;
+}
+
+/** Compares a retry to the answer that it repeats. */
+export function compareReplay(scenario: Scenario, { first, again }: Seen): Difference[] {
+  if (again === undefined) return [];
+  const found: Difference[] = [];
+  const differ = (what: string, expected: unknown, got: unknown) => {
+    if (JSON.stringify(expected) !== JSON.stringify(got)) found.push({ what, expected, got });
+  };
+  const firsts = first.wires[0]?.answers.filter(isFinal) ?? [];
+  const agains = again.wires[0]?.answers.filter(isFinal) ?? [];
+  const fate = fateOf(scenario, first, firsts[0]);
+  for (const [i, answer] of agains.entries()) {
+    if (!isReplay(answer)) continue;
+    differ('replay: process errors', [], again.processErrors);
+    differ('replay: complete', true, answer.complete);
+    const visit = again.visits[i];
+    if (visit) differ('replay: called like an answer', '', unlikeAnAnswer(visit.near));
+    const original = firsts[i];
+    if (original === undefined || !stays(scenario.client) || !original.complete || isLate(scenario)) continue;
+    differ('replay: status line', original.statusLine, answer.statusLine);
+    differ('replay: body', decoded(original), decoded(answer));
+    const sameEncoding = fieldOf(original, 'content-encoding') === fieldOf(answer, 'content-encoding');
+    differ('replay: headers', lasting(original, sameEncoding), lasting(answer, sameEncoding));
+  }
+  if (fate === 'unknown' || agains[0] === undefined) {
+    if (agains[0] === undefined && fate === 'replayed') differ('retry', fate, 'no answer');
+    return found;
+  }
+  const became = isReplay(agains[0]) ? 'replayed' : again.runs > 0 ? 'runs again' : `refused: ${agains[0].statusLine}`;
+  differ('retry', fate, fate === 'refused' && became.startsWith(fate) ? fate : became);
+  return found;
+}
+
+/** What has to become of a retry, as docs/semantics.md has it. */
+type Fate = 'replayed' | 'runs again' | 'refused' | 'unknown';
+
+const PASSING = new Set([401, 407, 408, 421, 423, 425, 429]);
+const PARSERS = new Set(['json', 'urlencoded', 'raw', 'multer', 'fileupload']);
+
+function fateOf(scenario: Scenario, first: Observation, answer: WireAnswer | undefined): Fate {
+  const { outside, client, key, store } = scenario;
+  if (!stays(client) || isLate(scenario) || first.runs === 0 || first.visits.length === 0) return 'unknown';
+  if (client.does.is === 'pipeline') return 'unknown';
+  // Without a key, a body that nobody read names nothing.
+  if (key === 'derived' && client.body !== 'none' && !outside.some(({ use }) => PARSERS.has(use))) return 'unknown';
+  if (first.visits.some(({ errors }) => errors.length > 0) || first.processErrors.length > 0) return 'unknown';
+  if (answer === undefined || !answer.complete || first.wires[0]?.end !== 'closed') return 'unknown';
+  // Its end may only mean that the connection broke.
+  if (answer.framing === 'close') return 'unknown';
+  const status = Number(answer.statusLine.split(' ')[1]);
+  if (status >= 500 || PASSING.has(status)) return 'runs again';
+  const isTooLarge = Buffer.byteLength(decoded(answer), 'latin1') > (scenario.maxResponseBytes ?? 2 ** 20);
+  const isStream = /^text\/event-stream/i.test(fieldOf(answer, 'content-type') ?? '');
+  if (isTooLarge || isStream) return key === 'derived' ? 'runs again' : 'refused';
+  if (key === 'derived' && scenario.inside.some(({ use }) => use.includes('session'))) return 'unknown';
+  if (key === 'derived' && fieldOf(answer, 'set-cookie') !== undefined) return 'unknown';
+  void store;
+  return 'replayed';
+}
+
+/** Whether a time limit may answer in the handler's place. */
+function isLate({ outside, inside }: Scenario): boolean {
+  return [...outside, ...inside].some(({ use }) => use === 'timeout' || use === 'watchdog');
+}
+
+function isFinal({ statusLine }: WireAnswer): boolean {
+  return !/^HTTP\/1\.1 1\d\d/.test(statusLine);
+}
+
+function isReplay(answer: WireAnswer): boolean {
+  return fieldOf(answer, 'x-idempotency-replay') === 'true';
+}
+
+function fieldOf({ headers }: WireAnswer, name: string): string | undefined {
+  const line = headers.find((field) => field.toLowerCase().startsWith(`${name}:`));
+  return line?.slice(name.length + 1).trim();
+}
+
+/** A replay sets headers, then calls `end` once, with bytes or nothing: what is wrong with that. */
+function unlikeAnAnswer(near: readonly string[]): string {
+  const calls = near.filter((line) => !line.startsWith(' ') && !/^(finish|close) /.test(line));
+  const last = calls.findIndex((line) => !/^(setHeader|setHeaders|appendHeader|removeHeader)\(/.test(line));
+  const end = calls[last] ?? 'no end';
+  if (!/^end\((|(Buffer|Uint8Array)'.*)\) \[/s.test(end)) return end;
+  return calls[last + 1] ?? '';
+}
+
+const DECODERS: Partial<Record<string, (bytes: Buffer) => Buffer>> = {
+  gzip: gunzipSync,
+  deflate: inflateSync,
+  br: brotliDecompressSync,
+};
+
+/** The body without its `Content-Encoding`. */
+function decoded(answer: WireAnswer): string {
+  const decode = DECODERS[fieldOf(answer, 'content-encoding') ?? ''];
+  if (decode === undefined || answer.body === '') return answer.body;
+  try {
+    return decode(Buffer.from(answer.body, 'latin1')).toString('latin1');
+  } catch {
+    return answer.body;
+  }
+}
+
+/** Fields of this connection, of this moment, or ours. */
+const PASSING_FIELDS = new Set([
+  'connection',
+  'keep-alive',
+  'content-length',
+  'transfer-encoding',
+  'trailer',
+  'date',
+  'set-cookie',
+  'www-authenticate',
+  'x-idempotency-replay',
+  'x-original-timestamp',
+]);
+/** Those that tell one encoding from another. */
+const ENCODING_FIELDS = new Set(['content-encoding', 'etag', 'content-digest', 'repr-digest', 'content-md5', 'vary']);
+const OURS = /,? ?\b(X-Idempotency-Replay|X-Original-Timestamp|Idempotency-Stored)\b/gi;
+
+function lasting({ headers }: WireAnswer, sameEncoding: boolean): string[] {
+  const fields = headers.map((line) => {
+    const at = line.indexOf(':');
+    return [line.slice(0, at).toLowerCase(), line.slice(at + 1).trim()] as const;
+  });
+  const names = [...new Set(fields.map(([name]) => name))].toSorted();
+  return names
+    .filter((name) => !PASSING_FIELDS.has(name) && !/^(x-)?ratelimit|^proxy-/.test(name))
+    .filter((name) => sameEncoding || !ENCODING_FIELDS.has(name))
+    .flatMap((name) =>
+      fields
+        .filter((field) => field[0] === name)
+        .map(
+          ([, value]) => `${name}: ${name === 'access-control-expose-headers' ? value.replaceAll(OURS, '') : value}`,
+        ),
+    )
+    .filter((line) => line !== 'access-control-expose-headers: ');
+}
