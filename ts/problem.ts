@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { ServerResponse } from 'node:http';
+import type { OutgoingHttpHeader, ServerResponse } from 'node:http';
 
 /** The answer to a refused request: problem details by RFC 9457. */
 export interface ProblemDetails<Code extends string> {
@@ -49,11 +49,26 @@ export function sendProblem(res: ServerResponse, { retryAfter, ...body }: Proble
 
 /** Where CORS is at work, lets the page's script read these headers too. */
 export function exposeHeaders(res: ServerResponse, ...names: string[]): void {
-  const exposed = res.getHeader('Access-Control-Expose-Headers');
-  if (exposed === undefined && !res.hasHeader('Access-Control-Allow-Origin')) return;
-  const list = String(exposed ?? '');
-  if (list.trim() === '*') return;
+  const exposed = exposedWith(
+    {
+      'access-control-allow-origin': res.getHeader('Access-Control-Allow-Origin'),
+      'access-control-expose-headers': res.getHeader('Access-Control-Expose-Headers'),
+    },
+    ...names,
+  );
+  if (exposed !== undefined) res.setHeader('Access-Control-Expose-Headers', exposed);
+}
+
+/** What `Access-Control-Expose-Headers` must say for scripts to read these headers too; undefined where it need not change. */
+export function exposedWith(
+  headers: Readonly<Record<string, OutgoingHttpHeader | undefined>>,
+  ...names: string[]
+): string | undefined {
+  const exposed = headers['access-control-expose-headers'];
+  if (exposed === undefined && headers['access-control-allow-origin'] === undefined) return undefined;
+  const list = [exposed ?? ''].flat().join(', ');
+  if (list.trim() === '*') return undefined;
   const known = new Set(list.split(',').map((name) => name.trim().toLowerCase()));
   const added = names.filter((name) => !known.has(name.toLowerCase()));
-  if (added.length > 0) res.setHeader('Access-Control-Expose-Headers', [...(list ? [list] : []), ...added].join(', '));
+  return added.length > 0 ? [...(list ? [list] : []), ...added].join(', ') : undefined;
 }

@@ -1,4 +1,5 @@
 import type { Head } from '../stores/head.js';
+import type { Settlement } from './desk.js';
 
 /** The name under which a kept answer lists what it took away of other middleware's headers. No header can have it. */
 export const REMOVED = ':removed';
@@ -7,6 +8,13 @@ export const REMOVED = ':removed';
 export interface Answer extends Head {
   /** The bytes, or a string with one character a byte. */
   readonly body: Buffer | string;
+}
+
+/** What a handler answered inside of a transaction. */
+export interface Answered {
+  readonly how: Answer | Settlement;
+  /** Whether the rows are to be committed with it: an answer below 400, given whole. */
+  readonly commits: boolean;
 }
 
 /** The body's bytes. */

@@ -1,11 +1,10 @@
 import {
-  IncomingMessage,
-  ServerResponse,
   STATUS_CODES,
+  type IncomingMessage,
   type OutgoingHttpHeader,
   type OutgoingHttpHeaders,
+  type ServerResponse,
 } from 'node:http';
-import { Socket } from 'node:net';
 import type { Head } from '../stores/head.js';
 
 /** The headers of a response on entry: what other middleware set, and will set again for a replay. */
@@ -23,6 +22,8 @@ export interface SeenHead extends Omit<Head, 'timestamp'> {
   readonly removed: readonly string[];
   /** Bytes of the body, if the head says so. */
   readonly contentLength: number | undefined;
+  /** Whether it sets a cookie, be that kept or not. */
+  readonly setsCookie: boolean;
   readonly isEventStream: boolean;
   /** Whether what is kept says that its body is encoded. */
   readonly isCompressed: boolean;
@@ -34,7 +35,6 @@ const DROPPED = new Set([
   'keep-alive',
   'te',
   'trailer',
-  'transfer-encoding',
   'upgrade',
   'date',
   'age',
@@ -68,7 +68,7 @@ const TEXT = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** Takes the headers that are set by now. */
 export function snapshot(res: ServerResponse): Snapshot {
   const headers = new Map<string, OutgoingHttpHeader>();
-  for (const name of res.getHeaderNames()) {
+  for (const name of namesOf(res)) {
     const value = res.getHeader(name);
     if (value !== undefined) headers.set(name, Array.isArray(value) ? [...value] : value);
   }
@@ -80,14 +80,22 @@ export function snapshot(res: ServerResponse): Snapshot {
  * they will go on the wire, among them those handed to `writeHead`, which `getHeaders()` does not show. To be called
  * before the real `writeHead`: other middleware adds its own inside.
  */
-export function readHead(before: Snapshot, res: ServerResponse, args: HeadArguments, keepCookies: boolean): SeenHead {
+export function readHead(
+  before: Snapshot,
+  req: IncomingMessage,
+  res: ServerResponse,
+  args: HeadArguments,
+  keepCookies: boolean,
+): SeenHead {
   const [, second, third] = args;
   // Express 4 hands on a status that was given as a string.
   const statusCode = args[0] | 0;
   const given = typeof second === 'string' ? third : (third ?? second);
   const headers: string[] = [];
-  const isHttp2 = res.req.httpVersionMajor > 1;
+  const isHttp2 = req.httpVersionMajor > 1;
   let contentLength: number | undefined;
+  let isChunked = false;
+  let setsCookie = false;
   let isEventStream = false;
   let isCompressed = false;
   const fields = given == null ? fieldsSet(res) : fieldsWith(res, given, before);
@@ -95,11 +103,17 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
     const { lower, isDropped } = fieldName(name);
     const earlier = before.get(lower);
     if (lower === 'content-length') contentLength = Number(listOf(value).at(-1));
+    if (lower === 'transfer-encoding') {
+      isChunked = /chunked/i.test(String(value));
+      // HTTP/2 has none, and leaves it out.
+      if (isHttp2) continue;
+    }
     if (lower === 'content-type') isEventStream = /^\s*text\/event-stream/i.test(String(value));
     if (isDropped) continue;
     if (lower === 'set-cookie') {
-      const cookies = keepCookies ? listOf(value).filter((cookie) => !listOf(earlier ?? []).includes(cookie)) : [];
-      for (const cookie of cookies) headers.push(name, cookie);
+      const cookies = listOf(value).filter((cookie) => !listOf(earlier ?? []).includes(cookie));
+      if (cookies.length > 0) setsCookie = true;
+      if (keepCookies) for (const cookie of cookies) headers.push(name, cookie);
     } else if (!isSame(earlier, value)) {
       if (lower === 'content-encoding') isCompressed = true;
       if (typeof value === 'string' && !isHttp2) headers.push(name, value);
@@ -108,14 +122,17 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
   }
   const removed: string[] = [];
   for (const name of before.keys()) {
-    if (!res.hasHeader(name) && !fields.some((field) => field[0].toLowerCase() === name)) removed.push(name);
+    if (res.getHeader(name) === undefined && !fields.some((field) => field[0].toLowerCase() === name))
+      removed.push(name);
   }
   return {
     statusCode,
-    statusMessage: messageOf(res, statusCode, second),
+    statusMessage: messageOf(res, statusCode, second, isHttp2),
     headers,
     removed,
-    contentLength,
+    // Beside an encoding for the transfer a length means nothing (RFC 9112 §6.3).
+    contentLength: isChunked ? undefined : contentLength,
+    setsCookie,
     isEventStream,
     isCompressed,
   };
@@ -124,15 +141,54 @@ export function readHead(before: Snapshot, res: ServerResponse, args: HeadArgume
 /** Whether Node will take a head without arguments: the header fields were checked when they were set. */
 export function isSendable({ statusCode, statusMessage }: SeenHead, res: ServerResponse): boolean {
   // Not every framing of a body allows for trailers.
-  return statusCode <= 999 && TEXT.test(statusMessage) && !res.hasHeader('trailer');
+  return statusCode >= 100 && statusCode <= 999 && TEXT.test(statusMessage) && res.getHeader('trailer') === undefined;
+}
+
+/**
+ * The head as it was sent, to be called after the real `writeHead`. Of a list given to that, versions of Node and
+ * middleware in front differ in what becomes of repeated names, and in which order the fields leave.
+ */
+export function asSent(head: SeenHead, args: HeadArguments, res: ServerResponse): SeenHead {
+  const given = typeof args[1] === 'string' ? args[2] : (args[2] ?? args[1]);
+  const order = namesOf(res);
+  // Where nothing was set before, the list goes out as it is.
+  if (!Array.isArray(given) || order.length === 0) return head;
+  const fields = new Map<string, { name: string; values: string[] }>();
+  for (let i = 0; i < head.headers.length; i += 2) {
+    const [name = '', value = ''] = head.headers.slice(i, i + 2);
+    const field = fields.get(name.toLowerCase());
+    if (field) field.values.push(value);
+    else fields.set(name.toLowerCase(), { name, values: [value] });
+  }
+  const headers = [...fields]
+    .sort(([a], [b]) => order.indexOf(a) - order.indexOf(b))
+    .flatMap(([lower, { name, values }]) => {
+      const sent = listOf(res.getHeader(lower) ?? values);
+      return (sent.length < values.length ? sent : values).flatMap((value) => [name, value]);
+    });
+  return { ...head, headers };
+}
+
+/** Whether middleware in front has added a cookie of its own, which it does while the head is written. */
+export function setsAnotherCookie(before: Snapshot, res: ServerResponse): boolean {
+  const now = res.getHeader('set-cookie');
+  if (now === undefined) return false;
+  const earlier = listOf(before.get('set-cookie') ?? []);
+  return listOf(now).some((cookie) => !earlier.includes(cookie));
 }
 
 /** The reason phrase, as Node chooses it. */
-function messageOf(res: ServerResponse, statusCode: number, second: unknown): string {
+function messageOf(res: ServerResponse, statusCode: number, second: unknown, isHttp2: boolean): string {
   if (typeof second === 'string') return second;
   // HTTP/2 has none, and warns of whoever asks. Node's types promise a string where there is none as yet.
-  const set = res.req.httpVersionMajor > 1 ? '' : res.statusMessage;
+  const set = isHttp2 ? '' : res.statusMessage;
   return set || (STATUS_CODES[statusCode] ?? 'unknown');
+}
+
+/** Names of the headers that are set; a stand-in for a response may not be able to tell. */
+function namesOf(res: ServerResponse): string[] {
+  const { getHeaderNames } = res as Partial<ServerResponse>;
+  return typeof getHeaderNames === 'function' ? getHeaderNames.call(res) : [];
 }
 
 function listOf(value: OutgoingHttpHeader): string[] {
@@ -150,7 +206,7 @@ type Field = readonly [name: string, value: OutgoingHttpHeader];
 function fieldsSet(res: ServerResponse): Field[] {
   // HTTP/2's compatible response knows no raw names; there they are lower case on the wire anyway.
   const { getRawHeaderNames } = res as { getRawHeaderNames?: () => string[] };
-  const names = getRawHeaderNames?.call(res) ?? res.getHeaderNames();
+  const names = getRawHeaderNames?.call(res) ?? namesOf(res);
   const fields: Field[] = [];
   for (const name of names) {
     // In lower case, which Node asks for, and as a string that it has seen before.
@@ -167,14 +223,15 @@ function fieldsWith(res: ServerResponse, given: HeadArgument, before: Snapshot):
   // Where none was ever set, they go out as they are.
   if (set.length === 0 && before.size === 0) return fields;
   const merged = new Map(set.map((field) => [field[0].toLowerCase(), field]));
-  if (!Array.isArray(given) || !keepsRepeated(res)) {
+  if (!Array.isArray(given)) {
     for (const field of fields) merged.set(field[0].toLowerCase(), field);
     return [...merged.values()];
   }
-  for (const [name] of fields) merged.delete(name.toLowerCase());
+  const isGiven = new Set<string>();
   for (const field of fields) {
     const lower = field[0].toLowerCase();
-    const earlier = merged.get(lower);
+    const earlier = isGiven.has(lower) ? merged.get(lower) : undefined;
+    isGiven.add(lower);
     // All its values are one field: as a whole it is compared with what other middleware had set.
     merged.set(lower, earlier ? [earlier[0], [...listOf(earlier[1]), ...listOf(field[1])]] : field);
   }
@@ -196,21 +253,4 @@ function fieldsOf(given: HeadArgument): Field[] {
 
 function isField(field: [string, OutgoingHttpHeader | undefined]): boolean {
   return field[0] !== '' && field[1] !== undefined;
-}
-
-let repeatedAreKept: boolean | undefined;
-
-/**
- * Whether names that an array repeats are all sent where headers were set before: HTTP/2 does, Node 20 sends the last
- * of them, later versions all. The documentation does not say, so that this version is asked, once.
- */
-function keepsRepeated(res: ServerResponse): boolean {
-  if (res.req.httpVersionMajor > 1) return true;
-  if (repeatedAreKept === undefined) {
-    const probe = new ServerResponse(new IncomingMessage(new Socket()));
-    probe.setHeader('a', '1');
-    probe.writeHead(200, ['b', '1', 'b', '2']);
-    repeatedAreKept = String(probe.getHeader('b')) !== '2';
-  }
-  return repeatedAreKept;
 }

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestFacts } from '../../native/binding.js';
 import { show, withCode } from '../errors.js';
@@ -20,6 +21,7 @@ import {
   type Identified,
   type Settlement,
 } from './desk.js';
+import { runHandler } from './departure.js';
 import { factsOf, isBodyKnown, isUnread, unquote, type ServerRequest } from './facts.js';
 import { checkLookup, inspectOne, type Endpoint, type RecordInfo } from './inspection.js';
 import { hasUnreadJson, readJson } from './json-body.js';
@@ -35,7 +37,7 @@ import { Parking, type Parked } from './parking.js';
 import { problem, type Problem } from './problem.js';
 import { Renewals } from './renewals.js';
 import { Reporter, type IdempotencyMetrics } from './reporter.js';
-import { replay } from './replay.js';
+import { acceptableOf, replay } from './replay.js';
 import { within } from '../timeout.js';
 import { isInRequest, isOneOfSeveral, Warnings } from '../warnings.js';
 
@@ -373,6 +375,9 @@ class Middleware implements CaptureHost {
     const capture = new Capture(this, req, res, claim, facts);
     const context = new ClaimContext(this, capture, clientKey(facts), () => this.#identified(facts));
     req.idempotency = context;
+    capture.onGivenUp = (reason) => {
+      context.lose(reason);
+    };
     this.#renewals.add(capture, context);
     const failed = (error: unknown) => {
       capture.abandon();
@@ -380,7 +385,7 @@ class Middleware implements CaptureHost {
     };
     let returned: unknown;
     try {
-      returned = next();
+      returned = runHandler(capture.run, next);
     } catch (error) {
       failed(error);
     }
@@ -389,12 +394,17 @@ class Middleware implements CaptureHost {
   }
 
   #replay({ req, res, next }: Visit, answer: Answer): void {
-    try {
-      replay(req, res, answer);
-    } catch (error) {
-      // Headers that are on their way already, or that a store of the user's made up.
-      next(error);
-    }
+    const answering = (acceptable: Answer) => {
+      try {
+        if (!res.writableEnded) replay(req, res, acceptable);
+      } catch (error) {
+        // Headers that are on their way already, or that a store of the user's made up.
+        next(error);
+      }
+    };
+    const acceptable = acceptableOf(req, answer);
+    if (acceptable instanceof Promise) void acceptable.then(answering);
+    else answering(acceptable);
   }
 
   /**
@@ -413,19 +423,27 @@ class Middleware implements CaptureHost {
       return;
     }
     if (visit.parked === undefined) {
+      // Those that wait are woken together; each goes on in the asynchronous context of its own request.
+      const request = new AsyncResource('reprise.waiting');
+      const inContext = <T>(step: () => T): T => request.runInAsyncScope(step);
       const parked: Parked = {
-        resume: () => {
-          const begun = this.#begin(visit, false);
-          return begun instanceof Promise ? begun.then(answerOf) : answerOf(begun);
-        },
+        resume: () =>
+          inContext(() => {
+            const begun = this.#begin(visit, false);
+            return begun instanceof Promise ? begun.then(answerOf) : answerOf(begun);
+          }),
         share: (answer) => {
           // Bytes of its own: they pass through middleware of the user's.
           const body = typeof answer.body === 'string' ? answer.body : Buffer.from(answer.body);
-          this.#serve(visit, { outcome: 'completed', answer: { ...answer, body } });
+          inContext(() => {
+            this.#serve(visit, { outcome: 'completed', answer: { ...answer, body } });
+          });
         },
         giveUp: (error) => {
-          if (error !== undefined) this.#reportStoreError(error, visit.req, visit.facts, 'claim');
-          this.#refuseInProgress(visit, (visit.leaseUntil ?? 0) - performance.now());
+          inContext(() => {
+            if (error !== undefined) this.#reportStoreError(error, visit.req, visit.facts, 'claim');
+            this.#refuseInProgress(visit, (visit.leaseUntil ?? 0) - performance.now());
+          });
         },
       };
       visit.parked = parked;

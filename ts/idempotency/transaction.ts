@@ -1,14 +1,6 @@
 import { withCode } from '../errors.js';
-import type { Answer } from './answer.js';
+import type { Answered } from './answer.js';
 import type { Capture } from './capture.js';
-import type { Settlement } from './desk.js';
-
-/** What a handler answered inside of a transaction. */
-export interface Answered {
-  readonly how: Answer | Settlement;
-  /** Whether the rows are to be committed with it: an answer below 400, given whole. */
-  readonly commits: boolean;
-}
 
 /**
  * Runs a handler's function inside a transaction of the store that also ends its claim. The answer is held back until
