@@ -121,7 +121,7 @@ fn fingerprint(criterion: &mut Criterion) {
                 key: Some("7c0f2a8e-4a5b-4d0c-9c43-2f8d1f5c7f11"),
                 content_type: "application/json",
                 scope: None,
-                credentials: Some("Bearer abc"),
+                caller: Some("Bearer abc"),
                 body,
             };
             group.bench_with_input(BenchmarkId::new(kind, bytes), &request, |bencher, request| {

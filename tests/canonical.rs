@@ -85,15 +85,31 @@ fn string() -> impl Strategy<Value = String> {
     prop::collection::vec(character(), 0..5).prop_map(|characters| format!("\"{}\"", characters.concat()))
 }
 
-/// A number as JSON may spell it, within the doubles.
+/// A number as JSON may spell it, of a value that some double is written as.
 fn number() -> impl Strategy<Value = String> {
     let doubles = any::<f64>().prop_filter("finite", |number| number.is_finite());
     prop_oneof![
-        any::<i64>().prop_map(|number| number.to_string()),
-        doubles.clone().prop_map(|number| format!("{number:e}")),
-        doubles.prop_map(|number| format!("{number}")),
-        "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,24})?([eE][+-]?[0-9]{1,2})?",
+        (-1_i64 << 53..1 << 53).prop_map(|number| number.to_string()),
+        doubles.prop_map(ecmascript),
+        // Fifteen digits come back from a double as they went in.
+        "-?(0|[1-9][0-9]{0,6})(\\.[0-9]{1,8}0{0,9})?([eE][+-]?[0-9]{1,2})?",
     ]
+}
+
+/// Any number as JSON may spell it.
+const ANY_NUMBER: &str = "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,24})?([eE][+-]?[0-9]{1,2})?";
+
+/// A number's value as a whole multiple of 10^-150, in digits.
+fn multiple(number: &str) -> String {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (sign, mantissa) = mantissa.split_at(usize::from(mantissa.starts_with('-')));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let places = 150 + exponent.parse::<i32>().unwrap() - i32::try_from(fraction.len()).unwrap();
+    let digits = format!("{whole}{fraction}{}", "0".repeat(usize::try_from(places).unwrap()));
+    match digits.trim_start_matches('0') {
+        "" => String::new(),
+        digits => format!("{sign}{digits}"),
+    }
 }
 
 /// A JSON text of any shape, with repeated names, in any spelling.
@@ -154,21 +170,44 @@ proptest! {
     fn numbers_are_written_as_ecmascript_writes_them(bits in any::<u64>()) {
         let number = f64::from_bits(bits);
         prop_assume!(number.is_finite());
-        prop_assert_eq!(ours(&format!("{number:e}")), ecmascript(number));
+        prop_assert_eq!(ours(&ecmascript(number)), ecmascript(number));
     }
 
     #[test]
-    fn decimals_are_written_as_ecmascript_writes_them(
+    fn decimals_are_written_as_ecmascript_writes_them_unless_their_double_is_another_number(
         text in "-?(0|[1-9][0-9]{0,17})(\\.(0{0,7}[0-9]{1,9}))?"
     ) {
-        prop_assert_eq!(ours(&text), ecmascript(text.parse().unwrap()));
+        let theirs = ecmascript(text.parse().unwrap());
+        prop_assert_eq!(ours(&text) == theirs, multiple(&text) == multiple(&theirs));
+    }
+
+    #[test]
+    fn numbers_have_one_form_exactly_when_they_are_one_number(
+        (one, other) in (ANY_NUMBER, ANY_NUMBER),
+        (last, zeros) in (1_u8..10, "0{0,3}"),
+    ) {
+        prop_assert_eq!(ours(&one) == ours(&other), multiple(&one) == multiple(&other));
+        // The same number, with its point elsewhere.
+        let (mantissa, exponent) = one.split_once(['e', 'E']).unwrap_or((&one, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let exponent = exponent.parse::<i32>().unwrap() - i32::try_from(fraction.len()).unwrap();
+        let (sign, whole) = whole.split_at(usize::from(whole.starts_with('-')));
+        let digits = format!("{whole}{fraction}");
+        let digits = digits.trim_start_matches('0');
+        let integer = if digits.is_empty() { "0" } else { digits };
+        prop_assert_eq!(ours(&format!("{sign}{integer}E{exponent:+}")), ours(&one));
+        prop_assert_eq!(ours(&format!("{sign}{integer}.{zeros}0e{exponent}")), ours(&one));
+        // Its neighbour, one digit further on.
+        let next = format!("{sign}{digits}{last}e{}", exponent - 1);
+        prop_assert_ne!(ours(&next), ours(&one));
+        prop_assert_eq!(ours(&ours(&next)), ours(&next));
     }
 
     #[test]
     fn neighbouring_doubles_differ(bits in any::<u64>()) {
         let (number, next) = (f64::from_bits(bits), f64::from_bits(bits.wrapping_add(1)));
         prop_assume!(number.is_finite() && next.is_finite() && number.to_bits() << 1 != 0 && next.to_bits() << 1 != 0);
-        prop_assert_ne!(ours(&format!("{number:e}")), ours(&format!("{next:e}")));
+        prop_assert_ne!(ours(&ecmascript(number)), ours(&ecmascript(next)));
     }
 }
 
@@ -187,6 +226,6 @@ fn ecmascripts_own_examples_of_numbers() {
         (5e-324, "5e-324"),
     ] {
         assert_eq!(ecmascript(number), text);
-        assert_eq!(ours(&format!("{number:e}")), text);
+        assert_eq!(ours(text), text);
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use reprise::idempotency::{
-    Answer, Claim, Differs, Digest, DigestBuilder, Identified, Limits, MemoryStore, Outcome, Owner,
-    Settlement, Written,
+    Answer, Claim, Differs, Digest, DigestBuilder, Hold, Holder, Identified, Inspection, Limits, MemoryStore,
+    Outcome, Owner, Settlement, Written,
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -65,8 +65,10 @@ fn another_fingerprint_or_identity_is_a_mismatch_while_running_and_after() {
     let alice = request("k", "a");
     let other_body = request("k", "b");
     let bob = Identified { identity: digest("bob"), ..alice };
+    let bob_guesses = Identified { identity: digest("bob"), ..other_body };
     store.claim(&claim_of(alice, 1));
     for _ in 0..2 {
+        assert!(matches!(store.claim(&claim_of(bob_guesses, 2)), Outcome::Mismatch(Differs::Identity)));
         assert!(matches!(store.claim(&claim_of(other_body, 2)), Outcome::Mismatch(Differs::Fingerprint)));
         assert!(matches!(store.claim(&claim_of(bob, 2)), Outcome::Mismatch(Differs::Identity)));
         complete(&store, "k", 1, 1, "done");
@@ -136,6 +138,60 @@ fn progress_is_handed_to_the_next_claim_until_there_is_an_answer() {
     assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 4))), Some(b"two".to_vec()));
     store.forget(&key);
     assert_eq!(progress(store.claim(&claim_of(request("k", "a"), 5))), None);
+}
+
+/// A hold for a day, by this thread.
+fn hold() -> Hold {
+    Hold { holder: Holder::this_thread(), longest: DAY }
+}
+
+#[test]
+fn a_claim_with_a_hold_does_not_lapse_while_its_thread_lives() {
+    let store = MemoryStore::new(LARGE);
+    store.claim_for(&claim_of(request("k", "a"), 1), Some(hold()));
+    store.clock().advance(LEASE * 100);
+    for _ in 0..64 {
+        store.maintain();
+    }
+    assert!(matches!(
+        store.claim(&claim_of(request("k", "a"), 2)),
+        Outcome::InProgress { lease_left } if !lease_left.is_zero()
+    ));
+    assert!(matches!(store.inspect(&digest("k")), Some(Inspection::InProgress { .. })));
+    assert!(store.wait(&digest("k")).is_some());
+    assert_eq!(complete(&store, "k", 1, 1, "done"), Written::Done);
+}
+
+#[test]
+fn a_claim_with_a_hold_lapses_when_the_hold_and_the_last_lease_are_over() {
+    let store = MemoryStore::new(LARGE);
+    store.claim_for(&claim_of(request("k", "a"), 1), Some(Hold { longest: LEASE * 10, ..hold() }));
+    store.clock().advance(LEASE / 2 * 19);
+    assert_eq!(store.renew(&digest("k"), Owner(1), 1, LEASE), Written::Done);
+    store.clock().advance(Duration::from_secs(29));
+    assert!(matches!(store.claim(&claim_of(request("k", "a"), 2)), Outcome::InProgress { .. }));
+    store.clock().advance(Duration::from_secs(1));
+    assert_eq!(fence(&store.claim(&claim_of(request("k", "a"), 2))), 2);
+}
+
+#[test]
+fn a_hold_ends_with_its_thread_and_leaves_the_lease() {
+    let store = MemoryStore::new(LARGE);
+    let claim = |key: &str| store.claim_for(&claim_of(request(key, "a"), 1), Some(hold()));
+    thread::scope(|scope| {
+        let of_another = scope.spawn(|| {
+            claim("free");
+            claim("committed");
+            store.commit_point(&digest("committed"), Owner(1), 1);
+        });
+        of_another.join().unwrap();
+    });
+    // The scope waits for the function; the thread itself ends a moment later.
+    store.clock().advance(LEASE / 2);
+    assert!(matches!(store.claim(&claim_of(request("free", "a"), 2)), Outcome::InProgress { .. }));
+    store.clock().advance(LEASE / 2);
+    assert_eq!(fence(&store.claim(&claim_of(request("free", "a"), 2))), 2);
+    assert!(matches!(store.claim(&claim_of(request("committed", "a"), 2)), Outcome::Indeterminate));
 }
 
 #[test]
@@ -413,6 +469,168 @@ fn a_store_full_of_claims_refuses_new_ones() {
     assert!(matches!(store.claim(&claim_of(request("a", "x"), 2)), Outcome::InProgress { .. }));
     complete(&store, "a", 1, 1, "done");
     assert_eq!(fence(&store.claim(&claim_of(request("c", "x"), 1))), 1);
+}
+
+#[test]
+fn indeterminate_records_have_room_of_their_own_and_are_never_dropped() {
+    let store = MemoryStore::new(Limits { max_bytes: 1 << 20, max_entries: 3 });
+    let claim = |key: &str| store.claim(&claim_of(request(key, "x"), 1));
+    let end = |key: &str| store.settle(&digest(key), Owner(1), 1, Settlement::Indeterminate, DAY);
+    for key in ["a", "b", "c"] {
+        assert_eq!(fence(&claim(key)), 1);
+        assert_eq!(end(key), Written::Done);
+    }
+    // As many claims as ever fit beside them.
+    for key in ["d", "e", "f"] {
+        assert_eq!(fence(&claim(key)), 1);
+    }
+    assert!(matches!(claim("g"), Outcome::Full));
+    // What does not fit any more takes the room of claims.
+    assert_eq!(end("d"), Written::Done);
+    assert!(matches!(claim("g"), Outcome::Full));
+    assert_eq!(complete(&store, "e", 1, 1, "done"), Written::Done);
+    assert_eq!(fence(&claim("g")), 1);
+    assert!(matches!(claim("h"), Outcome::Full));
+    for key in ["a", "b", "c", "d"] {
+        assert!(matches!(claim(key), Outcome::Indeterminate));
+    }
+    assert_eq!(store.stats().held, 6);
+    // One that is retried is a claim, which needs the room of one; and one that is forgotten gives its room back.
+    let retry = Claim { over_indeterminate: true, ..claim_of(request("a", "x"), 2) };
+    assert!(matches!(store.claim(&retry), Outcome::Full));
+    assert!(store.forget(&digest("b")));
+    assert_eq!(fence(&store.claim(&retry)), 2);
+    store.clock().advance(DAY + LEASE);
+    for _ in 0..64 {
+        store.maintain();
+    }
+    store.clock().advance(DAY + LEASE);
+    for _ in 0..64 {
+        store.maintain();
+    }
+    assert_eq!(store.stats().held, 0);
+}
+
+#[test]
+fn claims_that_lapsed_behind_their_commit_point_keep_no_new_ones_out() {
+    let store = MemoryStore::new(Limits { max_bytes: 1 << 20, max_entries: 4 });
+    for key in ["a", "b", "c", "d"] {
+        store.claim(&claim_of(request(key, "x"), 1));
+        store.commit_point(&digest(key), Owner(1), 1);
+    }
+    store.clock().advance(LEASE);
+    for _ in 0..64 {
+        store.maintain();
+    }
+    assert_eq!(fence(&store.claim(&claim_of(request("e", "x"), 1))), 1);
+    assert!(matches!(store.claim(&claim_of(request("a", "x"), 1)), Outcome::Indeterminate));
+}
+
+fn put_dropped_first(store: &MemoryStore, key: &str, retention: Duration) {
+    let claimed = fence(&store.claim(&claim_of(request(key, "a"), 1)));
+    let end = Settlement::Complete(answer(key).dropped_first(true));
+    assert_eq!(store.settle(&digest(key), Owner(1), claimed, end, retention), Written::Done);
+}
+
+#[test]
+fn what_is_dropped_first_never_costs_another_its_place() {
+    let store = MemoryStore::new(MEDIUM);
+    for i in 0..10_000 {
+        put_for(&store, &format!("paid {i}"), DAY);
+    }
+    for i in 0..60_000 {
+        let key = format!("stranger {i}");
+        if i % 2 == 0 {
+            put_dropped_first(&store, &key, DAY);
+        } else {
+            let claimed = fence(&store.claim(&claim_of(request(&key, "a"), 1)));
+            store.settle(&digest(&key), Owner(1), claimed, Settlement::Release, DAY);
+        }
+        if i % 5_000 == 0 {
+            store.maintain();
+            let stats = store.stats();
+            assert!(stats.settled <= MEDIUM.max_entries && stats.bytes <= MEDIUM.max_bytes, "{stats:?}");
+        }
+    }
+    assert!((0..10_000).all(|i| is_kept(&store, &format!("paid {i}"))));
+    // The newest of them are kept as long as there is room.
+    assert!((58_000..60_000).step_by(2).all(|i| is_kept(&store, &format!("stranger {i}"))));
+    // And those that are not dropped first may take it all.
+    for i in 10_000..30_000 {
+        put_for(&store, &format!("paid {i}"), DAY);
+    }
+    let stats = store.stats();
+    assert!(stats.settled <= MEDIUM.max_entries && stats.settled > MEDIUM.max_entries * 9 / 10, "{stats:?}");
+    assert!((16_000..30_000).all(|i| is_kept(&store, &format!("paid {i}"))));
+}
+
+#[test]
+fn among_those_that_are_dropped_first_the_one_used_longest_ago_goes() {
+    let store = MemoryStore::new(Limits { max_bytes: 1 << 20, max_entries: 4 });
+    put_for(&store, "paid", DAY);
+    for key in ["a", "b", "c"] {
+        put_dropped_first(&store, key, DAY);
+        store.stats();
+    }
+    assert!(is_kept(&store, "a"));
+    store.stats();
+    put_for(&store, "paid too", DAY);
+    assert_eq!((store.stats().settled, store.stats().evicted), (4, 1));
+    let kept = ["paid", "a", "b", "c", "paid too"].map(|key| store.inspect(&digest(key)).is_some());
+    assert_eq!(kept, [true, true, false, true, true]);
+}
+
+#[test]
+fn what_is_dropped_first_expires_as_all_else_does() {
+    let store = MemoryStore::new(MEDIUM);
+    for i in 0..3_000 {
+        put_dropped_first(&store, &i.to_string(), DAY);
+    }
+    store.clock().advance(DAY + Duration::from_secs(1));
+    for _ in 0..64 {
+        store.maintain();
+    }
+    let stats = store.stats();
+    assert_eq!((stats.settled, stats.evicted), (0, 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is written, freed and written again: both bounds hold, and nothing is dropped that could stay if all that is
+    /// dropped first were gone.
+    #[test]
+    fn any_mixture_stays_within_its_bounds(steps in prop::collection::vec((0..120_u8, 0..4_u8, 0..3_000_usize), 1..400)) {
+        let limits = Limits { max_bytes: 40_000, max_entries: 50 };
+        let store = MemoryStore::new(limits);
+        // The weight of each answer that must stay while it can.
+        let mut paid = HashMap::new();
+        for (key, how, size) in steps {
+            let name = key.to_string();
+            if how == 0 {
+                store.forget(&digest(&name));
+                paid.remove(&name);
+            } else if let Outcome::Claimed { fence, .. } = store.claim(&claim_of(request(&name, "a"), 1)) {
+                let kept = answer(&"x".repeat(size));
+                let weight = (kept.size() as u64 + 512).max(limits.max_bytes / limits.max_entries);
+                let end = match how {
+                    1 => Settlement::Release,
+                    2 => Settlement::Complete(kept.dropped_first(true)),
+                    _ => Settlement::Complete(kept),
+                };
+                prop_assert_eq!(store.settle(&digest(&name), Owner(1), fence, end, DAY), Written::Done);
+                if how == 3 {
+                    paid.insert(name, weight);
+                }
+            }
+            let stats = store.stats();
+            prop_assert!(stats.bytes <= limits.max_bytes && stats.settled <= limits.max_entries, "{:?}", stats);
+            let asked: u64 = paid.values().sum();
+            let before = paid.len();
+            paid.retain(|name, _| store.inspect(&digest(name)).is_some());
+            prop_assert!(paid.len() == before || asked > limits.max_bytes, "dropped at {} bytes: {:?}", asked, stats);
+        }
+    }
 }
 
 #[test]

@@ -78,10 +78,21 @@ export function either(first: OptionRule, second: OptionRule): OptionRule {
  * Refuses what cannot be right, at start: an unknown name (with the nearest known one), a value of the wrong type or
  * out of range. `undefined` counts as absent. `owner` is the public function that the caller used.
  *
+ * @returns the options as they were checked: those of an object of a class, too, which may inherit them as getters
  * @throws TypeError with code `ERR_REPRISE_UNKNOWN_OPTION`, TypeError or RangeError with `ERR_REPRISE_INVALID_OPTION`
  */
-export function checkOptions<T extends object>(owner: string, options: T | undefined, rules: OptionRules<T>): void {
-  if (options === undefined) return;
+export function checkOptions<T extends object>(owner: string, options: T, rules: OptionRules<T>): T;
+export function checkOptions<T extends object>(
+  owner: string,
+  options: T | undefined,
+  rules: OptionRules<T>,
+): T | undefined;
+export function checkOptions<T extends object>(
+  owner: string,
+  options: T | undefined,
+  rules: OptionRules<T>,
+): T | undefined {
+  if (options === undefined) return undefined;
   if (typeof options !== 'object' || (options as unknown) === null || Array.isArray(options)) {
     throw withCode(
       new TypeError(`${owner}: options are ${show(options)}; allowed: an object`),
@@ -90,9 +101,16 @@ export function checkOptions<T extends object>(owner: string, options: T | undef
   }
   for (const name of Object.keys(options)) {
     if (!Object.hasOwn(rules, name)) throw unknownOption(owner, name, Object.keys(rules));
-    const value: unknown = options[name as keyof T];
-    if (value !== undefined) checkOption(owner, name, value, rules[name as keyof T]);
   }
+  // Read once: a getter may say something else the next time. Whatever else a class has is its own affair.
+  const checked: Partial<T> = {};
+  for (const name of Object.keys(rules) as (keyof T & string)[]) {
+    if (!(name in options)) continue;
+    const value = options[name];
+    checked[name] = value;
+    if (value !== undefined) checkOption(owner, name, value, rules[name]);
+  }
+  return checked as T;
 }
 
 /** Checks one value against one rule; see {@link checkOptions}. */
@@ -106,11 +124,12 @@ export function checkOption(owner: string, name: string, value: unknown, rule: O
 /** Checks one of several shapes by the field that tells them apart; every field that is not `optional` is needed. */
 export function checkShape(
   owner: string,
-  value: Record<string, unknown>,
+  shape: object,
   tag: string,
   shapes: Record<string, Record<string, OptionRule>>,
   optional: readonly string[],
 ): void {
+  const value = shape as Record<string, unknown>;
   const known = Object.values(shapes)[0]?.[tag];
   const rules = typeof value[tag] === 'string' && Object.hasOwn(shapes, value[tag]) ? shapes[value[tag]] : undefined;
   if (rules === undefined) throw invalidOption(TypeError, owner, tag, value[tag], known?.allowed ?? '');

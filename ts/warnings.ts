@@ -8,6 +8,7 @@ export type WarningCode =
   | 'WRN_REPRISE_CREATED_IN_REQUEST'
   | 'WRN_REPRISE_DOUBLE_MOUNT'
   | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION'
+  | 'WRN_REPRISE_MEMORY_STORE_IN_THREAD'
   | 'WRN_REPRISE_NO_SCOPE'
   | 'WRN_REPRISE_SHOULD_STORE_FAILED'
   | 'WRN_REPRISE_STORE_EVICTS'
@@ -15,8 +16,10 @@ export type WarningCode =
 
 const MESSAGES: Record<WarningCode, string> = {
   WRN_REPRISE_BODY_NOT_PARSED:
-    'A request has a body that nobody has read before idempotencyMiddleware(). Without a key it runs unguarded; with ' +
-    'one, two bodies under one key cannot be told apart. Mount your body parser (express.json()) first.',
+    'A request has a body that idempotencyMiddleware() does not know: nobody has read it before, or a parser left what ' +
+    'JSON cannot show. Without a key it runs unguarded; with one, another body of its length passes for the same. Mount ' +
+    'the body parser first (Nest mounts its own behind all app.use()), or set parseJson: true, or let clients send ' +
+    "Content-Digest. unreadBody: 'reject' refuses such requests.",
   WRN_REPRISE_CAPTURED_COMPRESSED:
     'An answer is compressed before idempotencyMiddleware() sees it, and is kept so. Mount compression() first, then ' +
     'idempotencyMiddleware(): replays are then compressed as each client asks.',
@@ -29,9 +32,12 @@ const MESSAGES: Record<WarningCode, string> = {
   WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION:
     'idempotencyMiddleware() keeps its records in the memory of this process, and this process is one of several ' +
     '(cluster, PM2 or WEB_CONCURRENCY): a retry that reaches another one runs again. Use a store that they share.',
+  WRN_REPRISE_MEMORY_STORE_IN_THREAD:
+    'A worker thread uses a MemoryStore without a name, which no other thread sees: a retry that reaches another thread ' +
+    "runs again. Name it to share it: new MemoryStore({ name: 'orders' }).",
   WRN_REPRISE_NO_SCOPE:
-    'idempotencyMiddleware() has no scope(req): a key belongs to the Authorization or Cookie header that it first ' +
-    'came with, and is refused after a new login. Say whose key it is: scope: (req) => req.user?.id.',
+    'idempotencyMiddleware() has no scope(req): a key belongs to the Authorization or Cookie header and the host name ' +
+    'that it first came with, and is refused after a new login. Say whose key it is: scope: (req) => req.user?.id.',
   WRN_REPRISE_SHOULD_STORE_FAILED:
     'shouldStore(answer, req) threw, or returned neither true nor false; the default rule decides.',
   WRN_REPRISE_STORE_EVICTS:
@@ -75,13 +81,4 @@ export class Warnings {
 export function isOneOfSeveral(): boolean {
   const { NODE_APP_INSTANCE, WEB_CONCURRENCY } = process.env;
   return cluster.isWorker || NODE_APP_INSTANCE !== undefined || Number(WEB_CONCURRENCY) > 1;
-}
-
-/** Whether a function is called by a handler of Express 4 or 5, which call them through their layers. */
-export function isInRequest(): boolean {
-  const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 50;
-  const stack = new Error().stack ?? '';
-  Error.stackTraceLimit = limit;
-  return /Layer\.(handle|handleRequest|handleError)\b/.test(stack);
 }

@@ -1,7 +1,8 @@
 import type { Request, Response } from 'express';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { idempotencyMiddleware, MemoryStore } from '../../ts/index.js';
+import { idempotencyMiddleware, MemoryStore, type AtomicStore, type KeptAnswer } from '../../ts/index.js';
 import { expresses, gate, send, serve } from '../helpers/server.js';
+import { ContractOnly } from '../retry/contract-only.js';
 
 describe.each(expresses)('$name', ({ express }) => {
   /** A store of two entries; a request with `X-Hold` runs until the gate opens. */
@@ -69,5 +70,59 @@ describe.each(expresses)('$name', ({ express }) => {
       expect(await send(server, { key: 'held' })).toMatchObject({ text: 'run 1', isReplay: true });
       expect(runs()).toBe(6);
     });
+
+    it('of indeterminate records takes as many claims as ever', async () => {
+      const store = new MemoryStore({ maxEntries: 2 });
+      const guard = idempotencyMiddleware({ store });
+      const app = express().use(guard);
+      app.post('/', async (req: Request, res: Response) => {
+        if (req.headers['x-fail']) await req.idempotency?.commitPoint();
+        res.status(req.headers['x-fail'] ? 500 : 201).end();
+      });
+      const server = await serve(app);
+      for (const key of ['a', 'b']) await send(server, { key, headers: { 'X-Fail': '1' } });
+      for (const key of ['c', 'd', 'e']) expect((await send(server, { key })).status).toBe(201);
+      for (const key of ['a', 'b']) {
+        expect(JSON.parse((await send(server, { key })).text)).toMatchObject({ status: 409, code: 'indeterminate' });
+      }
+    });
+
+    it.each<[string, (store: MemoryStore) => AtomicStore]>([
+      ['asked at once', (store) => store],
+      ['behind the contract', (store) => new ContractOnly(store)],
+    ])('of what strangers may send keeps what was paid for: %s', async (_name, wrapped) => {
+      const store = new MemoryStore({ maxEntries: 4 });
+      const guard = idempotencyMiddleware({ store: wrapped(store), derivedTtl: 60 });
+      const app = express().use(guard);
+      app.post('/', (req: Request, res: Response) => res.status(Number(req.headers['x-status'] ?? 201)).send('ran'));
+      const server = await serve(app);
+      for (const key of ['a', 'b']) await send(server, { key });
+      for (let i = 0; i < 10; i++) {
+        await send(server, { path: `/?${i}` });
+        await send(server, { key: `missing-${i}`, headers: { 'X-Status': '404' } });
+        await send(server, { key: `fails-${i}`, headers: { 'X-Status': '503' } });
+      }
+      expect(store.stats()).toMatchObject({ settled: 4, evicted: 28 });
+      for (const key of ['a', 'b']) expect((await send(server, { key })).isReplay).toBe(true);
+    });
+  });
+
+  it('an answer says to its store whether it is dropped first', async () => {
+    const told: (boolean | undefined)[] = [];
+    class Listening extends ContractOnly {
+      override complete(...given: Parameters<AtomicStore['complete']>) {
+        const answer: KeptAnswer = given[1];
+        told.push(answer.dropFirst);
+        return super.complete(...given);
+      }
+    }
+    const app = express().use(express.json(), idempotencyMiddleware({ store: new Listening(new MemoryStore()) }));
+    app.post('/', (req: Request, res: Response) => res.status(Number(req.headers['x-status'] ?? 201)).send('ran'));
+    const server = await serve(app);
+    await send(server, { key: 'a' });
+    await send(server, { key: 'b', headers: { 'X-Status': '404' } });
+    await send(server, { body: {} });
+    await send(server, { key: 'c', headers: { 'X-Status': '422' } });
+    expect(told).toEqual([undefined, true, true, undefined]);
   });
 });

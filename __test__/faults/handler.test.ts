@@ -278,13 +278,14 @@ describe.each(expresses)('$name', ({ name, express }) => {
     });
   });
 
+  // To a store in memory an owner whose thread lives loses its claim when `maxHoldMs` are over, not before.
   describe('§6.2 an owner that lost its lease', () => {
     it('is told by its signal, and its answer goes out unstored and overwrites nothing', async () => {
       const store = new MemoryStore();
       const held = gate();
       const lost = gate();
       const { server, fences, guard } = await appOf(
-        { store, leaseMs: 300 },
+        { store, leaseMs: 300, maxHoldMs: 300 },
         async (req, res) => {
           context(req).signal.addEventListener('abort', () => {
             lost.open();
@@ -314,7 +315,7 @@ describe.each(expresses)('$name', ({ name, express }) => {
       const store = new MemoryStore();
       const [held, heldNext] = [gate(), gate()];
       const { server, fences } = await appOf(
-        { store, leaseMs: 30_000 },
+        { store, leaseMs: 30_000, maxHoldMs: 30_000 },
         (_req, res) => void held.opened.then(() => res.status(500).send('stale')),
         (_req, res) => void heldNext.opened.then(() => res.status(201).send('made')),
       );
@@ -338,7 +339,7 @@ describe.each(expresses)('$name', ({ name, express }) => {
       const store = new MemoryStore();
       const held = gate();
       const committed = gate();
-      const { server, fences } = await appOf({ store, leaseMs: 30_000 }, async (req, res) => {
+      const { server, fences } = await appOf({ store, leaseMs: 30_000, maxHoldMs: 30_000 }, async (req, res) => {
         await context(req).commitPoint();
         committed.open();
         await held.opened;

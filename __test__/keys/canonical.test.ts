@@ -10,7 +10,7 @@ const identify = createIdentifier(255);
 function fingerprint(body: unknown): string {
   const headers = { 'content-type': 'application/json', 'content-length': '1' };
   const req = { method: 'POST', url: '/', headers, rawHeaders: [], httpVersionMajor: 1, readableEnded: true, body };
-  const identified = identify(factsOf(req as unknown as ServerRequest, 'idempotency-key', undefined, undefined));
+  const identified = identify(factsOf(req as unknown as ServerRequest, 'idempotency-key', {}, undefined));
   if (typeof identified === 'string') throw new Error(identified);
   return identified.fingerprint;
 }
@@ -170,8 +170,8 @@ describe('§2.4 the text that the canonical form is made from', () => {
   });
 
   it('§2.4 takes what parsers make beside JSON as JSON.stringify does', () => {
-    for (const value of [{ at: new Date(0) }, { a: undefined, b: null }, [undefined], undefined, new Map(), 'null']) {
-      expect(jsonText(value)).toBe((JSON.stringify(value) as string | undefined) ?? 'null');
+    for (const value of [{ at: new Date(0) }, { a: undefined, b: null }, [undefined], 'null']) {
+      expect(jsonText(value)).toBe(JSON.stringify(value));
       expect(jsonText([value, -Infinity])).toBe(`[${JSON.stringify([value]).slice(1, -1)},-1e999]`);
     }
   });

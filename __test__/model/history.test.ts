@@ -10,6 +10,8 @@ import { idempotencyMiddleware, MemoryStore } from '../../ts/index.js';
 // that fails is shrunk to its shortest form and printed with its seed.
 
 const LEASE_MS = 30_000;
+/** For so long a claim holds while its thread lives, and this one does. */
+const HOLD_MS = 60_000;
 const DAY_MS = 86_400_000;
 
 /** How a handler ends. */
@@ -67,7 +69,7 @@ const steps = fc.array(
       weight: 1,
       arbitrary: fc.record({
         do: fc.constant('advance' as const),
-        ms: fc.constantFrom(1_000, LEASE_MS + 1_000, DAY_MS + 1_000),
+        ms: fc.constantFrom(1_000, LEASE_MS + 1_000, HOLD_MS + 1_000, DAY_MS + 1_000),
       }),
     },
   ),
@@ -150,7 +152,13 @@ function send(key: string, body: unknown): { answered: Promise<Received | undefi
 async function play(history: Step[]): Promise<void> {
   await listening;
   const store = new MemoryStore();
-  const middleware = idempotencyMiddleware({ store, leaseMs: LEASE_MS, ttl: DAY_MS / 1000, scope: () => 'everyone' });
+  const middleware = idempotencyMiddleware({
+    store,
+    leaseMs: LEASE_MS,
+    maxHoldMs: HOLD_MS,
+    ttl: DAY_MS / 1000,
+    scope: () => 'everyone',
+  });
   const models: Model[] = [{ is: 'free' }, { is: 'free' }, { is: 'free' }];
   const slow: Slow[] = [];
   const answers = new Map<number, string>();
@@ -221,7 +229,7 @@ async function play(history: Step[]): Promise<void> {
           continue;
         }
         const run = await begun.promise;
-        models[key] = { is: 'running', run, body, until: now + LEASE_MS, committed: commits };
+        models[key] = { is: 'running', run, body, until: now + HOLD_MS, committed: commits };
         const one: Slow = {
           run,
           key,

@@ -3,6 +3,7 @@ import type { Request, Response } from 'express';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   idempotencyMiddleware,
+  MemoryStore,
   type IdempotencyEvent,
   type IdempotencyHandler,
   type IdempotencyOptions,
@@ -169,6 +170,29 @@ describe.each(expresses)('$name', ({ express }) => {
       { code: 'WRN_REPRISE_CREATED_IN_REQUEST' },
       expect.stringContaining('call it once, at start'),
     );
+  });
+
+  it('one that is created before, or called by a test with stand-ins, is not', async () => {
+    const logger = loggerOfPino();
+    const guard = idempotencyMiddleware({ logger });
+    const next = vi.fn();
+    idempotencyMiddleware({ logger })({ method: 'GET', headers: {} } as never, {} as never, next);
+    expect(next).toHaveBeenCalledOnce();
+    const app = express().use(guard);
+    app.post('/', (_req, res) => res.send('ran'));
+    await send(await serve(app), { key: 'k' });
+    expect(logger.warn).not.toHaveBeenCalled();
+  });
+
+  it("starts where the program's own stack traces are no texts", () => {
+    const before = Object.getOwnPropertyDescriptor(Error, 'prepareStackTrace') ?? { value: undefined };
+    Error.prepareStackTrace = (_error, sites) => sites;
+    try {
+      new MemoryStore().close();
+      idempotencyMiddleware().close();
+    } finally {
+      Object.defineProperty(Error, 'prepareStackTrace', before);
+    }
   });
 
   /** One request for each of claim, replay, mismatch and conflict; the last is told by a second key. */

@@ -15,8 +15,8 @@ use napi_derive::napi;
 
 use super::text::{Latin1, Room, Text};
 use crate::idempotency::{
-    Answer, Body, Claim, Differs, Digest, DigestBuilder, Identified, Inspection, InvalidKey, Limits,
-    MemoryStore, Outcome, Owner, Registry, Request, Settlement, Written, identify, name,
+    Answer, Body, Claim, Differs, Digest, DigestBuilder, Hold, Holder, Identified, Inspection, InvalidKey,
+    Limits, MemoryStore, Outcome, Owner, Registry, Request, Settlement, Written, identify, name,
 };
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
@@ -66,22 +66,16 @@ pub struct NativeInspection {
 
 #[napi]
 impl NativeMemoryStore {
-    /// `sharing` says with whom: `name` with all that give this name, `place` with other threads at this place of
-    /// the program, `private` with nobody. Throws `STORE_OPTIONS` where a named store has other limits.
+    /// Shared with all that give this name, in whatever thread; without a name, with nobody. Throws `InvalidArg` where a
+    /// named store has other limits.
     #[napi(constructor, catch_unwind)]
-    pub fn new(
-        #[napi(ts_arg_type = "'name' | 'place' | 'private'")] sharing: String,
-        name: String,
-        max_bytes: f64,
-        max_entries: f64,
-    ) -> Result<Self> {
+    pub fn new(name: Option<String>, max_bytes: f64, max_entries: f64) -> Result<Self> {
         let limits = Limits { max_bytes: whole(max_bytes), max_entries: whole(max_entries) };
-        let store = match sharing.as_str() {
-            "name" => REGISTRY
+        let store = match name {
+            Some(name) => REGISTRY
                 .named(&name, limits)
                 .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?,
-            "place" => REGISTRY.at_place(&name, limits),
-            _ => REGISTRY.private(limits),
+            None => REGISTRY.private(limits),
         };
         Ok(Self { store })
     }
@@ -93,6 +87,7 @@ impl NativeMemoryStore {
         env: &'env Env,
         max_key_length: f64,
         lease_ms: f64,
+        hold_ms: f64,
         ttl_ms: f64,
         derived_ttl_ms: f64,
     ) -> Result<Object<'env>> {
@@ -101,6 +96,7 @@ impl NativeMemoryStore {
             id: NEXT_DESK.fetch_add(1, Ordering::Relaxed),
             max_key_length: usize::try_from(whole(max_key_length)).unwrap_or(usize::MAX),
             lease: millis(lease_ms),
+            hold: Hold { holder: Holder::this_thread(), longest: millis(hold_ms) },
             ttl: millis(ttl_ms),
             derived_ttl: millis(derived_ttl_ms),
             slots: RefCell::default(),
@@ -197,6 +193,7 @@ struct Desk {
     id: u64,
     max_key_length: usize,
     lease: Duration,
+    hold: Hold,
     ttl: Duration,
     derived_ttl: Duration,
     slots: RefCell<Slots>,
@@ -278,7 +275,7 @@ impl Desk {
         let owner = self.next_owner();
         let over_indeterminate = call.get(8)?;
         let claim = Claim { request: identified, owner, lease: self.lease, retention, over_indeterminate };
-        Ok(match self.store.claim(&claim) {
+        Ok(match self.store.claim_for(&claim, Some(self.hold.clone())) {
             Outcome::Claimed { fence, .. } => {
                 let slot = self.take_slot(Slot { key: identified.key, owner, fence, retention });
                 Begun::Number(number(fence) * SLOTS + slot)
@@ -287,16 +284,17 @@ impl Desk {
         })
     }
 
-    /// `(slot, head, body?)`: ends a claim with an answer; whether the claim still held.
+    /// `(slot, dropFirst, head, body?)`: ends a claim with an answer; whether the claim still held.
     fn complete(&self, call: &FunctionCallContext<'_>) -> Result<bool> {
         let mut room = Room::new();
-        let head = room.reader().latin1(call.get(1)?)?;
-        let answer = if call.length() > 2 {
-            let body: BufferSlice<'_> = call.get(2)?;
+        let head = room.reader().latin1(call.get(2)?)?;
+        let answer = if call.length() > 3 {
+            let body: BufferSlice<'_> = call.get(3)?;
             Answer::new(&head, &body)
         } else {
             Answer::new(&head, &[])
         };
+        let answer = answer.dropped_first(call.get(1)?);
         Ok(self.end(call.get(0)?, Settlement::Complete(answer)))
     }
 
@@ -404,7 +402,7 @@ const INDETERMINATE: u32 = 5;
 const FULL: u32 = 6;
 
 const ABSENT: u32 = 0;
-// 1 is a body that nobody read.
+// 1 is a body that nobody read, 8 one that nobody can read.
 const JSON: u32 = 2;
 const FORM: u32 = 3;
 const RAW_BYTES: u32 = 4;
@@ -412,13 +410,13 @@ const RAW_TEXT: u32 = 5;
 const CONTENT_DIGEST: u32 = 6;
 const JSON_BYTES: u32 = 7;
 
-/// Reads `RequestFacts`: method, URL, key, content type, scope, credentials, kind of body, body.
+/// Reads `RequestFacts`: method, URL, key, content type, scope, caller, kind of body, body.
 fn with_request<R>(call: &FunctionCallContext<'_>, body: impl FnOnce(&Request<'_>) -> R) -> Result<R> {
     let mut room = Room::new();
     let mut reader = room.reader();
     let mut read = |at: usize| reader.text(call.get(at)?);
     let (method, original_url, key) = (read(0)?, read(1)?, read(2)?);
-    let (content_type, scope, credentials) = (read(3)?, read(4)?, read(5)?);
+    let (content_type, scope, caller) = (read(3)?, read(4)?, read(5)?);
     let (text, bytes): (Text<'_>, BufferSlice<'_>);
     let kept = match call.get(6)? {
         ABSENT => Body::Absent,
@@ -436,7 +434,7 @@ fn with_request<R>(call: &FunctionCallContext<'_>, body: impl FnOnce(&Request<'_
                 FORM => Body::Form(text.or_empty()),
                 RAW_TEXT => Body::Raw(text.or_empty().as_bytes()),
                 CONTENT_DIGEST => Body::ContentDigest(text.or_empty()),
-                _ => Body::Unread,
+                _ => Body::Unread(text.or_empty()),
             }
         }
     };
@@ -446,7 +444,7 @@ fn with_request<R>(call: &FunctionCallContext<'_>, body: impl FnOnce(&Request<'_
         key: key.get(),
         content_type: content_type.or_empty(),
         scope: scope.get(),
-        credentials: credentials.get(),
+        caller: caller.get(),
         body: kept,
     }))
 }

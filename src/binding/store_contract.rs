@@ -10,8 +10,8 @@ use napi_derive::napi;
 use super::idempotency::{Begun, NativeMemoryStore, digest, function, how, millis, number, whole};
 use super::text::Room;
 use crate::idempotency::{
-    Answer, Claim, Differs, Digest, DigestBuilder, Identified, MemoryStore, Outcome, Owner, Progress,
-    Settlement, Written,
+    Answer, Claim, Differs, Digest, DigestBuilder, Hold, Holder, Identified, MemoryStore, Outcome, Owner,
+    Progress, Settlement, Written,
 };
 
 /// The answer to a claim: `outcome`, and what goes with it.
@@ -62,10 +62,13 @@ enum Claimed {
     Resumed { fence: u64, progress: Progress },
 }
 
-/// `(key, fingerprint, identity, owner, leaseMs, retentionMs, overIndeterminate)`.
+/// `(key, fingerprint, identity, owner, leaseMs, retentionMs, overIndeterminate, holdMs?)`.
 fn claim(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<Claimed> {
     let claim = claim_from(call, 0)?;
-    Ok(match store.claim(&claim) {
+    let hold_ms: Option<f64> = call.get(7)?;
+    // By whichever thread calls: the calls of a contract are that thread's own.
+    let hold = hold_ms.map(|hold_ms| Hold { holder: Holder::this_thread(), longest: millis(hold_ms) });
+    Ok(match store.claim_for(&claim, hold) {
         Outcome::Claimed { fence, progress: Some(progress) } => Claimed::Resumed { fence, progress },
         outcome => Claimed::Begun(Begun::of(outcome)),
     })
@@ -98,12 +101,13 @@ pub(super) fn name_from(call: &FunctionCallContext<'_>, first: usize) -> Result<
     Ok((key, owner, whole(call.get(first + 2)?)))
 }
 
-/// `(key, owner, fence, head, body, retentionMs)`: ends a claim with an answer; whether it still held.
+/// `(key, owner, fence, head, body, retentionMs, dropFirst)`: ends a claim with an answer; whether it still held.
 fn complete(store: &MemoryStore, call: &FunctionCallContext<'_>) -> Result<bool> {
     let mut room = Room::new();
     let head = room.reader().latin1(call.get(3)?)?;
     let body: BufferSlice<'_> = call.get(4)?;
-    settle(store, call, Settlement::Complete(Answer::new(&head, &body)), call.get(5)?)
+    let answer = Answer::new(&head, &body).dropped_first(call.get(6)?);
+    settle(store, call, Settlement::Complete(answer), call.get(5)?)
 }
 
 /// `(key, owner, fence, how, retentionMs)`: ends a claim without one; whether it still held.

@@ -1,11 +1,14 @@
 //! Canonical JSON (RFC 8785), without recursion: nesting is bounded by memory, not by a stack.
 //!
-//! Two texts have one canonical form exactly when `JSON.parse` makes the same value of them. Beyond the RFC, which
-//! refuses them, two things that JavaScript can hold get a form of their own: lone surrogates stay as `\udxxx`
-//! escapes, and a number beyond the doubles is `Infinity` or `-Infinity`.
+//! Two texts have one canonical form exactly when they hold the same value: numbers are compared as decimal numbers, so
+//! that those which only a double takes for one differ. Beyond the RFC, which refuses them, two things get a form of
+//! their own: lone surrogates stay as `\udxxx` escapes, and a number that is not what its double is written as is
+//! `123e-4`, with the digits that it came with.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::fmt;
 use std::ops::Range;
 
 use smallvec::SmallVec;
@@ -188,12 +191,18 @@ impl Parser<'_> {
             self.take(|byte| matches!(byte, b'+' | b'-'));
             self.digits()?;
         }
-        let number: f64 = std::str::from_utf8(&self.tree.input[start..self.at])
-            .ok()
-            .and_then(|digits| digits.parse().ok())
-            .ok_or(NotJson { at: start })?;
+        let number =
+            std::str::from_utf8(&self.tree.input[start..self.at]).map_err(|_| NotJson { at: start })?;
+        let double: f64 = number.parse().map_err(|_| NotJson { at: start })?;
         // ECMAScript's number to string, which RFC 8785 §3.2.2.3 asks for; it writes -0 as 0.
-        Ok(self.tree.append(ryu_js::Buffer::new().format(number).as_bytes()))
+        let mut buffer = ryu_js::Buffer::new();
+        let shortest = buffer.format(double);
+        let decimal = Decimal::of(number);
+        if double.is_finite() && decimal == Decimal::of(shortest) {
+            return Ok(self.tree.append(shortest.as_bytes()));
+        }
+        // Only a parser of larger numbers can tell it from its neighbours, and the application may have one.
+        Ok(self.tree.append(decimal.to_string().as_bytes()))
     }
 
     fn digits(&mut self) -> Result<(), NotJson> {
@@ -428,6 +437,57 @@ fn to_u32(position: usize) -> u32 {
     u32::try_from(position).expect("a JSON text is smaller than 4 GiB")
 }
 
+/// A decimal number, exactly: `digits` × 10^`exponent`, without zeros at either end. Zero has no digits.
+#[derive(PartialEq, Eq)]
+struct Decimal<'a> {
+    is_negative: bool,
+    digits: Cow<'a, str>,
+    exponent: i64,
+}
+
+/// Exponents beyond are taken for this one: no two numbers that anybody sends are that large, or that small.
+const LARGEST_EXPONENT: i64 = 1_000_000_000_000_000;
+
+impl<'a> Decimal<'a> {
+    /// Reads a number as JSON writes it.
+    fn of(number: &'a str) -> Self {
+        let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+        let unsigned = mantissa.strip_prefix('-');
+        let is_negative = unsigned.is_some();
+        let mantissa = unsigned.unwrap_or(mantissa);
+        let (digits, fraction) = match mantissa.split_once('.') {
+            Some((whole, fraction)) => (Cow::Owned([whole, fraction].concat()), fraction.len()),
+            None => (Cow::Borrowed(mantissa), 0),
+        };
+        let trimmed = digits.trim_end_matches('0');
+        let zeros = digits.len() - trimmed.len();
+        let digits = match digits {
+            Cow::Borrowed(digits) => Cow::Borrowed(digits.trim_matches('0')),
+            Cow::Owned(_) => Cow::Owned(trimmed.trim_start_matches('0').to_owned()),
+        };
+        if digits.is_empty() {
+            return Self { is_negative: false, digits, exponent: 0 };
+        }
+        let exponent = exponent_of(exponent) + length(zeros) - length(fraction);
+        Self { is_negative, digits, exponent: exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT) }
+    }
+}
+
+impl fmt::Display for Decimal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}e{}", if self.is_negative { "-" } else { "" }, self.digits, self.exponent)
+    }
+}
+
+fn exponent_of(text: &str) -> i64 {
+    let largest = if text.starts_with('-') { -LARGEST_EXPONENT } else { LARGEST_EXPONENT };
+    text.parse().unwrap_or(largest).clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+}
+
+fn length(digits: usize) -> i64 {
+    i64::try_from(digits).expect("a JSON text is smaller than 4 GiB")
+}
+
 /// Whether a number without an exponent is written as ECMAScript writes it. Fifteen significant digits come back from
 /// a double as they went in; with more, and for zeros that could be left out, it is made a double and written anew.
 fn is_canonical_number(number: &[u8]) -> bool {
@@ -503,8 +563,9 @@ mod tests {
             "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/",
             "literals": [null, true, false]
         }"#;
+        // But for the first number, which no double is written as.
         let canonical = concat!(
-            r#"{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"#,
+            r#"{"literals":[null,true,false],"numbers":[33333333333333329e-8,1e+30,4.5,0.002,1e-27],"#,
             r#""string":"€$\u000f\nA'B\"\\\\\"/"}"#
         );
         assert_eq!(of(text), canonical);
@@ -554,27 +615,30 @@ mod tests {
             (0xbecb_f647_612f_3696, "-0.0000033333333333333333"),
             (0x4314_3ff3_c1cb_0959, "1424953923781206.2"),
         ] {
-            let number = f64::from_bits(bits);
-            assert_eq!(of(&format!("{number:e}")), text);
+            assert_eq!(ryu_js::Buffer::new().format(f64::from_bits(bits)), text);
+            assert_eq!(of(text), text);
         }
     }
 
     #[test]
-    fn what_json_parse_takes_for_one_value_has_one_form() {
+    fn spellings_of_one_value_have_one_form() {
         for (a, b) in [
             (r#"{"a":1,"b":2}"#, " {\n\t\"b\" : 2.0 ,\r \"a\":10e-1 } "),
             (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
             (r#"{"a":1,"\u0061":2}"#, r#"{"a":2}"#),
             (r#""\/\u0041\ud83d\ude00""#, r#""/A😀""#),
-            ("[-0,0e9]", "[0,0]"),
-            ("1e400", "2e999"),
+            ("[-0,0e9,0.000E-99999999999999999999]", "[0,0,0]"),
+            ("9007199254740993", "9.0071992547409930e15"),
+            ("-0.10000000000000000001", "-10000000000000000001E-20"),
+            ("1e400", "0.01e+402"),
+            ("1e-400", "0.1e-399"),
         ] {
             assert_eq!(of(a), of(b), "{a} {b}");
         }
     }
 
     #[test]
-    fn what_json_parse_tells_apart_has_two_forms() {
+    fn two_values_have_two_forms() {
         for (a, b) in [
             (r#""\ud800""#, r#""\ud801""#),
             (r#""\udc00\ud800""#, r#""\ud800\udc00""#),
@@ -583,12 +647,24 @@ mod tests {
             (r#"{"__proto__":1}"#, "{}"),
             ("1e400", "null"),
             ("1e400", "-1e400"),
+            ("1e400", "2e999"),
+            ("1e-400", "0"),
+            ("9007199254740993", "9007199254740992"),
+            ("0.1", "0.10000000000000000001"),
+            ("1", "1.00000000000000000001"),
             (r#"[1,"2"]"#, "[1,2]"),
             ("[[]]", "[]"),
             (r#"{"a":{}}"#, r#"{"a":[]}"#),
             ("[[1],2]", "[[1,2]]"),
         ] {
             assert_ne!(of(a), of(b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn an_exponent_may_be_as_long_as_it_likes() {
+        for text in ["1e99999999999999999999", "-15e-99999999999999999999", "1.5e1000000000000000"] {
+            assert_eq!(of(&of(text)), of(text), "{text}");
         }
     }
 

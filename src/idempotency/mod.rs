@@ -15,7 +15,7 @@ mod waiting;
 
 pub use digest::{Digest, DigestBuilder};
 pub use key::{InvalidKey, parse_key};
-pub use memory::{Limits, MemoryStore, Stats};
+pub use memory::{Hold, Holder, Limits, MemoryStore, Stats};
 pub use record::{Answer, Claim, Differs, Inspection, Outcome, Owner, Progress, Settlement, Written};
 pub use registry::{OptionsDiffer, Registry};
 pub use request::{Body, Identified, Request, identify, name};

@@ -64,19 +64,20 @@ pub enum Outcome {
 pub enum Differs {
     /// It asks for something else.
     Fingerprint,
-    /// Someone else asks for the same.
+    /// Someone else asks, for whatever it is.
     Identity,
 }
 
 impl Differs {
-    /// Compares a request with the one that a record belongs to.
+    /// Compares a request with the one that a record belongs to. Who asks comes first: somebody else must not find out
+    /// what was asked for by trying.
     pub(super) fn between(kept: &Identified, asked: &Identified) -> Option<Self> {
-        if kept.fingerprint != asked.fingerprint {
-            Some(Self::Fingerprint)
-        } else if kept.identity == asked.identity {
+        if kept.identity != asked.identity {
+            Some(Self::Identity)
+        } else if kept.fingerprint == asked.fingerprint {
             None
         } else {
-            Some(Self::Identity)
+            Some(Self::Fingerprint)
         }
     }
 }
@@ -86,6 +87,7 @@ impl Differs {
 pub struct Answer {
     bytes: Arc<[u8]>,
     head_length: usize,
+    drops_first: bool,
 }
 
 impl Answer {
@@ -98,7 +100,19 @@ impl Answer {
             bytes[..head.len()].copy_from_slice(head);
             bytes[head.len()..].copy_from_slice(body);
         }
-        Self { bytes, head_length: head.len() }
+        Self { bytes, head_length: head.len(), drops_first: false }
+    }
+
+    /// The same answer, which a full store drops before those that are not so.
+    #[must_use]
+    pub fn dropped_first(self, drops_first: bool) -> Self {
+        Self { drops_first, ..self }
+    }
+
+    /// Whether a full store drops it before others.
+    #[must_use]
+    pub fn drops_first(&self) -> bool {
+        self.drops_first
     }
 
     /// The head.

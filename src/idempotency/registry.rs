@@ -1,9 +1,9 @@
 //! Which stores of a process are one and the same.
 #![forbid(unsafe_code)]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::thread::{self, ThreadId};
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ use super::memory::{Limits, MemoryStore};
 const BUSY: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_millis(500);
 
-/// Two threads asked for one store with different limits.
+/// A store of that name has other limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store exists with other limits: {existing:?}")]
 pub struct OptionsDiffer {
@@ -23,29 +23,16 @@ pub struct OptionsDiffer {
     pub existing: Limits,
 }
 
-/// The memory stores of a process. Threads that run the same program ask for the same names in the same number, and
-/// get the same stores; one thread that asks twice gets two.
+/// The memory stores of a process: each is its maker's own, but for those of one name, which are one.
 #[derive(Debug, Default)]
 pub struct Registry {
-    shared: Mutex<HashMap<Name, Vec<Shared>>>,
+    named: Mutex<HashMap<String, Weak<MemoryStore>>>,
     /// Stores that the housekeeping thread looks after; the thread lives while there are any.
     kept: Arc<Mutex<Vec<Weak<MemoryStore>>>>,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Name {
-    Given(String),
-    Place(String),
-}
-
-#[derive(Debug)]
-struct Shared {
-    store: Weak<MemoryStore>,
-    members: HashSet<ThreadId>,
-}
-
 impl Registry {
-    /// A store of this thread's own.
+    /// A store that nobody else gets.
     #[must_use]
     pub fn private(&self, limits: Limits) -> Arc<MemoryStore> {
         let store = Arc::new(MemoryStore::new(limits));
@@ -59,43 +46,18 @@ impl Registry {
     ///
     /// It exists with other limits.
     pub fn named(&self, name: &str, limits: Limits) -> Result<Arc<MemoryStore>, OptionsDiffer> {
-        let store = self.find(Name::Given(name.to_owned()), limits, |_, _| true);
-        if store.limits() == limits { Ok(store) } else { Err(OptionsDiffer { existing: store.limits() }) }
-    }
-
-    /// The store that belongs to a place in the program: each thread that comes to this place for the n-th time gets
-    /// the n-th store of it. A thread never gets the same store twice.
-    #[must_use]
-    pub fn at_place(&self, place: &str, limits: Limits) -> Arc<MemoryStore> {
-        let here = thread::current().id();
-        let suits = |shared: &Shared, store: &MemoryStore| {
-            store.limits() == limits && !shared.members.contains(&here)
-        };
-        self.find(Name::Place(place.to_owned()), limits, suits)
-    }
-
-    fn find(
-        &self,
-        name: Name,
-        limits: Limits,
-        suits: impl Fn(&Shared, &MemoryStore) -> bool,
-    ) -> Arc<MemoryStore> {
-        let mut all = self.shared.lock();
-        all.retain(|_, stores| {
-            stores.retain(|shared| shared.store.strong_count() > 0);
-            !stores.is_empty()
-        });
-        let stores = all.entry(name).or_default();
-        let here = thread::current().id();
-        for shared in stores.iter_mut() {
-            if let Some(store) = shared.store.upgrade().filter(|store| suits(shared, store)) {
-                shared.members.insert(here);
-                return store;
-            }
+        let mut named = self.named.lock();
+        named.retain(|_, store| store.strong_count() > 0);
+        if let Some(store) = named.get(name).and_then(Weak::upgrade) {
+            return if store.limits() == limits {
+                Ok(store)
+            } else {
+                Err(OptionsDiffer { existing: store.limits() })
+            };
         }
         let store = self.private(limits);
-        stores.push(Shared { store: Arc::downgrade(&store), members: HashSet::from([here]) });
-        store
+        named.insert(name.to_owned(), Arc::downgrade(&store));
+        Ok(store)
     }
 
     fn look_after(&self, store: &Arc<MemoryStore>) {

@@ -22,8 +22,9 @@ pub enum Body<'a> {
     Raw(&'a [u8]),
     /// `Content-Digest` (RFC 9530), standing for a body that is not at hand.
     ContentDigest(&'a str),
-    /// There is one, but nothing is known of it.
-    Unread,
+    /// There is one, but nobody knows what is in it. What is known instead: its `Content-Length`, empty where it has
+    /// none; or a text unlike any other, where no two such bodies may be taken for one.
+    Unread(&'a str),
 }
 
 /// What a request says about itself.
@@ -31,16 +32,16 @@ pub enum Body<'a> {
 pub struct Request<'a> {
     /// The method.
     pub method: &'a str,
-    /// The path with its query, as the client sent it: never relative to where a router is mounted.
+    /// The path with its query, never relative to where a router is mounted.
     pub original_url: &'a str,
     /// The key header, or `None` to derive a key.
     pub key: Option<&'a str>,
     /// The `Content-Type` header.
     pub content_type: &'a str,
-    /// Whose key it is; `None` where the application did not say.
+    /// Whose key it is; `None` or empty where the application did not say.
     pub scope: Option<&'a str>,
-    /// `Authorization`, or `Cookie` where there is none.
-    pub credentials: Option<&'a str>,
+    /// Who asks, by credentials and host name, or as the application says.
+    pub caller: Option<&'a str>,
     /// The body.
     pub body: Body<'a>,
 }
@@ -64,9 +65,10 @@ pub fn name(scope: Option<&str>, key: &str) -> Digest {
     scoped(DigestBuilder::new("name"), scope).field(key.as_bytes()).finish()
 }
 
+/// An empty scope names nobody: it is none.
 fn scoped(digest: DigestBuilder, scope: Option<&str>) -> DigestBuilder {
-    // An absent scope and an empty one are two scopes.
-    digest.field(if scope.is_some() { b"+" } else { b"-" }).field(scope.unwrap_or_default().as_bytes())
+    let scope = scope.unwrap_or_default();
+    digest.field(if scope.is_empty() { b"-" } else { b"+" }).field(scope.as_bytes())
 }
 
 /// Makes the three digests of `semantics.md` §2.2 to §2.4.
@@ -77,8 +79,9 @@ fn scoped(digest: DigestBuilder, scope: Option<&str>) -> DigestBuilder {
 pub fn identify(request: &Request<'_>, max_key_length: usize) -> Result<Identified, InvalidKey> {
     let key = request.key.map(|header| parse_key(header, max_key_length)).transpose()?;
     let media_type = media_type(request.content_type);
-    let identity = match (request.scope, request.credentials) {
-        (None, Some(credentials)) => DigestBuilder::new("identity").field(credentials.as_bytes()).finish(),
+    let is_scoped = request.scope.is_some_and(|scope| !scope.is_empty());
+    let identity = match request.caller {
+        Some(caller) if !is_scoped => DigestBuilder::new("identity").field(caller.as_bytes()).finish(),
         _ => Digest([0; 32]),
     };
     let fingerprint = body(
@@ -86,7 +89,7 @@ pub fn identify(request: &Request<'_>, max_key_length: usize) -> Result<Identifi
             .field(request.method.as_bytes())
             .field(request.original_url.as_bytes())
             .field(media_type.as_bytes()),
-        request.body,
+        request,
     )
     .finish();
     let Some(key) = key else {
@@ -135,10 +138,13 @@ fn lower_case(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn body(digest: DigestBuilder, body: Body<'_>) -> DigestBuilder {
-    match body {
+fn body(digest: DigestBuilder, request: &Request<'_>) -> DigestBuilder {
+    match request.body {
         Body::Absent => digest.field(b"absent"),
-        Body::Unread => digest.field(b"unread"),
+        // The type as it was sent: of a body that nobody knows, a boundary says something after all.
+        Body::Unread(known) => {
+            digest.field(b"unread").field(known.as_bytes()).field(request.content_type.as_bytes())
+        }
         Body::Raw(bytes) => digest.field(b"raw").field(bytes),
         Body::ContentDigest(value) => digest.field(b"content-digest").field(value.as_bytes()),
         Body::Json(text) => json(digest.field(b"json"), text),
@@ -164,7 +170,7 @@ mod tests {
         key: Some("k"),
         content_type: "application/json",
         scope: None,
-        credentials: Some("Bearer a"),
+        caller: Some("Bearer a"),
         body: Body::Json("{\"a\":1}"),
     };
 
@@ -187,7 +193,6 @@ mod tests {
             Request { method: "PUT", ..REQUEST },
             Request { original_url: "/refunds?x=1", ..REQUEST },
             Request { key: Some("l"), ..REQUEST },
-            Request { scope: Some(""), ..REQUEST },
             Request { key: None, ..REQUEST },
         ] {
             assert_ne!(of(&other).key, one.key, "{other:?}");
@@ -197,15 +202,37 @@ mod tests {
             of(&Request { scope: Some("b"), ..REQUEST }).key
         );
         assert_eq!(of(&Request { key: Some("\"k\""), ..REQUEST }), one);
-        assert_eq!(of(&Request { credentials: Some("Bearer b"), ..REQUEST }).key, one.key);
+        assert_eq!(of(&Request { caller: Some("Bearer b"), ..REQUEST }).key, one.key);
+    }
+
+    #[test]
+    fn an_empty_scope_is_none() {
+        for one in [REQUEST, Request { key: None, ..REQUEST }] {
+            assert_eq!(of(&Request { scope: Some(""), ..one }), of(&one));
+        }
+    }
+
+    #[test]
+    fn a_body_that_nobody_knows_is_known_by_its_length_and_the_type_as_it_was_sent() {
+        let unread =
+            Request { content_type: "multipart/form-data; boundary=a", body: Body::Unread("9"), ..REQUEST };
+        let one = of(&unread).fingerprint;
+        assert_eq!(of(&unread).fingerprint, one);
+        for other in [
+            Request { body: Body::Unread("10"), ..unread },
+            Request { body: Body::Unread(""), ..unread },
+            Request { content_type: "multipart/form-data; boundary=b", ..unread },
+        ] {
+            assert_ne!(of(&other).fingerprint, one, "{other:?}");
+        }
     }
 
     #[test]
     fn a_scope_says_all_about_whose_key_it_is() {
         let alice = Request { scope: Some("alice"), ..REQUEST };
-        assert_eq!(of(&alice).identity, of(&Request { credentials: Some("Bearer b"), ..alice }).identity);
-        assert_ne!(of(&REQUEST).identity, of(&Request { credentials: Some("Bearer b"), ..REQUEST }).identity);
-        assert_ne!(of(&REQUEST).identity, of(&Request { credentials: None, ..REQUEST }).identity);
+        assert_eq!(of(&alice).identity, of(&Request { caller: Some("Bearer b"), ..alice }).identity);
+        assert_ne!(of(&REQUEST).identity, of(&Request { caller: Some("Bearer b"), ..REQUEST }).identity);
+        assert_ne!(of(&REQUEST).identity, of(&Request { caller: None, ..REQUEST }).identity);
     }
 
     #[test]
@@ -213,7 +240,7 @@ mod tests {
         let derived = Request { key: None, ..REQUEST };
         let one = of(&derived).key;
         for other in [
-            Request { credentials: Some("Bearer b"), ..derived },
+            Request { caller: Some("Bearer b"), ..derived },
             Request { scope: Some("a"), ..derived },
             Request { method: "PUT", ..derived },
             Request { original_url: "/orders?x=2", ..derived },
@@ -244,7 +271,7 @@ mod tests {
     fn bodies_of_different_kinds_never_agree() {
         let bodies = [
             Body::Absent,
-            Body::Unread,
+            Body::Unread("{}"),
             Body::Raw(b"{}"),
             Body::Json("{}"),
             Body::Form("{}"),

@@ -38,8 +38,7 @@ import { registerForStores } from './store.js';
  * chaos.close();
  */
 export function createChaos(options?: ChaosOptions): Chaos {
-  checkChaosOptions('createChaos', options);
-  return armChaos('createChaos', options ?? {}, new Kernels());
+  return armChaos('createChaos', checkChaosOptions('createChaos', options), new Kernels());
 }
 
 /** What one configuration comes to: what is asked for every request. */

@@ -71,13 +71,13 @@ export function getChaosMetrics(): ChaosMetrics {
  */
 export const registerKernel: RegisterKernel = kernels.register;
 
-function rearm(owner: string, options: ChaosOptions | undefined): Chaos {
-  checkChaosOptions(owner, options);
+function rearm(owner: string, given: ChaosOptions | undefined): Chaos {
+  const options = checkChaosOptions(owner, given);
   // Where chaos is forbidden, a variable that cannot be read shall not keep a server from starting.
-  const wanted = options?.enabled !== false;
+  const wanted = options.enabled !== false;
   const merged = isForbidden(wanted, process.env)
     ? { ...options, enabled: false }
-    : withEnvironment(owner, options ?? {}, process.env);
+    : withEnvironment(owner, options, process.env);
   const chaos = armChaos(owner, withBound(owner, merged), kernels);
   current?.close();
   current = chaos;

@@ -30,7 +30,7 @@ const DELAYS: Readonly<Record<ChaosDelay['law'], Record<string, OptionRule>>> = 
 /** Refuses a delay that cannot be right. `at` is where it stands. */
 export function checkDelay(at: string, delay: ChaosDelay): void {
   const optional = delay.law === 'uniform' ? [] : ['maxMs'];
-  checkShape(at, { ...delay }, 'law', DELAYS, optional);
+  checkShape(at, delay, 'law', DELAYS, optional);
   if (delay.law === 'uniform' && delay.minMs > delay.maxMs) {
     throw invalidOption(RangeError, at, 'minMs', delay.minMs, `at most maxMs, which is ${delay.maxMs}`);
   }

@@ -117,7 +117,7 @@ const seedText: OptionRule = {
   range: (seed: string) => seed.length >= 1 && seed.length <= 256,
 };
 
-const rules: OptionRules<ChaosOptions> = {
+export const CHAOS_RULES: OptionRules<ChaosOptions> = {
   enabled: aBoolean,
   failureProbability: probability,
   latencyProbability: probability,
@@ -145,9 +145,8 @@ const FLAT = ['failureProbability', 'latencyProbability', 'latencyRange', 'kerne
 const isFlat = (name: string) => (FLAT as readonly string[]).includes(name);
 
 /** Refuses options that cannot be right; see {@link checkOptions}. `owner` is the public function that was called. */
-export function checkChaosOptions(owner: string, options: ChaosOptions | undefined): void {
-  checkOptions(owner, options, rules);
-  if (options === undefined) return;
+export function checkChaosOptions(owner: string, given: ChaosOptions | undefined): ChaosOptions {
+  const options = checkOptions(owner, given, CHAOS_RULES) ?? {};
   const flat = FLAT.find((name) => options[name] !== undefined);
   if (options.rules !== undefined && flat !== undefined) {
     throw invalidOption(TypeError, owner, flat, options[flat], 'nothing beside "rules"; write it as a rule');
@@ -156,15 +155,16 @@ export function checkChaosOptions(owner: string, options: ChaosOptions | undefin
   const settings = withDefaults(options);
   checkRules(owner, settings.rules, settings.exclusive);
   checkKernelKills(owner, settings.kernelKills);
+  return options;
 }
 
 /**
  * The options with a change put over them; what it leaves out, or gives as `undefined`, stays. `rules` take the place
  * of the probabilities, and a probability that of the rules.
  */
-export function withChange(owner: string, options: ChaosOptions, change: ChaosOptions): ChaosOptions {
-  if ((change as unknown) === undefined) throw invalidArgument(TypeError, owner, 'change', change, 'an object');
-  checkOptions(owner, change, rules);
+export function withChange(owner: string, options: ChaosOptions, wanted: ChaosOptions): ChaosOptions {
+  if ((wanted as unknown) === undefined) throw invalidArgument(TypeError, owner, 'change', wanted, 'an object');
+  const change = checkOptions(owner, wanted, CHAOS_RULES);
   if (change.enabled !== undefined) {
     throw invalidOption(TypeError, owner, 'enabled', change.enabled, 'nothing here; call arm() or disarm()');
   }

@@ -3,7 +3,7 @@ import { withCode } from '../errors.js';
 import { native } from '../native.js';
 import { hasMethods, invalidArgument } from '../options.js';
 import { isAtomicStore } from '../stores/contract.js';
-import type { AtomicStore } from '../stores/contract.js';
+import type { AtomicStore, ClaimRequest } from '../stores/contract.js';
 import type { IdempotencyStore } from '../stores/types.js';
 import type { Chaos } from './api.js';
 import type { ActiveFaults } from './faults/active.js';
@@ -79,10 +79,19 @@ export function chaosStore(
   const wrapped: Record<string, unknown> = { chaosMetrics: () => faults.metrics() };
   for (const call of STORE_CALLS) {
     if (typeof methods[call] !== 'function') continue;
-    wrapped[call] = (...args: unknown[]) => faults.around(call, keyOf(args[0]), () => methods[call]?.(...args));
+    wrapped[call] = (...args: unknown[]) => {
+      const [first, ...rest] = args;
+      const given = call === 'claim' ? withoutHold(first as ClaimRequest) : first;
+      return faults.around(call, keyOf(first), () => methods[call]?.(given, ...rest));
+    };
   }
   if (typeof methods['close'] === 'function') wrapped['close'] = () => methods['close']?.();
   return wrapped as never;
+}
+
+/** Leases are renewed by calls alone: prolonged by the store itself, no failed call would ever lose a claim. */
+function withoutHold({ holdMs: _, ...request }: ClaimRequest): ClaimRequest {
+  return request;
 }
 
 /** The key of the record that a call is about: every call has it first, by itself or in an object. */

@@ -44,10 +44,10 @@ export function resumable<Req extends ServerRequest, Result>(
   task: (req: Req, context: TaskContext) => Result | PromiseLike<Result>,
   options: ResumableOptions<NoInfer<Result>> = {},
 ): (req: Req, res: ServerResponse, next: (error?: unknown) => unknown) => void {
-  checkOptions('resumable', options as ResumableOptions, RULES);
-  const { respond = respondWithJson } = options;
-  const plan = planOf(definedOf(options));
-  const settings = taskSettings(options);
+  const checked = checkOptions('resumable', options as ResumableOptions, RULES);
+  const { respond = respondWithJson } = checked;
+  const plan = planOf(definedOf(checked));
+  const settings = taskSettings(checked);
   return (req, res, next) => {
     const { idempotency } = req as { idempotency?: unknown };
     if (!(idempotency instanceof ClaimContext)) {

@@ -123,7 +123,7 @@ export class Capture implements Interceptor {
 
   /** Ends the claim without an answer: there will be none. */
   abandon(): void {
-    if (this.#phase !== 'open') return;
+    if (this.#phase !== 'open' || this.#ended) return;
     if (this.#transaction) {
       this.#answerInside('release', false);
       return;
@@ -197,7 +197,7 @@ export class Capture implements Interceptor {
     const { flushHeaders } = this.#original;
     if (this.isOver || this.#passing !== undefined) {
       flushHeaders.call(this.res);
-    } else if (this.#draft) {
+    } else if (this.#draft || this.#departure.isUnderWay) {
       this.#askForHead();
     } else {
       this.#isFlushing = true;
@@ -269,6 +269,7 @@ export class Capture implements Interceptor {
     if (this.#draftFor(bytes.length)) return this.#draftWrite(args, bytes);
     if (this.#departure.isUnderWay) return this.#writeUnheard(args, bytes);
     if (this.#isHeadWatched || this.#recorder.isWholeWith(bytes.length)) this.#beginHold();
+    if (!this.#hold) this.#noteHead();
     const isTaken = this.#pass(bytes.length, () => this.#write(args));
     if (this.#isDone) {
       this.#hold?.release();
@@ -365,14 +366,12 @@ export class Capture implements Interceptor {
   /** The calls that wait, if a piece of so many bytes is not to be passed on: in a transaction, and the last of a stand-in. */
   #draftFor(bytes: number): boolean {
     if (this.#draft) return true;
-    if (this.claim.endsAtOnce || this.isOver) return false;
+    this.#hold ??= holdOf(this.req, this.res);
+    if (this.#hold || this.isOver) return false;
     const length = this.res.getHeader('content-length');
     const isLast = this.#recorder.isWholeWith(bytes) || (length !== undefined && bytes >= Number(length));
-    if (bytes !== Infinity && !isLast) return false;
-    this.#hold ??= holdOf(this.req, this.res);
-    if (this.#hold) return false;
-    this.#draft = { calls: [] };
-    return true;
+    if (isLast || bytes === Infinity) this.#draft = { calls: [] };
+    return this.#draft !== undefined;
   }
 
   #draftHead(draft: Draft, args: HeadArguments, head: SeenHead): void {
@@ -405,7 +404,12 @@ export class Capture implements Interceptor {
 
   /** The connection is closed. That says nothing about the handler, unless it can never have the rest of its request. */
   #onClose(): void {
-    if (this.#phase !== 'open') return;
+    if (this.#phase !== 'open' || this.#passing !== undefined) return;
+    if (this.#ended) {
+      // Middleware in front would have ended the answer later: it is known all the same.
+      this.#askForHead();
+      return;
+    }
     onBodyLost(this.req, () => {
       this.abandon();
     });
@@ -423,7 +427,20 @@ export class Capture implements Interceptor {
 
   /** Takes the head if the handler has not written it. Through the property: inner middleware adds its headers there. */
   #askForHead(): void {
-    if (this.#recorder.head === undefined && !this.res.headersSent) this.res.writeHead(this.res.statusCode);
+    if (this.#recorder.head !== undefined) return;
+    if (!this.res.headersSent) this.res.writeHead(this.res.statusCode);
+    else if (!this.#hold) this.#noteHead();
+  }
+
+  /** Takes the head of a stand-in, which may write its own in any way. */
+  #noteHead(): void {
+    this.#recorder.head ??= readHead(
+      this.#before,
+      this.req,
+      this.res,
+      [this.res.statusCode],
+      this.#host.replaySetCookie,
+    );
   }
 
   #writeHead(args: HeadArguments): ServerResponse {

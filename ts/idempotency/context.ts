@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { invalidArgument } from '../options.js';
 import type { Capture } from './capture.js';
 import type { Identified } from './desk.js';
@@ -51,10 +51,16 @@ export interface IdempotencyContext {
    * A key for a request of your own to another service, the same for every run of this key:
    * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
    *
+   * Where the client sent no key, it is the same for every run of this record: a retry after an error or a crash gives
+   * it again, and an equal request after `derivedTtl`, or after an answer that was not kept, gives another.
+   *
    * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`, where the name is no string
    */
   derive(name: string): string;
 }
+
+/** Of what tells two records of one derived key apart. */
+const SEED_BYTES = 16;
 
 /** The context of one claim. */
 export class ClaimContext implements IdempotencyContext {
@@ -63,6 +69,7 @@ export class ClaimContext implements IdempotencyContext {
   readonly #capture: Capture;
   readonly #identify: () => Identified;
   readonly #clientKey: string | undefined;
+  #seed: Buffer | undefined;
   #controller: AbortController | undefined;
   #lost: Error | undefined;
 
@@ -106,7 +113,9 @@ export class ClaimContext implements IdempotencyContext {
   derive(name: string): string {
     // Two names that are none would give one key.
     if (typeof name !== 'string') throw invalidArgument(TypeError, 'derive', 'name', name, 'a string');
-    return createHash('sha256').update(`${this.#identify().key}/${name}`).digest('hex');
+    const { key } = this.#identify();
+    const from = this.#clientKey === undefined ? `${key}/${this.#seedOfRecord().toString('hex')}` : key;
+    return createHash('sha256').update(`${from}/${name}`).digest('hex');
   }
 
   /** What this request asks for, and who asks. */
@@ -117,12 +126,32 @@ export class ClaimContext implements IdempotencyContext {
 
   /** What an earlier run of this key saved of its progress. */
   progress(): Uint8Array | undefined {
-    return this.#capture.claim.progress();
+    const kept = this.#capture.claim.progress();
+    if (this.#clientKey !== undefined || kept === undefined) return kept;
+    return kept.length > SEED_BYTES ? kept.subarray(SEED_BYTES) : undefined;
   }
 
   /** Saves progress in the record of this key, for the next run of it; false if the claim is lost or has ended. */
   async save(progress: Uint8Array): Promise<boolean> {
-    return !this.#capture.isOver && (await this.#capture.claim.save(progress));
+    if (this.#capture.isOver) return false;
+    const seed = this.#clientKey === undefined ? [this.#seedOfRecord()] : [];
+    return this.#capture.claim.save(Buffer.concat([...seed, progress]));
+  }
+
+  /**
+   * What tells this record from another one of the same derived key, made an hour later by an equal request: random, and
+   * kept in front of the progress, which outlives a run that failed, and is gone with the record.
+   */
+  #seedOfRecord(): Buffer {
+    if (this.#seed) return this.#seed;
+    const kept = this.#capture.claim.progress();
+    if (kept && kept.length >= SEED_BYTES) return (this.#seed = Buffer.from(kept.subarray(0, SEED_BYTES)));
+    this.#seed = randomBytes(SEED_BYTES);
+    if (!this.#capture.isOver) {
+      // Before all later steps of this claim. If the store fails, the next run has another seed: nobody can wait for it.
+      Promise.resolve(this.#capture.claim.save(this.#seed)).catch(() => undefined);
+    }
+    return this.#seed;
   }
 
   /** The claim is not ours any more. */

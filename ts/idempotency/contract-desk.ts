@@ -7,6 +7,7 @@ import { bytesOf, type Answer } from './answer.js';
 import {
   createIdentifier,
   createNamer,
+  isDroppedFirst,
   type Begun,
   type Desk,
   type DeskSettings,
@@ -36,7 +37,8 @@ export class ContractDesk implements Desk {
     const identified = this.#identify(facts);
     if (typeof identified === 'string') return { outcome: 'invalid-key', reason: identified };
     const { leaseMs, maxHoldMs: holdMs } = this.#settings;
-    const ttl = facts[2] === undefined ? this.#settings.derivedTtl : this.#settings.ttl;
+    const isDerived = facts[2] === undefined;
+    const ttl = isDerived ? this.#settings.derivedTtl : this.#settings.ttl;
     const owner = `${this.#process}/${++this.#claims}`;
     const found = await this.#store.claim({ ...identified, owner, leaseMs, holdMs, ttl, overIndeterminate });
     if (!isOutcome(found)) {
@@ -49,7 +51,8 @@ export class ContractDesk implements Desk {
     }
     if (found.outcome !== 'claimed') return found;
     const ref = { key: identified.key, owner, fence: found.fence };
-    return { outcome: 'claimed', claim: new ContractClaim(this.#store, ref, leaseMs, ttl, found.progress) };
+    const terms = { ref, leaseMs, ttl, isDerived };
+    return { outcome: 'claimed', claim: new ContractClaim(this.#store, terms, found.progress) };
   }
 
   get waitFor(): Desk['waitFor'] {
@@ -63,33 +66,34 @@ export class ContractDesk implements Desk {
 class ContractClaim implements HeldClaim {
   readonly endsAtOnce = false;
   readonly #store: AtomicStore;
-  readonly #ref: ClaimRef;
-  readonly #leaseMs: number;
-  readonly #ttl: number;
+  readonly #terms: ClaimTerms;
   readonly #progress: Uint8Array | undefined;
+  /** The last save, which may be under way still: what comes after it must not overtake it. */
+  #saved: Promise<unknown> | undefined;
 
-  constructor(store: AtomicStore, ref: ClaimRef, leaseMs: number, ttl: number, progress: Uint8Array | undefined) {
+  constructor(store: AtomicStore, terms: ClaimTerms, progress: Uint8Array | undefined) {
     this.#store = store;
-    this.#ref = ref;
-    this.#leaseMs = leaseMs;
-    this.#ttl = ttl;
+    this.#terms = terms;
     this.#progress = progress;
   }
 
   get fence(): number {
-    return this.#ref.fence;
+    return this.#terms.ref.fence;
   }
 
   async complete(answer: Answer): Promise<boolean> {
-    return this.#store.complete(this.#ref, keptAnswer(answer), this.#ttl);
+    const { ref, ttl } = this.#terms;
+    return this.#store.complete(ref, this.#kept(answer), ttl);
   }
 
   async settle(how: Settlement): Promise<boolean> {
-    return how === 'release' ? this.#store.release(this.#ref, this.#ttl) : this.#store.mark(this.#ref, how, this.#ttl);
+    const { ref, ttl } = this.#terms;
+    await this.#saved;
+    return how === 'release' ? this.#store.release(ref, ttl) : this.#store.mark(ref, how, ttl);
   }
 
   async renew(): Promise<boolean> {
-    return this.#store.renew(this.#ref, this.#leaseMs);
+    return this.#store.renew(this.#terms.ref, this.#terms.leaseMs);
   }
 
   get transaction(): HeldClaim['transaction'] {
@@ -98,23 +102,42 @@ class ContractClaim implements HeldClaim {
     return async (run) => {
       const ended = async (tx: unknown) => {
         const end = await run(tx);
-        return typeof end === 'object' ? keptAnswer(end) : end;
+        return typeof end === 'object' ? this.#kept(end) : end;
       };
-      return (await store.transaction?.(this.#ref, this.#ttl, ended)) ?? false;
+      const { ref, ttl } = this.#terms;
+      return (await store.transaction?.(ref, ttl, ended)) ?? false;
     };
   }
 
   async commitPoint(): Promise<boolean> {
-    return this.#store.mark(this.#ref, 'committed', this.#ttl);
+    return this.#store.mark(this.#terms.ref, 'committed', this.#terms.ttl);
   }
 
   progress(): Uint8Array | undefined {
     return this.#progress;
   }
 
-  save(progress: Uint8Array): Promise<boolean> {
-    return this.#store.save(this.#ref, progress);
+  async save(progress: Uint8Array): Promise<boolean> {
+    const { ref } = this.#terms;
+    const before = this.#saved;
+    const saving = before ? before.then(() => this.#store.save(ref, progress)) : this.#store.save(ref, progress);
+    this.#saved = saving.catch(() => undefined);
+    return saving;
   }
+
+  #kept(answer: Answer): KeptAnswer {
+    const dropFirst = isDroppedFirst(answer, this.#terms.isDerived);
+    return { head: encodeHead(answer), body: bytesOf(answer.body), ...(dropFirst && { dropFirst }) };
+  }
+}
+
+/** What a claim was made with. */
+interface ClaimTerms {
+  readonly ref: ClaimRef;
+  readonly leaseMs: number;
+  /** Seconds. */
+  readonly ttl: number;
+  readonly isDerived: boolean;
 }
 
 /** Whether an answer is one: a store may be the user's own, and a record may have been written by another program. */
@@ -136,10 +159,6 @@ function isOutcome(found: Partial<Record<string, unknown>> | null | undefined): 
     default:
       return false;
   }
-}
-
-function keptAnswer(answer: Answer): KeptAnswer {
-  return { head: encodeHead(answer), body: bytesOf(answer.body) };
 }
 
 /** Looks into a store that can be asked for a record only by its name. */

@@ -78,29 +78,20 @@ export class MemoryDesk implements Desk {
   constructor(store: MemoryStore, settings: DeskSettings) {
     this.registrar = memoryRegistrar(store, createNamer(settings.maxKeyLength));
     this.#store = store;
-    const { maxKeyLength, leaseMs, ttl, derivedTtl } = settings;
-    this.#calls = store.open().desk(maxKeyLength, leaseMs, ttl * 1000, derivedTtl * 1000);
+    const { maxKeyLength, leaseMs, maxHoldMs, ttl, derivedTtl } = settings;
+    this.#calls = store.open().desk(maxKeyLength, leaseMs, maxHoldMs, ttl * 1000, derivedTtl * 1000);
   }
 
   begin(facts: RequestFacts, overIndeterminate: boolean): Begun {
-    const [method, url, key, contentType, scope, credentials, bodyKind, body] = facts;
-    const begun = this.#calls.begin(
-      method,
-      url,
-      key,
-      contentType,
-      scope,
-      credentials,
-      bodyKind,
-      body,
-      overIndeterminate,
-    );
+    const [method, url, key, contentType, scope, caller, bodyKind, body] = facts;
+    const begun = this.#calls.begin(method, url, key, contentType, scope, caller, bodyKind, body, overIndeterminate);
     if (typeof begun !== 'number') {
       return { outcome: 'completed', answer: { ...decodeHead(begun[0]), body: begun[1] } };
     }
     if (begun >= 0) {
       const slot = begun % SLOTS;
-      return { outcome: 'claimed', claim: new MemoryClaim(this.#calls, slot, (begun - slot) / SLOTS) };
+      const fence = (begun - slot) / SLOTS;
+      return { outcome: 'claimed', claim: new MemoryClaim(this.#calls, slot, fence, key === undefined) };
     }
     return refusal(begun);
   }
@@ -120,17 +111,20 @@ class MemoryClaim implements HeldClaim {
   readonly #slot;
   readonly fence: number;
   readonly endsAtOnce = true;
+  readonly #isDerived;
 
-  constructor(calls: ReturnType<NativeMemoryStore['desk']>, slot: number, fence: number) {
+  constructor(calls: ReturnType<NativeMemoryStore['desk']>, slot: number, fence: number, isDerived: boolean) {
     this.#calls = calls;
     this.#slot = slot;
     this.fence = fence;
+    this.#isDerived = isDerived;
   }
 
   complete(answer: Answer): boolean {
     const { body } = answer;
-    if (body.length === 0) return this.#calls.complete(this.#slot, encodeHead(answer));
-    return this.#calls.complete(this.#slot, encodeHead(answer), bytesOf(body));
+    const dropFirst = isDroppedFirst(answer, this.#isDerived);
+    if (body.length === 0) return this.#calls.complete(this.#slot, dropFirst, encodeHead(answer));
+    return this.#calls.complete(this.#slot, dropFirst, encodeHead(answer), bytesOf(body));
   }
 
   settle(how: Settlement): boolean {
@@ -152,6 +146,11 @@ class MemoryClaim implements HeldClaim {
   save(progress: Uint8Array): boolean {
     return this.#calls.save(this.#slot, progress);
   }
+}
+
+/** Whether anyone can fill a store with such answers: it then drops them before those that were paid for. */
+export function isDroppedFirst({ statusCode }: Answer, isDerived: boolean): boolean {
+  return isDerived || statusCode === 404;
 }
 
 /** A request as stores know it, in hexadecimal. */

@@ -24,10 +24,7 @@ export interface Hold {
  */
 export function holdOf(req: IncomingMessage, res: ServerResponse): Hold | undefined {
   if (req.httpVersionMajor > 1) return new StreamHold((res as unknown as { stream: ServerHttp2Stream }).stream);
-  const isNodes = res instanceof ServerResponse && req.socket instanceof Socket;
-  // A response that is pipelined behind another one has no socket yet, one whose client has left has none any more.
-  if (isNodes && (res.socket ?? req.socket) === req.socket) return new SocketHold(res);
-  return undefined;
+  return res instanceof ServerResponse && req.socket instanceof Socket ? new SocketHold(res) : undefined;
 }
 
 type Step = () => void;
@@ -98,6 +95,7 @@ class SocketHold extends Queue implements Hold {
     if (this.isHolding) return;
     this.start();
     const { socket } = this.#res;
+    // One that is pipelined behind another response has no socket yet.
     if (socket) {
       this.#take(socket);
       return;

@@ -72,8 +72,7 @@ export function readJson(req: ServerRequest, maxBytes: number, done: Done): void
   }
   const decoder = DECODERS.get(encoding);
   const caller = new AsyncResource('reprise.body');
-  const chunks: Buffer[] = [];
-  let length = 0;
+  const gathered = new Gathered();
   let isOver = false;
   const end = (error: Error | undefined, json?: Buffer) => {
     if (isOver) return;
@@ -93,9 +92,9 @@ export function readJson(req: ServerRequest, maxBytes: number, done: Done): void
     end(undefined, json);
   };
   req.on('data', (chunk: Buffer) => {
-    length += chunk.length;
-    if (length <= maxBytes) chunks.push(chunk);
     // The rest is read and dropped, so that the connection can serve the next request.
+    if (isOver) return;
+    if (gathered.length + chunk.length <= maxBytes) gathered.add(chunk);
     else end(tooLarge(maxBytes));
   });
   req.on('end', () => {
@@ -105,7 +104,7 @@ export function readJson(req: ServerRequest, maxBytes: number, done: Done): void
       end(aborted());
       return;
     }
-    const bytes = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length);
+    const { bytes } = gathered;
     if (decoder === undefined) {
       parsed(bytes);
       return;
@@ -121,6 +120,35 @@ export function readJson(req: ServerRequest, maxBytes: number, done: Done): void
   });
   // Whoever was in front may have paused it.
   req.resume();
+}
+
+/**
+ * Bytes that come in pieces, in one buffer that doubles as it fills. The pieces are not kept: each is an object, and
+ * may hold on to a larger buffer, so that a body in pieces of one byte would take some hundred times its size.
+ */
+class Gathered {
+  #buffer: Buffer | undefined;
+  length = 0;
+
+  get bytes(): Buffer {
+    return this.#buffer?.subarray(0, this.length) ?? Buffer.alloc(0);
+  }
+
+  add(piece: Buffer): void {
+    const needed = this.length + piece.length;
+    if (this.#buffer === undefined) {
+      // Most bodies come in one piece, which is kept as it is.
+      this.#buffer = piece;
+    } else {
+      if (needed > this.#buffer.length) {
+        const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#buffer.length));
+        this.#buffer.copy(larger, 0, 0, this.length);
+        this.#buffer = larger;
+      }
+      piece.copy(this.#buffer, this.length);
+    }
+    this.length = needed;
+  }
 }
 
 /** Without the byte order mark, which RFC 8259 §8.1 lets a parser ignore. Nothing at all is an empty object, as for Express. */

@@ -1,10 +1,11 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 import type { RequestFacts } from '../../native/binding.js';
 import { show, withCode } from '../errors.js';
 import { sendProblem } from '../problem.js';
 import { isAtomicStore } from '../stores/contract.js';
-import { MemoryStore } from '../stores/memory.js';
+import { isOfOneThread, MemoryStore } from '../stores/memory.js';
 import { SimpleStoreAdapter } from '../stores/simple.js';
 import type { Answer } from './answer.js';
 import { Capture, type CaptureHost } from './capture.js';
@@ -22,7 +23,7 @@ import {
   type Settlement,
 } from './desk.js';
 import { runHandler } from './departure.js';
-import { factsOf, isBodyKnown, isUnread, unquote, type ServerRequest } from './facts.js';
+import { factsOf, isBodyKnown, isBodyOpaque, isBodyUnread, unquote, type Caller, type ServerRequest } from './facts.js';
 import { checkLookup, inspectOne, type Endpoint, type RecordInfo } from './inspection.js';
 import { hasUnreadJson, readJson } from './json-body.js';
 import {
@@ -39,7 +40,7 @@ import { Renewals } from './renewals.js';
 import { Reporter, type IdempotencyMetrics } from './reporter.js';
 import { acceptableOf, replay } from './replay.js';
 import { within } from '../timeout.js';
-import { isInRequest, isOneOfSeveral, Warnings } from '../warnings.js';
+import { isOneOfSeveral, Warnings } from '../warnings.js';
 
 declare global {
   // Express has its request merged from here; nothing else of it is needed, and nothing breaks without it.
@@ -129,6 +130,8 @@ class Middleware implements CaptureHost {
   /** Requests that run unguarded for want of a store: one that comes by again does not ask it a second time. */
   readonly #unguarded = new WeakSet<GuardedRequest>();
   #closed = false;
+  /** Whether the call that made this middleware has not returned to the event loop yet. */
+  #isNew = true;
 
   constructor(settings: Settings, ownsStore: boolean) {
     this.#settings = settings;
@@ -147,9 +150,12 @@ class Middleware implements CaptureHost {
       (recordKey) => this.#desk.waitFor?.(recordKey) ?? Promise.resolve(),
     );
     this.#completions = new Completions(settings);
+    queueMicrotask(() => (this.#isNew = false));
   }
 
   handle(req: GuardedRequest, res: ServerResponse, next: Next): void {
+    // No request can come from a socket before the program's own start has ended.
+    if (this.#isNew && req.socket instanceof Socket) this.#warnings.warn('WRN_REPRISE_CREATED_IN_REQUEST');
     const { parseJson, maxRequestBytes } = this.#settings;
     if (!parseJson || !hasUnreadJson(req)) {
       this.#admit(req, res, next, undefined);
@@ -184,14 +190,14 @@ class Middleware implements CaptureHost {
         next();
         return;
       }
-      facts = factsOf(req, this.#keyHeader, this.#scopeOf(req), json ?? this.#rawBodyOf(req));
+      facts = factsOf(req, this.#keyHeader, this.#callerOf(req), json ?? this.#rawBodyOf(req));
     } catch (error) {
       next(error);
       return;
     }
     const visit: Visit = { req, res, next, facts };
     if (facts[2] === undefined && !this.#admitsWithoutKey(visit)) return;
-    if (isUnread(facts)) this.#warnings.warn('WRN_REPRISE_BODY_NOT_PARSED');
+    if (isBodyUnread(facts) && !this.#admitsUnread(visit)) return;
     if (this.#closed) this.#storeFailed(visit, closedError());
     else void this.#begin(visit, false);
   }
@@ -253,13 +259,10 @@ class Middleware implements CaptureHost {
     if (this.#ownsStore && store instanceof MemoryStore) store.close();
   }
 
-  #scopeOf(req: ServerRequest): string | undefined {
-    const scope = this.#settings.scope?.(req) as unknown;
-    if (scope === undefined || scope === null) return undefined;
-    // NaN is a tenant's number gone wrong, and all lone surrogates are one in UTF-8: whom they name would share keys.
-    if (typeof scope === 'number' && Number.isFinite(scope)) return String(scope);
-    if (typeof scope === 'string' && !/\p{Surrogate}/u.test(scope)) return scope;
-    throw wrongResult('scope(req)', scope, 'a well-formed string, or undefined');
+  #callerOf(req: ServerRequest): Caller {
+    const { scope, identity } = this.#settings;
+    const named = scope && nameIn(scope(req), 'scope(req)');
+    return named === undefined ? { identity: identity && nameIn(identity(req), 'identity(req)') } : { scope: named };
   }
 
   #rawBodyOf(req: ServerRequest): Uint8Array | undefined {
@@ -281,11 +284,21 @@ class Middleware implements CaptureHost {
         visit.next();
         return false;
       case 'derive':
-        if (isBodyKnown(visit.req)) return true;
-        this.#warnings.warn('WRN_REPRISE_BODY_NOT_PARSED');
-        visit.next();
+        if (isBodyKnown(visit.req, visit.facts)) return true;
+        if (this.#admitsUnread(visit)) visit.next();
         return false;
     }
+  }
+
+  /** Whether a request whose body is not known is to go on; where not, it has been answered. */
+  #admitsUnread(visit: Visit): boolean {
+    this.#warnings.warn('WRN_REPRISE_BODY_NOT_PARSED');
+    if (this.#settings.unreadBody === 'pass') return true;
+    this.#refuse(
+      visit,
+      problem('unread-body', 'Send a body of a type that is read here, or a Content-Digest with a key of your own.'),
+    );
+    return false;
   }
 
   /** Asks for the key, and goes on as the store says. What it said; `undefined` if it failed. */
@@ -344,7 +357,7 @@ class Middleware implements CaptureHost {
       case 'mismatch':
         this.#counts.mismatches++;
         this.#report('mismatch', visit, { differs: begun.differs });
-        this.#refuse(visit, problem('key-reused', 'Use a new key for a new request.'));
+        this.#refuse(visit, mismatchOf(visit, begun.differs));
         return;
       case 'in-progress':
         if (this.#settings.onConcurrent === 'wait' && this.#desk.waitFor) this.#park(visit, begun.leaseLeftMs);
@@ -538,9 +551,9 @@ class Middleware implements CaptureHost {
 
   /** Says what looks like a mistake already now. */
   #checkTheStart(): void {
-    if (isInRequest()) this.#warnings.warn('WRN_REPRISE_CREATED_IN_REQUEST');
+    if (isOfOneThread(this.#settings.store)) this.#warnings.warn('WRN_REPRISE_MEMORY_STORE_IN_THREAD');
     if (process.env['NODE_ENV'] !== 'production') return;
-    if (this.#settings.scope === undefined) this.#warnings.warn('WRN_REPRISE_NO_SCOPE');
+    if (!this.#settings.scope && !this.#settings.identity) this.#warnings.warn('WRN_REPRISE_NO_SCOPE');
     if (this.#settings.store instanceof MemoryStore && isOneOfSeveral()) {
       this.#warnings.warn('WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION');
     }
@@ -570,6 +583,33 @@ interface Visit {
   parked?: Parked;
   /** When the lease of the claim that it waits for is over, as far as it was told. */
   leaseUntil?: number;
+}
+
+/** What a request is told whose key was used before, for something else or by somebody else. */
+function mismatchOf({ facts }: Visit, differs: 'fingerprint' | 'identity'): Problem {
+  if (differs === 'identity') {
+    return problem(
+      'key-of-another-caller',
+      'The first request with this key came with other credentials, or asked another host. If it was yours, it may have ' +
+        'been done: find out before you send it again, under whatever key.',
+    );
+  }
+  if (isBodyOpaque(facts)) {
+    return problem(
+      'unread-body',
+      'A request with this key has come before. Nobody can tell whether it asked for the same.',
+    );
+  }
+  return problem('key-reused', 'Use a new key for a new request.');
+}
+
+/** Whom a function of the user's names; an empty text names nobody. */
+function nameIn(result: unknown, call: string): string | undefined {
+  if (result === undefined || result === null || result === '') return undefined;
+  // NaN is a tenant's number gone wrong, and all lone surrogates are one in UTF-8: whom they name would share keys.
+  if (typeof result === 'number' && Number.isFinite(result)) return String(result);
+  if (typeof result === 'string' && !/\p{Surrogate}/u.test(result)) return result;
+  throw wrongResult(call, result, 'a well-formed string, or undefined');
 }
 
 /** A function of the user's gave what cannot be used. */

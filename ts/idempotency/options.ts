@@ -46,10 +46,22 @@ export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
   derivedTtl?: number;
   /**
    * Whose key it is: a user or tenant id of yours, asked after your authentication ran. Keys of two scopes never
-   * meet. Without one, a key belongs to the `Authorization` header (or `Cookie`, where there is none) that it first
-   * came with, and is refused to any other. Returning `undefined` does the same for that request.
+   * meet. Without one, a key belongs to the caller that it first came with, and is refused to any other: see `identity`.
+   * Returning `undefined` or an empty string does the same for that request.
    */
   scope?: (req: Req) => string | undefined;
+  /**
+   * Who asks, where there is no `scope` and neither `Authorization` nor `Cookie` says so: an API key, a client
+   * certificate, what a proxy in front has found out. It says all about who asks. Default, also where it returns
+   * `undefined` or an empty string: the `Authorization` header, or `Cookie` where there is none, together with the name of
+   * the host that is asked (`Host`, without its port).
+   *
+   * @example
+   * ```ts
+   * app.use(idempotencyMiddleware({ identity: (req) => req.get('X-API-Key') }));
+   * ```
+   */
+  identity?: (req: Req) => string | undefined;
   /**
    * The bytes of a JSON body, where its parser has kept them (`express.json({ verify })`). To compare those costs less
    * than to write the parsed body as JSON again, and comes to the same. Default: the parsed body. So does `undefined`.
@@ -75,6 +87,15 @@ export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
   parseJson?: boolean;
   /** Bytes that a body may have which `parseJson` reads; a larger one is refused with 413. Only with it. Default 102,400. */
   maxRequestBytes?: number;
+  /**
+   * What to do with a request whose body is not known: nobody has read it before this middleware and no
+   * `Content-Digest` stands for it, or a parser left what JSON cannot show, like a Map.
+   *
+   * `pass` (default): without a key it runs unguarded. With one it is guarded; an unread body is then known by its
+   * `Content-Length` and `Content-Type` only, and where JSON cannot show the body, a repeat is refused with
+   * `unread-body`, since nobody can tell whether it is one. `reject`: refused with 415 `unread-body` before anything runs.
+   */
+  unreadBody?: 'pass' | 'reject';
   /** Leaves a request alone. */
   skip?: (req: Req) => boolean;
   /** What to do without a key: derive one from the request (default), pass it on unguarded, or refuse it with 400. */
@@ -137,9 +158,11 @@ const RULES: OptionRules<IdempotencyOptions> = {
   },
   derivedTtl: numberBetween(0.001, SECONDS_IN_TEN_YEARS, 'seconds'),
   scope: aFunction('(req) => string | undefined'),
+  identity: aFunction('(req) => string | undefined'),
   rawBody: aFunction('(req) => Uint8Array | undefined'),
   parseJson: aBoolean,
   maxRequestBytes: wholeNumberBetween(1, 2 ** 30, 'bytes'),
+  unreadBody: oneOf('pass', 'reject'),
   skip: aFunction('(req) => boolean'),
   missingKey: oneOf('derive', 'pass', 'reject'),
   onConcurrent: oneOf('reject', 'wait'),
@@ -170,8 +193,8 @@ export type Settings = ReturnType<typeof settle>;
 
 /** Checks the options, and fills in what is absent. */
 export function parseOptions(options: IdempotencyOptions): Settings {
-  checkOptions('idempotencyMiddleware', options, RULES);
-  const { parseJson, maxRequestBytes } = options;
+  const checked = checkOptions('idempotencyMiddleware', options, RULES);
+  const { parseJson, maxRequestBytes } = checked;
   if (maxRequestBytes !== undefined && parseJson !== true) {
     // Without effect, it would look as if it bounded what other parsers read.
     throw invalidOption(
@@ -182,7 +205,7 @@ export function parseOptions(options: IdempotencyOptions): Settings {
       'one only with parseJson: true',
     );
   }
-  return settle(options);
+  return settle(checked);
 }
 
 function settle(options: IdempotencyOptions) {
@@ -195,9 +218,11 @@ function settle(options: IdempotencyOptions) {
     store: options.store ?? new MemoryStore(),
     derivedTtl: options.derivedTtl ?? 300,
     scope: options.scope,
+    identity: options.identity,
     rawBody: options.rawBody,
     parseJson: options.parseJson ?? false,
     maxRequestBytes: options.maxRequestBytes ?? 102_400,
+    unreadBody: options.unreadBody ?? 'pass',
     skip: options.skip,
     missingKey: options.missingKey ?? 'derive',
     onConcurrent: options.onConcurrent ?? 'reject',

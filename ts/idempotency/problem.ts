@@ -5,7 +5,9 @@ import type { ProblemDetails, ProblemKinds } from '../problem.js';
 export type ProblemCode =
   | 'invalid-key'
   | 'missing-key'
+  | 'unread-body'
   | 'key-reused'
+  | 'key-of-another-caller'
   | 'in-progress'
   | 'not-replayable'
   | 'indeterminate'
@@ -17,7 +19,9 @@ export type Problem = ProblemDetails<ProblemCode>;
 const KINDS: ProblemKinds<ProblemCode> = {
   'invalid-key': { status: 400, title: 'The idempotency key is not valid' },
   'missing-key': { status: 400, title: 'An idempotency key is required' },
+  'unread-body': { status: 415, title: 'The body of this request cannot be compared with that of another' },
   'key-reused': { status: 422, title: 'The idempotency key was used for another request' },
+  'key-of-another-caller': { status: 422, title: 'The idempotency key was used by another caller' },
   'in-progress': { status: 409, title: 'A request with this idempotency key is in progress' },
   'not-replayable': { status: 409, title: 'The answer to this idempotency key was not kept' },
   indeterminate: { status: 409, title: 'The outcome of this idempotency key is unknown' },

@@ -49,7 +49,10 @@ const KINDS: Record<EventType, { level: keyof Logger; message: string }> = {
   claim: { level: 'debug', message: 'idempotency: the request runs' },
   replay: { level: 'debug', message: 'idempotency: the first answer is replayed' },
   conflict: { level: 'info', message: 'idempotency: refused, the first request is still running' },
-  mismatch: { level: 'warn', message: 'idempotency: refused, the key was used for another request' },
+  mismatch: {
+    level: 'warn',
+    message: 'idempotency: refused, the key was used for another request, or by another caller',
+  },
   'store-error': { level: 'error', message: 'idempotency: the store failed' },
 };
 

@@ -13,6 +13,7 @@ import {
   type OptionRules,
 } from '../options.js';
 import { isAtomicStore, type AtomicStore } from '../stores/contract.js';
+import { isOfOneThread } from '../stores/memory.js';
 import type { Attempt } from './attempt.js';
 import { RetryConfig, type RetryConfigInit } from './config.js';
 import { planOf, RUN_RULES, type RunOptions } from './plan.js';
@@ -20,6 +21,7 @@ import { CheckpointLoadError, CheckpointSaveError } from './errors.js';
 import { inEveryForm } from './forms.js';
 import { runWithRetry } from './loop.js';
 import { quick } from './presets.js';
+import { Warnings } from '../warnings.js';
 
 /** What a checkpointed function gets as its last argument; a new one for every attempt. */
 export interface CheckpointContext<State = unknown> {
@@ -199,9 +201,7 @@ function planFor(given: RunOptions & { readonly config?: RetryConfigInit | undef
 }
 
 function storedRun(options: StoredCheckpointOptions): Run {
-  checkOptions<StoredCheckpointOptions>('retryWithCheckpoint', options, STORED_RULES);
-  // A copy has the own fields only, which are those that were checked.
-  const given: StoredCheckpointOptions = { ...options };
+  const given = checkOptions<StoredCheckpointOptions>('retryWithCheckpoint', options, STORED_RULES);
   for (const [option, { allowed }] of [['store', STORED_RULES.store] as const, ['name', STORED_RULES.name] as const]) {
     if ((given[option] as unknown) === undefined) {
       throw invalidOption(TypeError, 'retryWithCheckpoint', option, undefined, allowed);
@@ -210,16 +210,15 @@ function storedRun(options: StoredCheckpointOptions): Run {
   const plan = planFor(given);
   const { store, name, leaseMs = 30_000, ttl = 86_400 } = given;
   const settings = { ...taskSettings(given), store, name, leaseMs, ttl };
+  if (isOfOneThread(store)) new Warnings([], undefined).warn('WRN_REPRISE_MEMORY_STORE_IN_THREAD');
   return async ([taskId, ...args], call) => {
     assertTaskId(taskId);
     return runTask(settings, plan, taskId, args, call);
   };
 }
 
-function bareRun<State, Result>(options: CheckpointOptions<State, Result>): Run {
-  checkOptions<CheckpointOptions<State, Result>>('retryWithCheckpoint', options, RULES);
-  // A copy has the own fields only, which are those that were checked.
-  const given: CheckpointOptions<State, Result> = { ...options };
+function bareRun<State, Result>(options: CheckpointOptions<State, Result> = {}): Run {
+  const given = checkOptions<CheckpointOptions<State, Result>>('retryWithCheckpoint', options, RULES);
   const { checkpointLoader, checkpointSaver } = given;
   const plan = planFor(given);
   if (checkpointLoader === undefined && checkpointSaver === undefined) {

@@ -47,9 +47,7 @@ export class RetryConfig {
   readonly exponentialBase: number;
 
   constructor(init: RetryConfigInit = {}) {
-    checkOptions('RetryConfig', init, CONFIG_RULES);
-    // A copy has the own fields only, which are those that were checked.
-    const given: RetryConfigInit = { ...init };
+    const given: RetryConfigInit = checkOptions('RetryConfig', init, CONFIG_RULES);
     this.maxAttempts = given.maxAttempts ?? 3;
     this.initialDelayMs = given.initialDelayMs ?? 1_000;
     this.maxDelayMs = given.maxDelayMs ?? 30_000;

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { withCode } from '../errors.js';
+import { checkOptions } from '../options.js';
 import type { Attempt } from './attempt.js';
 import { follow } from './follow.js';
 import { getRetryInfo, setRetryInfo } from './info.js';
 import { runWithRetry } from './loop.js';
-import { makePlan, type RetryOptions } from './plan.js';
+import { makePlan, RETRY_RULES, type RetryOptions } from './plan.js';
 import { currentTrace } from './trace.js';
 
 /** Methods that change nothing: sent again without a key. */
@@ -36,7 +37,8 @@ export async function retryFetch(
   init: RequestInit = {},
   options: RetryOptions = {},
 ): Promise<Response> {
-  const plan = makePlan('retryFetch', { ...options, signal: options.signal ?? init.signal ?? undefined }, {});
+  const defaults = checkOptions('retryFetch', { signal: init.signal ?? undefined }, { signal: RETRY_RULES.signal });
+  const plan = makePlan('retryFetch', options, defaults);
   if (plan.config.maxAttempts > 1 && !isReplayable(init.body)) throw notReplayable();
   const headers = new Headers(init.headers);
   const isUnsafe = !SAFE_METHODS.has((init.method ?? 'GET').toUpperCase());

@@ -117,8 +117,7 @@ export interface Plan {
  * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
  */
 export function makePlan(owner: string, options: RetryOptions | undefined, defaults: RetryOptions): Plan {
-  checkOptions(owner, options, RETRY_RULES);
-  return planOf({ ...defaults, ...definedOf(options) });
+  return planOf({ ...defaults, ...definedOf(checkOptions(owner, options, RETRY_RULES)) });
 }
 
 /** The plan of options that were checked. */
@@ -166,7 +165,12 @@ export type ScheduleOptions = Pick<RetryOptions, keyof RetryConfigInit | 'jitter
  * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
  */
 export function schedule(options?: ScheduleOptions): number[] {
-  const plan = makePlan('schedule', options, { jitter: 'none' });
+  return scheduleOver({}, options);
+}
+
+/** @internal {@link schedule} with other defaults. */
+export function scheduleOver(defaults: ScheduleOptions, options: ScheduleOptions | undefined): number[] {
+  const plan = makePlan('schedule', options, { jitter: 'none', ...defaults });
   if (plan.config.maxAttempts === Infinity) {
     throw invalidOption(RangeError, 'schedule', 'maxAttempts', Infinity, 'a number of attempts that comes to an end');
   }

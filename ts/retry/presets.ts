@@ -1,5 +1,6 @@
+import { checkOptions } from '../options.js';
 import type { RetryConfigInit } from './config.js';
-import { makePlan, planOf, type Plan, type RetryOptions } from './plan.js';
+import { makePlan, planOf, RETRY_RULES, type Plan, type RetryOptions } from './plan.js';
 import { retrier, type Retrier } from './retry.js';
 
 /** A {@link Retrier} that, called with options, makes another one: its own numbers, but for what the options say. */
@@ -52,5 +53,7 @@ export const retryQuickTask: RetryPreset = preset('retryQuickTask', QUICK);
 function preset(name: string, init: RetryConfigInit, overrides?: RetryOptions): RetryPreset {
   const defaults: RetryOptions = { ...init, jitter: 'none' };
   const plan = makePlan(name, overrides, defaults);
-  return retrier(name, plan, (more) => preset(name, init, { ...overrides, ...more })) as RetryPreset;
+  return retrier(name, plan, (more) =>
+    preset(name, init, { ...overrides, ...checkOptions(name, more, RETRY_RULES) }),
+  ) as RetryPreset;
 }

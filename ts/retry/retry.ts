@@ -4,7 +4,7 @@ import { inEveryForm, type AsyncMethod } from './forms.js';
 import { runWithRetry } from './loop.js';
 import { makePlan, type Plan, type RetryOptions } from './plan.js';
 import { invalidArgument } from '../options.js';
-import { schedule, type ScheduleOptions } from './plan.js';
+import { scheduleOver, type ScheduleOptions } from './plan.js';
 
 /**
  * A function wrapper and a method decorator in one. What comes out keeps `this`, its arguments, its name and its
@@ -105,8 +105,7 @@ export type RetrySyncOptions = Omit<ScheduleOptions, 'attemptTimeoutMs'>;
  */
 export function retrySync<T>(fn: (attempt: number) => T, options?: RetrySyncOptions): T {
   if (typeof fn !== 'function') throw invalidArgument(TypeError, 'retrySync', 'fn', fn, 'a function');
-  const random = { seed: Math.floor(Math.random() * Number.MAX_SAFE_INTEGER) };
-  const delays = schedule({ ...random, ...options });
+  const delays = scheduleOver({ seed: Math.floor(Math.random() * Number.MAX_SAFE_INTEGER) }, options);
   for (let attempt = 1; ; attempt++) {
     let result;
     try {

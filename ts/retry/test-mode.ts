@@ -23,9 +23,9 @@ let mode: TestMode | undefined;
  * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
  */
 export function setTestMode(options: TestMode | false): () => void {
-  if (options !== false) checkOptions('setTestMode', options, RULES);
+  const checked = options === false ? undefined : checkOptions('setTestMode', options, RULES);
   const before = mode;
-  mode = options === false ? undefined : { ...options };
+  mode = checked;
   return () => {
     mode = before;
   };

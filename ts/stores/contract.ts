@@ -18,7 +18,8 @@ export interface AtomicStore {
    *   whose answer it lost.
    * - In progress with a lease that ran out: claimed, unless it had passed its commit point; then the record is
    *   indeterminate from now on.
-   * - Otherwise a record with another fingerprint or identity is a mismatch, checked before all else.
+   * - Otherwise a record with another identity or fingerprint is a mismatch, checked before all else; `identity` where
+   *   both differ, so that nobody can find out by trying what somebody else asked for.
    */
   claim(request: ClaimRequest): Promise<ClaimOutcome>;
   /** Ends a claim with an answer, kept for `ttl` seconds. */
@@ -87,6 +88,11 @@ export interface KeptAnswer {
   /** One character a byte (Latin-1). */
   readonly head: string;
   readonly body: Uint8Array;
+  /**
+   * Whether a full store drops this answer before those that do not say so. Default false. The middleware says it of
+   * what anyone can fill a store with: answers under derived keys, and 404s.
+   */
+  readonly dropFirst?: boolean;
 }
 
 /** How a claim ends in a transaction. */

@@ -11,8 +11,10 @@ export class MemoryClaims {
   }
 
   claim(request: ClaimRequest): ClaimOutcome {
-    const { key, fingerprint, identity, owner, leaseMs, ttl, overIndeterminate = false } = request;
-    const found = this.#calls.claim(key, fingerprint, identity, owner, leaseMs, ttl * 1000, overIndeterminate);
+    const { key, fingerprint, identity, owner, leaseMs, ttl, overIndeterminate = false, holdMs } = request;
+    const retentionMs = ttl * 1000;
+    const calls = this.#calls;
+    const found = calls.claim(key, fingerprint, identity, owner, leaseMs, retentionMs, overIndeterminate, holdMs);
     if (typeof found === 'number') {
       return found > 0 ? { outcome: 'claimed', fence: found } : refusalOf(...refusalParts(found));
     }
@@ -24,8 +26,8 @@ export class MemoryClaims {
     };
   }
 
-  complete({ key, owner, fence }: ClaimRef, { head, body }: KeptAnswer, ttl: number): boolean {
-    return this.#calls.complete(key, owner, fence, head, body, ttl * 1000);
+  complete({ key, owner, fence }: ClaimRef, { head, body, dropFirst = false }: KeptAnswer, ttl: number): boolean {
+    return this.#calls.complete(key, owner, fence, head, body, ttl * 1000, dropFirst);
   }
 
   end({ key, owner, fence }: ClaimRef, how: keyof typeof ENDS, ttl: number): boolean {

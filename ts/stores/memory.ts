@@ -1,4 +1,4 @@
-import { fileURLToPath } from 'node:url';
+import { isMainThread } from 'node:worker_threads';
 import type { NativeMemoryStore } from '../../native/binding.js';
 import { withCode } from '../errors.js';
 import { native } from '../native.js';
@@ -10,14 +10,13 @@ import { keptRecordOf } from './native-outcome.js';
 /** What a {@link MemoryStore} may keep. */
 export interface MemoryStoreOptions {
   /**
-   * Stores of one name are one store, in all threads of the process; each must give the same limits. Without a name,
-   * worker threads that run the same program share the stores that they make at the same line of it, and nothing
-   * else is shared: two stores made by one thread are always two.
+   * Stores of one name are one store, in all threads of the process; each must give the same limits. Default none: the
+   * store is shared with nobody.
    */
   name?: string;
   /** Bytes of completed records, each counted with 512 of its own. Default 256 MiB. */
   maxBytes?: number;
-  /** Completed records, and, apart from them, claims. Default 1,000,000. */
+  /** Completed records, and as many claims, and as many indeterminate records. Default 1,000,000. */
   maxEntries?: number;
 }
 
@@ -44,10 +43,12 @@ const RULES: OptionRules<MemoryStoreOptions> = {
 };
 
 /**
- * Keeps records in the memory of this process, off the JavaScript heap, shared by its worker threads. When it is full
- * it drops the completed records that were used longest ago, in a large store some dozens at once; a claim in progress
- * is never dropped, and where claims fill it, new ones are refused. It forgets all when the process ends, and other
- * processes do not see it.
+ * Keeps records in the memory of this process, off the JavaScript heap; with a name, its worker threads share it. When it
+ * is full it drops the completed records that were used longest ago, in a large store some dozens at once: first those
+ * that anyone can fill it with (see `dropFirst` of `KeptAnswer`), then others. A claim in progress and an indeterminate
+ * record are never dropped, and where they fill it, new claims are refused. A claim with `holdMs` does not lapse for so
+ * long while the thread that made it lives, were its event loop blocked. It forgets all when the process ends, and
+ * other processes do not see it.
  *
  * @example
  * ```ts
@@ -55,6 +56,8 @@ const RULES: OptionRules<MemoryStoreOptions> = {
  * ```
  */
 export class MemoryStore implements AtomicStore {
+  /** @internal */
+  readonly isNamed: boolean;
   #native: NativeMemoryStore | undefined;
   #claims: MemoryClaims | undefined;
 
@@ -62,10 +65,9 @@ export class MemoryStore implements AtomicStore {
   constructor(options: MemoryStoreOptions = {}) {
     checkOptions('MemoryStore', options, RULES);
     const { name, maxBytes = 256 * 1024 * 1024, maxEntries = 1_000_000 } = options;
-    const place = name === undefined ? callerOutside() : undefined;
-    const sharing = name !== undefined ? 'name' : place !== undefined ? 'place' : 'private';
+    this.isNamed = name !== undefined;
     try {
-      this.#native = new native.NativeMemoryStore(sharing, name ?? place ?? '', maxBytes, maxEntries);
+      this.#native = new native.NativeMemoryStore(name, maxBytes, maxEntries);
     } catch (cause) {
       throw withCode(
         new TypeError(`MemoryStore: option "name" is ${JSON.stringify(name)}; a store of that name has other limits`, {
@@ -124,7 +126,8 @@ export class MemoryStore implements AtomicStore {
 
   /**
    * Moves this store's clock forward, so that a test of a day's retention takes no day. The store's clock is its own:
-   * neither fake timers nor a change of the system's time move it.
+   * neither fake timers nor a change of the system's time move it. A claim of a middleware lapses when `maxHoldMs` have
+   * passed on it.
    */
   advanceClock(byMs: number): void {
     checkOptions('MemoryStore.advanceClock', { byMs }, { byMs: wholeNumberBetween(0, Number.MAX_SAFE_INTEGER, 'ms') });
@@ -150,25 +153,14 @@ export class MemoryStore implements AtomicStore {
   }
 }
 
+/** Whether a store is one that other threads of the process cannot see, though there are others. */
+export function isOfOneThread(store: unknown): boolean {
+  return !isMainThread && store instanceof MemoryStore && !store.isNamed;
+}
+
 /** What throws rejects. */
 function done<T>(step: () => T): Promise<T> {
   return new Promise((resolve) => {
     resolve(step());
   });
-}
-
-/** The line of the program that called into this package: `file:line:column`. */
-function callerOutside(): string | undefined {
-  const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 20;
-  const stack = new Error().stack ?? '';
-  Error.stackTraceLimit = limit;
-  const inside = __dirname.replace(/[/\\]stores$/, '');
-  for (const line of stack.split('\n').slice(1)) {
-    const place = /\(?((?:file:\/\/)?[^()\s][^()]*:\d+:\d+)\)?$/.exec(line.trim())?.[1];
-    if (place === undefined) continue;
-    const path = place.startsWith('file://') ? fileURLToPath(place.replace(/:\d+:\d+$/, '')) : place;
-    if (!path.startsWith(inside)) return place;
-  }
-  return undefined;
 }

@@ -29,7 +29,7 @@ export class SimpleStoreAdapter implements AtomicStore {
   constructor(store: IdempotencyStore, timeoutMs = 1_000) {
     this.#store = store;
     this.#timeoutMs = timeoutMs;
-    this.#native = new native.NativeMemoryStore('private', '', CLAIMS.maxBytes, CLAIMS.maxEntries);
+    this.#native = new native.NativeMemoryStore(undefined, CLAIMS.maxBytes, CLAIMS.maxEntries);
     this.#claims = new MemoryClaims(this.#native);
   }
 
@@ -178,8 +178,8 @@ interface Held {
 function answerFrom(kept: StoredResponse | null | undefined, asked: ClaimRequest): ClaimOutcome | undefined {
   if (kept === null || kept === undefined) return undefined;
   checkRecord(kept);
-  if (kept.fingerprint !== asked.fingerprint) return { outcome: 'mismatch', differs: 'fingerprint' };
   if (kept.identity !== asked.identity) return { outcome: 'mismatch', differs: 'identity' };
+  if (kept.fingerprint !== asked.fingerprint) return { outcome: 'mismatch', differs: 'fingerprint' };
   if (kept.state === 'completed') return { outcome: 'completed', answer: answerOf(kept) };
   return kept.state === 'indeterminate' && asked.overIndeterminate ? undefined : { outcome: kept.state };
 }

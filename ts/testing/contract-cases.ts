@@ -73,7 +73,7 @@ const CASES = {
 
   'another fingerprint is a mismatch, while the claim is in progress and after': async ({ store }) => {
     const asked = request();
-    const other = { ...byAnother(asked), fingerprint: digest('something else'), identity: digest('somebody else') };
+    const other = { ...byAnother(asked), fingerprint: digest('something else') };
     const claim = await claimed(store, asked);
     assert.deepEqual(await store.claim(other), { outcome: 'mismatch', differs: 'fingerprint' });
     assert.equal(await store.complete(claim, answer(), DAY), true);
@@ -86,6 +86,15 @@ const CASES = {
     const claim = await claimed(store, asked);
     assert.deepEqual(await store.claim(other), { outcome: 'mismatch', differs: 'identity' });
     assert.equal(await store.mark(claim, 'not-replayable', DAY), true);
+    assert.deepEqual(await store.claim(other), { outcome: 'mismatch', differs: 'identity' });
+  },
+
+  'somebody else who asks for something else learns only that it is somebody else': async ({ store }) => {
+    const asked = request();
+    const other = { ...byAnother(asked), fingerprint: digest('something else'), identity: digest('somebody else') };
+    const claim = await claimed(store, asked);
+    assert.deepEqual(await store.claim(other), { outcome: 'mismatch', differs: 'identity' });
+    assert.equal(await store.complete(claim, answer(), DAY), true);
     assert.deepEqual(await store.claim(other), { outcome: 'mismatch', differs: 'identity' });
   },
 

@@ -1,11 +1,11 @@
 import type { Chaos } from '../chaos/api.js';
 import { armChaos } from '../chaos/chaos.js';
 import { Kernels } from '../chaos/kernels/registry.js';
-import { checkChaosOptions } from '../chaos/options.js';
+import { CHAOS_RULES, checkChaosOptions } from '../chaos/options.js';
 import type { ChaosOptions } from '../chaos/options.js';
 import { RULE } from '../chaos/rules.js';
 import type { ChaosRule } from '../chaos/rules.js';
-import { aFunction, anObject, checkArgument, checkOption, checkOptions } from '../options.js';
+import { aFunction, anObject, checkArgument, checkOptions } from '../options.js';
 import type { OptionRules } from '../options.js';
 
 /** Which requests fail, and with which statuses; `{}` is every request. */
@@ -67,11 +67,9 @@ export async function withChaos<T>(
 
 function optionsOf(options: WithChaosOptions): ChaosOptions {
   checkArgument('withChaos', 'options', options, anObject);
-  const { fail, ...others } = options;
+  const { fail, ...others } = checkOptions('withChaos', options, { ...CHAOS_RULES, fail: anObject });
   if (fail !== undefined) {
-    checkOption('withChaos', 'fail', fail, anObject);
-    checkOptions('withChaos: fail', fail, FAIL);
-    const { statuses, ...when } = fail;
+    const { statuses, ...when } = checkOptions('withChaos: fail', fail, FAIL);
     const rule: ChaosRule = { name: 'fail', fault: { kind: 'error', statuses }, ...when };
     const chaosOptions = { ...others, rules: [rule, ...(others.rules ?? [])] };
     checkChaosOptions('withChaos', chaosOptions);

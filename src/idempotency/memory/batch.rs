@@ -14,19 +14,22 @@ const MOST_RECORDS: u64 = 64;
 /// What share of a store may lie in batches that are not full yet, of which the cache does not know: one twentieth.
 const OPEN_SHARE: u64 = 20;
 
-/// Names a batch, and the shard that it is in.
+/// Names a batch, the shard that it is in, and whether a full store drops it before those that are not so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct BatchId(u64);
+pub(super) struct BatchId {
+    number: u64,
+    pub(super) drops_first: bool,
+}
 
 impl BatchId {
     /// The n-th batch of a shard.
-    pub(super) fn new(shard: usize, nth: u64) -> Self {
-        Self(nth * SHARDS as u64 + shard as u64)
+    pub(super) fn new(shard: usize, nth: u64, drops_first: bool) -> Self {
+        Self { number: nth * SHARDS as u64 + shard as u64, drops_first }
     }
 
     pub(super) fn shard(self) -> usize {
         // Smaller than the number of shards.
-        usize::try_from(self.0 % SHARDS as u64).unwrap_or_default()
+        usize::try_from(self.number % SHARDS as u64).unwrap_or_default()
     }
 }
 
@@ -51,7 +54,15 @@ pub(super) enum BatchState {
     Full { known_weight: u64, used: bool },
 }
 
-/// Batches hold records that are kept for about as long: one that is kept for a minute would wait for those of a day.
+/// Batches hold records of one kind, that are kept for about as long: one that is kept for a minute would wait for those of
+/// a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) lifetime: Lifetime,
+    pub(super) drops_first: bool,
+}
+
+/// For how long records are kept, roughly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lifetime(u32);
 

@@ -2,11 +2,12 @@
 //!
 //! Records are spread over shards by their key, and all that happens to one key happens under the lock of its shard. Claims
 //! and indeterminate records are *held*, and never evicted. All other ends are *settled*, in batches (see [`batch`]): when
-//! the store is full, [`order`] drops the batch that was not used for longest.
+//! the store is full, [`order`] drops the batch that was not used for longest, those that anyone can fill before all others.
 #![forbid(unsafe_code)]
 
 mod batch;
 mod held;
+mod hold;
 mod order;
 mod settled;
 mod table;
@@ -14,14 +15,16 @@ mod table;
 use std::collections::hash_map::Entry as Place;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use self::batch::Sizing;
-use self::held::{Held, HeldState};
+use self::held::{Budgets, Held, HeldState};
+use self::hold::HeldFor;
+pub use self::hold::{Hold, Holder};
 use self::order::Order;
 use self::settled::{End, RECORD_OVERHEAD};
 use self::table::{Count, Entry, Table};
@@ -42,7 +45,7 @@ const SWEPT: usize = 4;
 pub struct Limits {
     /// Bytes of settled records, each counted with an overhead of 512.
     pub max_bytes: u64,
-    /// Number of settled records, and, apart from them, of held ones.
+    /// Number of settled records, and, each apart, of claims and of indeterminate records.
     pub max_entries: u64,
 }
 
@@ -67,16 +70,11 @@ pub struct MemoryStore {
     /// The largest record that is kept.
     largest: u64,
     shards: Shards,
-    held: Apart,
+    budgets: Budgets,
     order: Order,
     changed: AtomicBool,
     next_sweep: AtomicUsize,
 }
-
-/// Written by every thread, so in a line of the processor's cache in which nothing else is: the others would wait for it.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Apart(AtomicU64);
 
 type Shards = Arc<[Mutex<Shard>]>;
 
@@ -99,7 +97,7 @@ impl MemoryStore {
             largest: sizing.capacity,
             order: Order::new(sizing.capacity, Arc::clone(&shards)),
             shards,
-            held: Apart(AtomicU64::new(0)),
+            budgets: Budgets::new(limits.max_entries.min(limits.max_bytes / RECORD_OVERHEAD).max(1)),
             changed: AtomicBool::new(false),
             next_sweep: AtomicUsize::new(0),
         }
@@ -111,22 +109,32 @@ impl MemoryStore {
         self.limits
     }
 
-    /// Makes the claimant the owner of the key, or says why not.
+    /// Makes the claimant the owner of the key for as long as its lease is renewed, or says why not.
     pub fn claim(&self, claim: &Claim) -> Outcome {
+        self.claim_for(claim, None)
+    }
+
+    /// The same; with a hold the claim does not lapse with its lease while the holder lives.
+    pub fn claim_for(&self, claim: &Claim, beyond_lease: Option<Hold>) -> Outcome {
         let now = self.clock.now();
         let key = claim.request.key;
         let lease_until = now.saturating_add(millis(claim.lease));
         let mut shard = self.shard(&key);
+        let beyond_lease = beyond_lease.map(|hold| HeldFor::from(now, hold));
         let vacant = match shard.held.get_mut(&key) {
-            Some(held) => match held.answer(claim, now) {
-                Ok(outcome) => {
-                    if matches!(outcome, Outcome::Claimed { .. }) {
-                        held.state = HeldState::Claimed { lease_until, committed: held.committed() };
+            Some(held) => {
+                self.budgets.end_if_lapsed(held, now);
+                match held.answer(claim, now) {
+                    Ok(outcome) => {
+                        if matches!(outcome, Outcome::Claimed { .. }) {
+                            held.state = HeldState::Claimed { lease_until, committed: held.committed() };
+                            held.hold = beyond_lease;
+                        }
+                        return outcome;
                     }
-                    return outcome;
+                    Err(vacant) => vacant,
                 }
-                Err(vacant) => vacant,
-            },
+            }
             None => match shard.settled.make_use(&key, now, &self.order.chores) {
                 Some(settled) => match settled.answer(claim) {
                     Ok(outcome) => return outcome,
@@ -143,14 +151,23 @@ impl MemoryStore {
             fence,
             retention: millis(claim.retention),
             state: HeldState::Claimed { lease_until, committed: false },
+            hold: beyond_lease,
             progress: progress.clone(),
             waiters: None,
         };
         match shard.held.entry(key) {
-            Place::Occupied(mut lapsed) => lapsed.insert(held).wake(),
+            Place::Occupied(mut lapsed) => {
+                // A claim that has lapsed leaves its own room to its successor.
+                if matches!(lapsed.get().state, HeldState::Indeterminate { .. }) {
+                    if !self.budgets.admit() {
+                        return Outcome::Full;
+                    }
+                    self.budgets.leave(lapsed.get());
+                }
+                lapsed.insert(held).wake();
+            }
             Place::Vacant(place) => {
-                if self.held.0.fetch_add(1, Ordering::Relaxed) >= self.most_held() {
-                    self.held.0.fetch_sub(1, Ordering::Relaxed);
+                if !self.budgets.admit() {
                     return Outcome::Full;
                 }
                 place.insert(held);
@@ -179,7 +196,7 @@ impl MemoryStore {
             Settlement::Complete(_) | Settlement::NotReplayable => End::NotReplayable,
             Settlement::Release if !held.committed() => End::Free(held.progress.clone()),
             Settlement::Release | Settlement::Indeterminate => {
-                held.state = HeldState::Indeterminate { until };
+                self.budgets.end_unknown(held, until);
                 held.wake();
                 return Written::Done;
             }
@@ -226,13 +243,13 @@ impl MemoryStore {
         let now = self.clock.now();
         let mut shard = self.shard(key);
         let held = shard.held.get_mut(key)?;
-        let HeldState::Claimed { lease_until, .. } = held.state else {
+        let Some(HeldState::Claimed { lease_until, .. }) = held.state_at(now) else {
             return None;
         };
-        let lease_left = lease_until.checked_sub(now).filter(|left| *left > 0)?;
+        let lease_left = held.lease_left(lease_until, now);
         let waiters = held.waiters.get_or_insert_default();
         // Made under the lock: whoever settles the claim from here on wakes it.
-        Some(Waiting::new(waiters, Duration::from_millis(lease_left)))
+        Some(Waiting::new(waiters, lease_left))
     }
 
     /// What is kept for a key.
@@ -245,7 +262,7 @@ impl MemoryStore {
             let fence = held.fence;
             return match held.state_at(now) {
                 Some(HeldState::Claimed { lease_until, .. }) => {
-                    Some(Inspection::InProgress { fence, lease_left: left(lease_until) })
+                    Some(Inspection::InProgress { fence, lease_left: held.lease_left(lease_until, now) })
                 }
                 Some(HeldState::Indeterminate { until }) => {
                     Some(Inspection::Indeterminate { fence, expires_in: left(until) })
@@ -292,7 +309,7 @@ impl MemoryStore {
     /// Does what waits to be done, then counts.
     pub fn stats(&self) -> Stats {
         self.order.turn();
-        let held = self.held.0.load(Ordering::Relaxed);
+        let held = self.budgets.count();
         self.shards.iter().fold(Stats { held, ..Stats::default() }, |stats, shard| {
             let mut shard = shard.lock();
             shard.settled.clear_all();
@@ -327,10 +344,19 @@ impl MemoryStore {
 
     /// Drops what lapsed in a shard, and clears away what was dropped there.
     fn sweep(&self, shard: &mut Shard, now: Millis) {
-        shard.settled.drop_expired(now);
+        shard.settled.drop_expired(now, &self.order.chores);
         shard.settled.clear_all();
-        let lapsed: Vec<Digest> =
-            shard.held.iter().filter(|(_, held)| held.is_forgettable(now)).map(|(key, _)| *key).collect();
+        let mut lapsed = Vec::new();
+        // Its owner may still end a claim that lapsed, until somebody asks for it or its room is needed.
+        let ends_lapsed = self.budgets.are_claims_many();
+        for (key, held) in &mut shard.held {
+            if ends_lapsed {
+                self.budgets.end_if_lapsed(held, now);
+            }
+            if held.is_forgettable(now) {
+                lapsed.push(*key);
+            }
+        }
         for key in lapsed {
             if let Some(held) = shard.held.remove(&key) {
                 self.put_away(shard, key, &held, End::Free(held.progress.clone()), held.retention);
@@ -355,7 +381,7 @@ impl MemoryStore {
 
     /// Moves a record that is no longer held to the settled ones.
     fn put_away(&self, shard: &mut Shard, key: Digest, held: &Held, end: End, retention: Millis) {
-        self.held.0.fetch_sub(1, Ordering::Relaxed);
+        self.budgets.leave(held);
         let now = self.clock.now();
         let until = now.saturating_add(retention);
         let entry = Entry { request: held.request.into(), fence: held.fence, until, end };
@@ -369,10 +395,6 @@ impl MemoryStore {
 
     fn fits(&self, answer: &Answer) -> bool {
         answer.size() as u64 + RECORD_OVERHEAD <= self.largest
-    }
-
-    fn most_held(&self) -> u64 {
-        self.limits.max_entries.min(self.limits.max_bytes / RECORD_OVERHEAD).max(1)
     }
 }
 

@@ -1,9 +1,11 @@
-//! Which batch is dropped next: a cache of moka's, that knows of each batch its weight and how long it is kept.
+//! Which batch is dropped next: a cache of moka's, that knows of each batch its weight and how long it is kept. Batches that
+//! go before all others have a queue beside it, and only the room that the cache leaves them.
 //!
 //! Nobody writes to the cache who holds a shard: what it drops takes the lock of a shard. What it must learn is put down as
 //! a chore, and done by [`Order::turn`], by one thread at a time, as a rule one that serves no requests.
 #![forbid(unsafe_code)]
 
+use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -60,7 +62,59 @@ pub(super) struct Order {
     capacity: u64,
     /// The cache's weights are 32 bits wide: larger stores are weighed in larger units.
     unit: u64,
-    cache: Mutex<Cache<BatchId, Kept>>,
+    kept: Mutex<Queues>,
+}
+
+/// What is kept, by when it was used last.
+#[derive(Debug)]
+struct Queues {
+    first: First,
+    cache: Cache<BatchId, Kept>,
+}
+
+/// The batches that go first: the one that was not used for longest before all others.
+#[derive(Debug, Default)]
+struct First {
+    by_use: BTreeMap<u64, BatchId>,
+    kept: HashMap<BatchId, Place>,
+    uses: u64,
+    weight: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    last_use: u64,
+    weight: u64,
+}
+
+impl First {
+    fn put(&mut self, batch: BatchId, weight: u64) {
+        self.forget(batch);
+        self.uses += 1;
+        self.weight += weight;
+        self.by_use.insert(self.uses, batch);
+        self.kept.insert(batch, Place { last_use: self.uses, weight });
+    }
+
+    fn make_use(&mut self, batch: BatchId) {
+        if let Some(Place { weight, .. }) = self.kept.get(&batch) {
+            self.put(batch, *weight);
+        }
+    }
+
+    fn forget(&mut self, batch: BatchId) {
+        if let Some(Place { last_use, weight }) = self.kept.remove(&batch) {
+            self.by_use.remove(&last_use);
+            self.weight -= weight;
+        }
+    }
+
+    fn drop_one(&mut self) -> Option<BatchId> {
+        let (_, batch) = self.by_use.first_key_value()?;
+        let batch = *batch;
+        self.forget(batch);
+        Some(batch)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,12 +161,13 @@ impl Order {
                 dropped_from[id.shard()].lock().settled.drop_batch(*id, why);
             })
             .build();
-        Self { chores: Chores::default(), shards, capacity, unit, cache: Mutex::new(cache) }
+        let kept = Mutex::new(Queues { first: First::default(), cache });
+        Self { chores: Chores::default(), shards, capacity, unit, kept }
     }
 
     /// Tells the cache what it must learn, and drops what it says.
     pub(super) fn turn(&self) {
-        let cache = self.cache.lock();
+        let Queues { first, cache } = &mut *self.kept.lock();
         for chore in self.chores.take() {
             match chore {
                 Chore::Weigh { batch, weight, retention } => {
@@ -120,16 +175,30 @@ impl Order {
                         continue;
                     }
                     let weight = u32::try_from(weight.div_ceil(self.unit)).unwrap_or(u32::MAX);
-                    cache.insert(batch, Kept { weight, retention: Duration::from_millis(retention) });
+                    if batch.drops_first {
+                        first.put(batch, weight.into());
+                    } else {
+                        cache.insert(batch, Kept { weight, retention: Duration::from_millis(retention) });
+                    }
                 }
                 Chore::Use(batch) => {
                     self.shards[batch.shard()].lock().settled.reset_use(batch);
-                    cache.get(&batch);
+                    if batch.drops_first {
+                        first.make_use(batch);
+                    } else {
+                        cache.get(&batch);
+                    }
                 }
+                Chore::Forget(batch) if batch.drops_first => first.forget(batch),
                 Chore::Forget(batch) => cache.invalidate(&batch),
             }
         }
         cache.run_pending_tasks();
+        while first.weight + cache.weighted_size() > self.capacity / self.unit
+            && let Some(batch) = first.drop_one()
+        {
+            self.shards[batch.shard()].lock().settled.drop_batch(batch, Why::Evicted);
+        }
     }
 
     /// The same, where the thread that should do it has fallen behind.

@@ -65,6 +65,15 @@ impl From<Identified> for Asked {
 }
 
 impl End {
+    /// Whether a full store drops it before others: what costs nobody anything to make, and of a free key the fence.
+    pub(super) fn drops_first(&self) -> bool {
+        match self {
+            Self::Completed(answer) => answer.drops_first(),
+            Self::Free(progress) => progress.is_none(),
+            Self::NotReplayable => false,
+        }
+    }
+
     /// Bytes that a record with this end counts.
     pub(super) fn size(&self) -> u64 {
         let content = match self {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::batch::{Batch, BatchId, BatchState, Lifetime, Sizing};
+use super::batch::{Batch, BatchId, BatchState, Kind, Lifetime, Sizing};
 use super::order::{Chore, Chores};
 use super::settled::{Asked, End, Settled};
 use crate::clock::Millis;
@@ -21,8 +21,8 @@ pub(super) struct Table {
     /// Each in a box: a table that grows moves all that is in it, while a request waits.
     records: HashMap<Digest, Box<Settled>, BuildDigestHasher>,
     batches: HashMap<BatchId, Batch>,
-    /// Those that take records: one for each lifetime.
-    open: Vec<(Lifetime, BatchId)>,
+    /// Those that take records: one for each kind.
+    open: Vec<(Kind, BatchId)>,
     open_records: u64,
     open_weight: u64,
     /// Dropped, but not cleared away yet.
@@ -110,7 +110,8 @@ impl Table {
         self.clear(LEAST_CLEARED, size);
         self.remove(&key, now, chores);
         let weight = self.sizing.weight_of(size);
-        let id = self.open_batch(Lifetime::of(until.saturating_sub(now)));
+        let lifetime = Lifetime::of(until.saturating_sub(now));
+        let id = self.open_batch(Kind { lifetime, drops_first: end.drops_first() });
         if let Some(batch) = self.batches.get_mut(&id) {
             batch.keys.push(key);
             batch.live += 1;
@@ -142,8 +143,8 @@ impl Table {
         }
     }
 
-    /// Drops what has expired before it was full.
-    pub(super) fn drop_expired(&mut self, now: Millis) {
+    /// Drops what has expired and has nobody else to do so: batches that are not full yet, and those that go first.
+    pub(super) fn drop_expired(&mut self, now: Millis, chores: &Chores) {
         let lapsed = |id: &BatchId| self.batches.get(id).is_none_or(|batch| batch.until <= now);
         let (lapsed, open) = self.open.drain(..).partition(|(_, id)| lapsed(id));
         self.open = open;
@@ -152,6 +153,13 @@ impl Table {
                 self.open_records -= *live as u64;
                 self.open_weight -= weight;
             }
+            self.drop_batch(id, Why::Expired);
+        }
+        let full = self.batches.values().filter(|batch| batch.state != BatchState::Open);
+        let lapsed: Vec<BatchId> =
+            full.filter(|batch| batch.id.drops_first && batch.until <= now).map(|batch| batch.id).collect();
+        for id in lapsed {
+            chores.push(Chore::Forget(id));
             self.drop_batch(id, Why::Expired);
         }
     }
@@ -198,13 +206,13 @@ impl Table {
         }
     }
 
-    fn open_batch(&mut self, lifetime: Lifetime) -> BatchId {
-        if let Some((_, id)) = self.open.iter().find(|(open, _)| *open == lifetime) {
+    fn open_batch(&mut self, kind: Kind) -> BatchId {
+        if let Some((_, id)) = self.open.iter().find(|(open, _)| *open == kind) {
             return *id;
         }
-        let id = BatchId::new(self.shard, self.next_batch);
+        let id = BatchId::new(self.shard, self.next_batch, kind.drops_first);
         self.next_batch += 1;
-        self.open.push((lifetime, id));
+        self.open.push((kind, id));
         let (keys, state) = (Vec::new(), BatchState::Open);
         self.batches.insert(id, Batch { id, keys, live: 0, weight: 0, until: 0, state });
         id

@@ -175,7 +175,7 @@ const ANYWHERE: readonly string[] = [
 
 /** Refuses a fault that cannot be right, or that this runtime cannot do. `at` is where it stands. */
 export function checkFault(at: string, fault: ChaosFault): void {
-  checkShape(at, { ...fault }, 'kind', FAULTS, OPTIONAL);
+  checkShape(at, fault, 'kind', FAULTS, OPTIONAL);
   if ('delay' in fault) checkDelay(`${at}.delay`, fault.delay);
   if ((fault.kind === 'truncate' || fault.kind === 'stall') && fault.at) checkOneOf(`${at}.at`, fault.at, PLACES);
   if (fault.kind === 'error' && typeof fault.retryAfter === 'object') {

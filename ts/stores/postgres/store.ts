@@ -362,8 +362,8 @@ function outcomeOf(row: Row): ClaimOutcome | undefined {
     throw strangeClient('names columns or gives values of its own', 'one whose rows are as PostgreSQL sends them');
   }
   if (row['isfree']) return undefined;
-  if (!row['samefingerprint']) return { outcome: 'mismatch', differs: 'fingerprint' };
   if (row['sameidentity'] !== true) return { outcome: 'mismatch', differs: 'identity' };
+  if (!row['samefingerprint']) return { outcome: 'mismatch', differs: 'fingerprint' };
   const leaseLeftMs = Number(row['leaseleft']);
   switch (row['state']) {
     case 'in-progress': {

@@ -106,8 +106,8 @@ if kept then
     if state == 'i' then keep('i--' .. record.fixed .. record.rest, 'KEEPTTL') end
   end
   if state ~= 'f' then
-    if record.fingerprint ~= asked.fingerprint then return { 'mismatch', 'fingerprint' } end
     if record.identity ~= asked.identity then return { 'mismatch', 'identity' } end
+    if record.fingerprint ~= asked.fingerprint then return { 'mismatch', 'fingerprint' } end
     if state == 'c' then return { 'completed', record.rest } end
     if state == 'n' then return { 'not-replayable' } end
     if state == 'i' and not ARGV[3] then return { 'indeterminate' } end
