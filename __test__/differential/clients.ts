@@ -23,7 +23,8 @@ export async function ask(
   const does = isRetry && client.does.is !== 'pipeline' ? ({ is: 'plain' } as const) : client.does;
   const paths = does.is === 'pipeline' ? ['/one', '/two'] : ['/one'];
   const requests = paths.map((path, i) => requestOf(scenario, path, isRetry, i === paths.length - 1));
-  const isLeft = client.connection === 'keep-alive' && client.version === '1.1' && does.is !== 'broken-upload';
+  const version = versionOf(client);
+  const isLeft = client.connection === 'keep-alive' && version === '1.1' && does.is !== 'broken-upload';
   const last = isLeft ? `GET ${LAST} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n` : '';
   const received: Buffer[] = [];
   const wire: Wire = { answers: [], end: 'closed' };
@@ -36,6 +37,7 @@ export async function ask(
       if (isOver) return;
       isOver = true;
       wire.end = end;
+      if (end === 'hung') world.giveUp();
       clearInterval(watch);
       socket.destroy();
       resolve();
@@ -104,15 +106,20 @@ function requestOf(
   const [headers, body] = BODIES[client.body];
   const accepts = isRetry ? client.acceptsThen : client.accepts;
   const lines = [
-    `POST ${path} HTTP/${client.version}`,
+    `POST ${path} HTTP/${versionOf(client)}`,
     'Host: test',
     'Origin: https://shop.example',
     ...(key === 'explicit' ? [`Idempotency-Key: key-of-${path.slice(1)}`] : []),
     ...(accepts === null ? [] : [`Accept-Encoding: ${accepts}`]),
-    ...(client.version === '1.1' && client.connection === 'close' && isLast ? ['Connection: close'] : []),
+    ...(versionOf(client) === '1.1' && client.connection === 'close' && isLast ? ['Connection: close'] : []),
     ...headers,
   ];
   return { head: `${lines.join('\r\n')}\r\n\r\n`, body };
+}
+
+/** HTTP/1.0 knows no second request. */
+function versionOf({ version, does }: Client): Client['version'] {
+  return does.is === 'pipeline' ? '1.1' : version;
 }
 
 function sized(type: string, body: string): [string[], string] {

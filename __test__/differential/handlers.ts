@@ -47,7 +47,7 @@ export function handlerOf(
 
 function hear({ world, visit }: Scene, what: string): void {
   world.touch();
-  visit.events.push(what);
+  if (!world.hasGivenUp) visit.events.push(what);
 }
 
 /** Does the steps from the given one on. */
@@ -322,7 +322,11 @@ function stream(scene: Scene, step: Extract<Step, { do: 'stream' }>): void {
       return;
     case 'pipeline':
       pipeline(source, res, (error) => {
-        hear(scene, `pipeline callback ${error ? nameOf(error) : ''}`);
+        // In which words it learns that its destination is gone is a matter of the moment.
+        hear(
+          scene,
+          `pipeline callback ${error ? nameOf(error).replace(/PREMATURE_CLOSE|WRITE_AFTER_END/, 'GONE') : ''}`,
+        );
       });
       return;
     case 'iterate':

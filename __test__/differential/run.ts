@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { Socket, type AddressInfo } from 'node:net';
 import express5, { type ErrorRequestHandler, type Express, type Request } from 'express';
 import express4 from 'express4';
 import { idempotencyMiddleware, type IdempotencyHandler } from '../../ts/index.js';
@@ -12,8 +12,11 @@ import { nameOf, record, visitOf as begin } from './recorder.js';
 import type { Scenario } from './scenario.js';
 import { World, type Observation, type Visit } from './world.js';
 
-/** Which of the two applications: without us, or with. */
-export type Side = 'bare' | 'guarded';
+/**
+ * Which application: without us, with us, or without us behind a network that takes its time. With us an answer is
+ * later; what a handler does meanwhile meets a response as it is while a slow network has not taken its bytes yet.
+ */
+export type Side = 'bare' | 'bare, slowly' | 'guarded';
 
 /** What was seen of a scenario's request, and of its retry, which only the guarded side is asked. */
 export interface Seen {
@@ -30,6 +33,9 @@ export async function run(fixtures: Fixtures, scenario: Scenario, side: Side, pa
   let now = world;
   const { app, ours } = appOf(() => now, fixtures, scenario, side);
   const server = createServer(app);
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => sockets.add(socket));
+  if (side === 'bare, slowly') server.on('connection', slowDown);
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const { port } = server.address() as AddressInfo;
   const hasRetry = side === 'guarded' && scenario.mounts !== 'chaos';
@@ -46,7 +52,7 @@ export async function run(fixtures: Fixtures, scenario: Scenario, side: Side, pa
       });
     }
   } finally {
-    await stop(server);
+    await stop(server, sockets, hasRetry ? retried : world);
     await ours?.close();
   }
   return { first: world.seen, again: hasRetry ? retried.seen : undefined };
@@ -54,17 +60,33 @@ export async function run(fixtures: Fixtures, scenario: Scenario, side: Side, pa
 
 /** Waits until nothing is under way any more. */
 async function settled(world: World, { quietMs }: Patience): Promise<void> {
-  const until = performance.now() + 10 * quietMs;
+  const until = performance.now() + 4 * quietMs;
   // What a store does in its own threads is not known here.
   const least = world.store === 'file' ? 6 : 2;
   do await new Promise((resolve) => setTimeout(resolve, 2));
   while (!(world.isQuiet(least) && world.isClosed) && performance.now() < until);
 }
 
-async function stop(server: Server): Promise<void> {
+/** Has a connection take its time with every write. */
+function slowDown(socket: Socket): void {
+  for (const name of ['_write', '_writev'] as const) {
+    const real = socket[name] as ((...args: unknown[]) => void) | undefined;
+    socket[name] = (...args: unknown[]) => {
+      setTimeout(() => real?.apply(socket, args), 4);
+    };
+  }
+}
+
+/** Closes a server with all that is connected to it, as a program does that ends. */
+async function stop(server: Server, sockets: ReadonlySet<Socket>, world: World): Promise<void> {
   const closed = once(server, 'close');
   server.close();
   server.closeAllConnections();
+  const inTime = await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 500, 'late'))]);
+  if (inTime !== 'late') return;
+  world.seen.processErrors.push('the server does not close');
+  // Past whoever holds it.
+  for (const socket of sockets) Socket.prototype.destroy.call(socket);
   await closed;
 }
 
@@ -114,8 +136,18 @@ function appOf(
   const onError: ErrorRequestHandler = (error, req, res, next) => {
     worldNow().touch();
     visitOf(req).errors.push(nameOf(error));
-    if (res.headersSent) next(error);
-    else res.status(500).send(nameOf(error));
+    // The last error handler shows the stack, in which the layers are.
+    if (error instanceof Error) error.stack = nameOf(error);
+    if (res.headersSent) {
+      next(error);
+      return;
+    }
+    try {
+      res.status(500).send(nameOf(error));
+    } catch (worse) {
+      (worse as Error).stack = nameOf(worse);
+      throw worse;
+    }
   };
   app.use(onError);
   return { app, ours };

@@ -44,7 +44,7 @@ async function smallest(fixtures: Fixtures, scenario: Scenario, differences: rea
   const what = differences[0]?.what;
   let last = differences;
   const small = await shrink(scenario, async (candidate) => {
-    const found = await differencesIn(fixtures, candidate);
+    const found = await differencesIn(fixtures, candidate, 1);
     const fails = found.some((difference) => difference.what === what);
     if (fails) last = found;
     return fails;

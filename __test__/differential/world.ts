@@ -56,6 +56,7 @@ export class World {
   /** Names this run's keys: stores may be shared by many. */
   readonly tenant: string;
   #pending = 0;
+  #hasGivenUp = false;
   #lastActivity = performance.now();
   readonly #open = new Set<ServerResponse>();
 
@@ -69,9 +70,18 @@ export class World {
     this.#lastActivity = performance.now();
   }
 
+  /** The client left an answer that never comes. What follows from that is compared where clients leave. */
+  giveUp(): void {
+    this.#hasGivenUp = true;
+  }
+
+  get hasGivenUp(): boolean {
+    return this.#hasGivenUp;
+  }
+
   note(text: string): void {
     this.touch();
-    this.seen.notes.push(text);
+    if (!this.#hasGivenUp) this.seen.notes.push(text);
   }
 
   /** Something is under way; returns what is to be called when it is over. */
@@ -103,6 +113,8 @@ export class World {
 
   /** Whether nothing is under way, and nothing has happened for so many milliseconds. */
   isQuiet(ms: number): boolean {
-    return this.#pending === 0 && performance.now() - this.#lastActivity >= ms;
+    // A request that has not come yet is under way.
+    const least = this.seen.visits.length === 0 ? 10 * ms : ms;
+    return this.#pending === 0 && performance.now() - this.#lastActivity >= least;
   }
 }
