@@ -253,9 +253,8 @@ const layer: fc.Arbitrary<Layer> = fc.oneof(
       { use: 'header-in-end' },
       { use: 'header-in-write' },
       { use: 'header-in-write-head' },
-      { use: 'word-in-end' },
       { use: 'late-end', ms: 2 },
-      { use: 'marks-headers' },
+      { use: 'wraps-set-header' },
     ),
   },
   {

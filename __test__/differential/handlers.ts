@@ -32,13 +32,20 @@ export function handlerOf(
     world.seen.runs++;
     const visit = visitOf(req);
     const scene: Scene = { world, fixtures, visit, req, res, next };
-    for (const event of ['pipe', 'unpipe', 'finish', 'close']) res.on(event, () => hear(scene, event));
-    if (handler.listens) res.on('error', (error) => hear(scene, `error ${nameOf(error)}`));
+    for (const event of ['pipe', 'unpipe', 'finish', 'close']) {
+      res.on(event, () => {
+        hear(scene, event);
+      });
+    }
+    if (handler.listens) {
+      res.on('error', (error) => {
+        hear(scene, `error ${nameOf(error)}`);
+      });
+    }
     if (handler.form === 'sync') {
       perform(scene, handler, 0, () => undefined, undefined);
       return;
     }
-    // eslint-disable-next-line @typescript-eslint/no-misused-promises -- Express 4 takes it for a sync one, as users do
     return new Promise<void>((resolve, reject) => {
       perform(scene, handler, 0, resolve, reject);
     });

@@ -90,14 +90,7 @@ export function layerOf(worldNow: () => World, layer: Layer): RequestHandler {
 type Own = Extract<
   Layer,
   {
-    use:
-      | `mung-${string}`
-      | `header-${string}`
-      | `word-${string}`
-      | `late-${string}`
-      | 'marks-headers'
-      | 'sets'
-      | 'watchdog';
+    use: `mung-${string}` | `header-${string}` | `late-${string}` | 'wraps-set-header' | 'sets' | 'watchdog';
   }
 >;
 
@@ -141,17 +134,6 @@ function ownLayerOf(worldNow: () => World, layer: Own): RequestHandler {
           return real(args);
         });
       });
-    case 'word-in-end':
-      return patching((res) => {
-        wrap(res, 'end', (real, args) => {
-          const isOver = res.writableEnded || res.statusCode === 204 || res.statusCode === 304;
-          if (isOver || res.hasHeader('Content-Length')) return real(args);
-          const [chunk, ...rest] = args;
-          if (typeof chunk === 'string' || chunk instanceof Uint8Array)
-            (res.write as (...given: unknown[]) => boolean).call(res, chunk, rest[0]);
-          return real(['+word']);
-        });
-      });
     case 'late-end':
       return patching((res) => {
         let waits = false;
@@ -166,9 +148,11 @@ function ownLayerOf(worldNow: () => World, layer: Own): RequestHandler {
           return true;
         });
       });
-    case 'marks-headers':
+    case 'wraps-set-header':
       return patching((res) => {
-        wrap(res, 'setHeader', (real, [name, value]) => real([name, typeof value === 'string' ? `${value}` : value]));
+        wrap(res, 'setHeader', (real, [name, value]) =>
+          real([name, Array.isArray(value) ? [...(value as string[])] : value]),
+        );
       });
     case 'sets':
       return (_req, res, next) => {

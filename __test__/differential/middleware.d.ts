@@ -42,13 +42,3 @@ declare module 'express-mung' {
   };
   export default mung;
 }
-
-declare module 'express-session' {
-  export default function session(options: {
-    secret: string;
-    resave: boolean;
-    saveUninitialized: boolean;
-    genid: () => string;
-    cookie: object;
-  }): import('express').RequestHandler;
-}

@@ -53,7 +53,8 @@ export async function run(fixtures: Fixtures, scenario: Scenario, side: Side, pa
     }
   } finally {
     await stop(server, sockets, hasRetry ? retried : world);
-    await ours?.close();
+    const closing: unknown = ours?.close();
+    await closing;
   }
   return { first: world.seen, again: hasRetry ? retried.seen : undefined };
 }
@@ -67,10 +68,16 @@ async function settled(world: World, { quietMs }: Patience): Promise<void> {
   while (!(world.isQuiet(least) && world.isClosed) && performance.now() < until);
 }
 
+function visitIn(visits: WeakMap<IncomingMessage, Visit>, req: IncomingMessage): Visit {
+  const visit = visits.get(req);
+  if (!visit) throw new Error('The request did not pass the recorder');
+  return visit;
+}
+
 /** Has a connection take its time with every write. */
 function slowDown(socket: Socket): void {
   for (const name of ['_write', '_writev'] as const) {
-    const real = socket[name] as ((...args: unknown[]) => void) | undefined;
+    const real = Reflect.get(socket, name) as ((...args: unknown[]) => void) | undefined;
     socket[name] = (...args: unknown[]) => {
       setTimeout(() => real?.apply(socket, args), 4);
     };
@@ -103,7 +110,7 @@ function appOf(
     res.end('last');
   });
   const visits = new WeakMap<IncomingMessage, Visit>();
-  const visitOf = (req: IncomingMessage) => visits.get(req) as Visit;
+  const visitOf = (req: IncomingMessage) => visitIn(visits, req);
   app.use((req, res, next) => {
     const visit = begin(worldNow(), req, res);
     visits.set(req, visit);

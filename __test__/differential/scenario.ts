@@ -51,12 +51,10 @@ export type Layer =
   | { readonly use: 'header-in-end' }
   | { readonly use: 'header-in-write' }
   | { readonly use: 'header-in-write-head' }
-  /** Adds a word in its own `end`. */
-  | { readonly use: 'word-in-end' }
   /** Calls the real `end` a moment later, as sessions do. */
   | { readonly use: 'late-end'; readonly ms: number }
-  /** Marks what is given to `setHeader`. */
-  | { readonly use: 'marks-headers' }
+  /** Passes on what is given to `setHeader`, by a function of its own. */
+  | { readonly use: 'wraps-set-header' }
   /** Sets a header before the handler runs. */
   | { readonly use: 'sets'; readonly name: string; readonly value: HeaderValue }
   /** Answers 503 after a while, if nobody has. */
