@@ -295,7 +295,7 @@ const does: fc.Arbitrary<Behaviour> = fc.oneof(
       reset: flag(),
     }),
   },
-  { weight: 1, arbitrary: fc.constant<Behaviour>({ is: 'broken-upload' }) },
+  { weight: 1, arbitrary: fc.constantFrom<Behaviour>({ is: 'broken-upload' }, { is: 'garbage' }) },
 );
 
 const accepts = fc.constantFrom(null, 'gzip', 'identity', 'br, gzip', 'deflate');
@@ -307,6 +307,7 @@ const client: fc.Arbitrary<Client> = fc.record({
   acceptsThen: accepts,
   body: fc.constantFrom('none', 'json', 'chunked-json', 'form', 'text', 'multipart'),
   does,
+  isHasty: flag(),
 });
 
 /** All scenarios. */

@@ -24,7 +24,8 @@ export async function ask(
   const paths = does.is === 'pipeline' ? ['/one', '/two'] : ['/one'];
   const requests = paths.map((path, i) => requestOf(scenario, path, isRetry, i === paths.length - 1));
   const version = versionOf(client);
-  const isLeft = client.connection === 'keep-alive' && version === '1.1' && does.is !== 'broken-upload';
+  const isLeft =
+    client.connection === 'keep-alive' && version === '1.1' && does.is !== 'broken-upload' && does.is !== 'garbage';
   const last = isLeft ? `GET ${LAST} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n` : '';
   const received: Buffer[] = [];
   const wire: Wire = { answers: [], end: 'closed' };
@@ -88,6 +89,10 @@ export async function ask(
         setTimeout(leave, 3, false);
         break;
       }
+      case 'garbage':
+        socket.write(all, 'latin1');
+        setTimeout(() => socket.write('garbage\r\n\r\n'), 2);
+        break;
       default:
         socket.write(all, 'latin1');
         if (does.is === 'abort' && does.after !== 'first-byte') setTimeout(leave, does.after, does.reset);
@@ -145,5 +150,5 @@ const BODIES: Readonly<Record<BodyKind, readonly [headers: readonly string[], bo
 /** Whether a client stays until its answer is there. */
 export function stays(client: Client): boolean {
   // To Node, a client that ended its half has left, unless the answer is there already.
-  return !['abort', 'broken-upload', 'half-close'].includes(client.does.is);
+  return !['abort', 'broken-upload', 'half-close', 'garbage'].includes(client.does.is);
 }

@@ -113,6 +113,10 @@ export function compareReplay(scenario: Scenario, { first, again }: Seen): Diffe
   const differ = (what: string, expected: unknown, got: unknown) => {
     if (JSON.stringify(expected) !== JSON.stringify(got)) found.push({ what, expected, got });
   };
+  // What a handler breaks off itself is over, whatever it does then; one that reads a body that broke off never goes on.
+  if (!scenario.handler.steps.some(({ step }) => ['destroy', 'next', 'read'].includes(step.do))) {
+    differ('retry: runs at once with the first', 0, again.overlaps);
+  }
   const firsts = first.wires[0]?.answers.filter(isFinal) ?? [];
   const agains = again.wires[0]?.answers.filter(isFinal) ?? [];
   // What is said before an answer (1xx) comes in the midst of the one before.
@@ -158,6 +162,7 @@ const PARSERS: Partial<Record<BodyKind, string>> = { json: 'json', 'chunked-json
 
 function fateOf(scenario: Scenario, first: Observation, answer: WireAnswer | undefined): Fate {
   const { outside, client, key } = scenario;
+  if (client.does.is === 'broken-upload' && isReadByHandler(scenario)) return 'runs again';
   if (!stays(client) || isLate(scenario) || first.runs === 0 || first.visits.length === 0) return 'unknown';
   if (client.does.is === 'pipeline') return 'unknown';
   // Without a key, a body that nobody read names nothing.
@@ -184,6 +189,19 @@ function fateOf(scenario: Scenario, first: Observation, answer: WireAnswer | und
 
 function saysBefore({ handler }: Scenario): boolean {
   return handler.steps.some(({ step }) => step.do === 'hints' || step.do === 'continue' || step.do === 'processing');
+}
+
+/** Whether the handler reads the body before it does anything else, so that it never answers where the body breaks off. */
+function isReadByHandler({ client, handler, outside, inside, store }: Scenario): boolean {
+  const reads = handler.steps[0]?.step.do === 'read' && handler.steps[0].when === 'now';
+  // A late store may not have let the handler run before the client left.
+  return (
+    reads &&
+    client.body !== 'none' &&
+    client.isHasty !== true &&
+    store === 'memory' &&
+    outside.length + inside.length === 0
+  );
 }
 
 /** Whether a time limit may answer in the handler's place. */

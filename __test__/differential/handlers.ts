@@ -27,9 +27,16 @@ export function handlerOf(
   fixtures: Fixtures,
   handler: Handler,
   visitOf: (req: IncomingMessage) => Visit,
+  running: Map<string, number>,
 ): RequestHandler {
   return (req, res, next) => {
     world.seen.runs++;
+    const already = running.get(req.path) ?? 0;
+    if (already > 0) world.seen.overlaps++;
+    running.set(req.path, already + 1);
+    const over = () => {
+      running.set(req.path, (running.get(req.path) ?? 1) - 1);
+    };
     const visit = visitOf(req);
     const scene: Scene = { world, fixtures, visit, req, res, next };
     for (const event of ['pipe', 'unpipe', 'finish', 'close']) {
@@ -43,11 +50,18 @@ export function handlerOf(
       });
     }
     if (handler.form === 'sync') {
-      perform(scene, handler, 0, () => undefined, undefined);
+      perform(scene, handler, 0, over, undefined);
       return;
     }
     return new Promise<void>((resolve, reject) => {
-      perform(scene, handler, 0, resolve, reject);
+      const end = () => {
+        over();
+        resolve();
+      };
+      perform(scene, handler, 0, end, (error) => {
+        over();
+        reject(error);
+      });
     });
   };
 }
@@ -93,6 +107,7 @@ function perform(
       } else if (fail) {
         fail(error as Error);
       } else {
+        done();
         throw error;
       }
       return;

@@ -4,7 +4,7 @@ import { Socket, type AddressInfo } from 'node:net';
 import express5, { type ErrorRequestHandler, type Express, type Request } from 'express';
 import express4 from 'express4';
 import { idempotencyMiddleware, type IdempotencyHandler } from '../../ts/index.js';
-import { ask, LAST, type Patience } from './clients.js';
+import { ask, LAST, stays, type Patience } from './clients.js';
 import { storeFor, type Fixtures } from './fixtures.js';
 import { handlerOf } from './handlers.js';
 import { layerOf } from './layers.js';
@@ -33,22 +33,26 @@ export async function run(fixtures: Fixtures, scenario: Scenario, side: Side, pa
   let now = world;
   const { app, ours } = appOf(() => now, fixtures, scenario, side);
   const server = createServer(app);
+  // As many programs have it.
+  server.on('clientError', (_error, socket) => socket.destroy());
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => sockets.add(socket));
   if (side === 'bare, slowly') server.on('connection', slowDown);
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const { port } = server.address() as AddressInfo;
+  const isHasty = scenario.client.isHasty === true && !stays(scenario.client);
   const hasRetry = side === 'guarded' && scenario.mounts !== 'chaos';
   try {
     await watched(world, async () => {
       await ask(world, port, scenario, patience, false);
-      await settled(world, patience);
+      if (!isHasty) await settled(world, patience);
     });
     now = retried;
     if (hasRetry) {
       await watched(retried, async () => {
         await ask(retried, port, scenario, patience, true);
         await settled(retried, patience);
+        await settled(world, patience);
       });
     }
   } finally {
@@ -109,6 +113,7 @@ function appOf(
   app.get(LAST, (_req, res) => {
     res.end('last');
   });
+  const running = new Map<string, number>();
   const visits = new WeakMap<IncomingMessage, Visit>();
   const visitOf = (req: IncomingMessage) => visitIn(visits, req);
   app.use((req, res, next) => {
@@ -138,7 +143,7 @@ function appOf(
   }
   for (const layer of scenario.inside) app.use(layerOf(worldNow, layer));
   app.post(['/one', '/two'], (req, res, next) =>
-    handlerOf(worldNow(), fixtures, scenario.handler, visitOf)(req, res, next),
+    handlerOf(worldNow(), fixtures, scenario.handler, visitOf, running)(req, res, next),
   );
   const onError: ErrorRequestHandler = (error, req, res, next) => {
     worldNow().touch();

@@ -157,6 +157,8 @@ export interface Client {
   readonly acceptsThen: string | null;
   readonly body: BodyKind;
   readonly does: Behaviour;
+  /** Retries at once when its connection is gone; otherwise when the handler has come to an end. */
+  readonly isHasty?: boolean;
 }
 
 export type BodyKind = 'none' | 'json' | 'chunked-json' | 'form' | 'text' | 'multipart';
@@ -174,4 +176,6 @@ export type Behaviour =
   /** Leaves so many milliseconds after the request, or when the first byte comes. */
   | { readonly is: 'abort'; readonly after: number | 'first-byte'; readonly reset: boolean }
   /** Sends half of its body, and leaves. */
-  | { readonly is: 'broken-upload' };
+  | { readonly is: 'broken-upload' }
+  /** Sends what is no request behind its request: the server breaks the connection. */
+  | { readonly is: 'garbage' };

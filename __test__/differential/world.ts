@@ -13,6 +13,8 @@ export interface Observation {
   readonly notes: string[];
   /** How often the handler ran. */
   runs: number;
+  /** How often it began while another one had still something to do for the same request. */
+  overlaps: number;
 }
 
 /** What passed over one connection. */
@@ -51,7 +53,7 @@ export interface Visit {
 
 /** The state of a run: what it has seen, and what is still under way. */
 export class World {
-  readonly seen: Observation = { wires: [], visits: [], processErrors: [], notes: [], runs: 0 };
+  readonly seen: Observation = { wires: [], visits: [], processErrors: [], notes: [], runs: 0, overlaps: 0 };
   readonly store: StoreKind;
   /** Names this run's keys: stores may be shared by many. */
   readonly tenant: string;
