@@ -20,6 +20,9 @@ const RECORDED = [
   'destroy',
 ] as const;
 
+/** Header fields whose values the clock makes. */
+export const OF_THE_MOMENT = /^(date|(x-)?ratelimit.*)$/i;
+
 type Method = (this: ServerResponse, ...args: unknown[]) => unknown;
 
 /** Begins a visit: a request has come. */
@@ -46,7 +49,7 @@ export function record(world: World, log: string[], res: ServerResponse): void {
       world.touch();
       if (world.hasGivenUp) return real.apply(this, args);
       const at = log.length;
-      const said = /^date$/i.test(String(args[0])) ? "'date'" : args.map(describe).join(', ');
+      const said = OF_THE_MOMENT.test(String(args[0])) ? `'${String(args[0])}'` : args.map(describe).join(', ');
       const call = `${'  '.repeat(depth)}${name}(${said}) ${stateOf(res)}`;
       log.push(call);
       depth++;

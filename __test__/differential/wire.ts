@@ -1,3 +1,4 @@
+import { OF_THE_MOMENT } from './recorder.js';
 import type { WireAnswer } from './world.js';
 
 /** Reads the answers that came over a connection: as many as were asked for, without the one that ended it. */
@@ -24,7 +25,7 @@ function parseAnswer(text: string, from: number): { answer: WireAnswer; next: nu
   const [statusLine = '', ...lines] = text.slice(from, endOfHead).split('\r\n');
   const start = endOfHead + 4;
   const status = Number(statusLine.split(' ')[1]);
-  const headers = lines.filter((line) => !/^date:/i.test(line));
+  const headers = lines.filter((line) => !OF_THE_MOMENT.test(line.slice(0, line.indexOf(':'))));
   const field = (name: string) => lines.find((line) => line.toLowerCase().startsWith(`${name}:`));
   const head = { statusLine, headers };
   if (status < 200 || status === 204 || status === 304) {

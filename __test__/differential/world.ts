@@ -27,7 +27,7 @@ export interface Wire {
 /** One answer as it came. */
 export interface WireAnswer {
   readonly statusLine: string;
-  /** `Name: value`, in their order; without `Date`. */
+  /** `Name: value`, in their order; without those of the moment. */
   readonly headers: readonly string[];
   readonly framing: 'chunked' | 'length' | 'close' | 'none';
   /** One character a byte. */
