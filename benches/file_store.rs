@@ -162,8 +162,11 @@ fn alone(folder: &Path, durability: &str, seconds: u64) -> f64 {
 /// So many callers, each with one request at a time.
 fn serve(path: &Path, durability: &str, callers: usize, seconds: u64) -> f64 {
     let durability = if durability == "fsync" { Durability::Fsync } else { Durability::Os };
-    let store =
-        FileStore::open(path, FileOptions { durability, access: Access::ReadWrite, limits: LIMITS }).unwrap();
+    let store = FileStore::open(
+        path,
+        FileOptions { durability, access: Access::ReadWrite, limits: LIMITS, allowed: None },
+    )
+    .unwrap();
     let end = Instant::now() + Duration::from_secs(seconds);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let pairs: usize = runtime.block_on(async {

@@ -89,21 +89,22 @@ response cheap first, as the idempotency middleware does (\`ts/cheap.ts\`), and 
 that. On plain \`node:http\`, where there is nothing to be saved, deciding costs about 3 µs.`,
   f: `
 The engine's groups write 64 claims and then 64 completions, with fewer columns, no index of claims and nobody who waits
-for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread. Through Node, three tenths of
-the CPU are the JavaScript thread's and six are the writer's. Records lie in the order in which they come: with rows placed
+for them. The core's own pair is the same Rust code without Node, called by 64 tasks of one thread. Through Node, four tenths of
+the CPU are the JavaScript thread's and half are the writer's. Records lie in the order in which they come: with rows placed
 by their keys, as the engine's are here, each claim and each completion wrote a page of its own, and all rates were some six tenths of these.
 
-**Four processes.** Only one of them writes at a time, and SQLite forgets all pages that a process has read whenever another one has
-written. While each wrote in its turn, a step took 11 to 12 µs where it takes 10 in one process, and four processes did 0.9 × what
-one does. Now one of them leads and writes for the others, who send it their claims and completions by a socket, as many at
-once as are under way. That takes a sixth of the CPU of all four (\`perf record\`), and SQLite's pages are at hand again.
+**Why four processes do less than one.** Only one of them writes at a time, and SQLite forgets all pages that a process has
+read whenever another one has written, so each reads them again at every turn. By a clock around each turn of the core, with 64
+callers each: a turn takes 2 ms for 170 steps, from its end to the next one's begin it is 50 µs (median), and a step takes 11 to 12 µs
+of it, where it takes 10 in one process. The cores are not the limit there, they work for two thirds of the time; through Node they
+work for nine tenths of it. With 16 callers each, four processes do as much as one of 16, 1.11 × in the core and 0.96 × through Node;
+what is missing to one with 64 is the size of its groups.
 
-Two full runs: with 64 callers each, 1.19 and 1.15 × one process in the core, 1.18 and 1.21 × through Node; with 16 each against one of 64,
-0.92 and 0.90 ×, 0.85 and 0.77 ×.
-
-With 16 callers each there are as many as one process of 64 has, and that does more. 27 steps meet in a group there, 31 in the
-one process, and 107 with 64 callers each. Sending sooner, in smaller batches, or answering from the writer's thread made no
-difference that could be told from the scatter.`,
+SQLite has its pages in one block since the last run (\`.cargo/config.toml\`), which spares four processes 13,000 page faults a second: through
+Node they do 0.90 × instead of 0.87 ×. More pages kept, a mapped file, smaller pages, longer turns, a pause for the callers to come again
+before a turn ends, and finding a record by its number where it is completed: none of them made a difference that could be told from the
+scatter. One writer for all, who got the steps of the other processes by a socket, did 28 % more with four processes; it was not worth its
+weight (docs/decisions/0001-no-leader-in-the-file-store.md).`,
   g: `
 The two bare commands are \`SET NX PX\` and \`SET PX\` with as many bytes. A claim is one such command, too (\`SET NX GET PX\`).
 The completion is a script, so that it is one round trip: a \`GET\` and a \`SET\`, for which Redis takes some 13 µs, where a bare

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use reprise::idempotency::file::{Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError};
+use reprise::idempotency::file::{Access, ClaimName, Durability, FileOptions, FileStore};
 use reprise::idempotency::{
     Answer, Claim, Digest, DigestBuilder, Identified, Inspection, Limits, Outcome, Owner, Settlement,
 };
@@ -21,6 +21,7 @@ const OPTIONS: FileOptions = FileOptions {
     durability: Durability::Fsync,
     access: Access::ReadWrite,
     limits: Limits { max_bytes: 1 << 30, max_entries: 1_000_000 },
+    allowed: None,
 };
 
 fn open(path: &Path) -> FileStore {
@@ -135,32 +136,6 @@ fn the_journal_is_synced_before_an_answer_is_acknowledged_and_only_where_that_is
     let store = FileStore::open(&folder.path().join("other"), options).unwrap();
     answer(&store, 0..1);
     assert_eq!(store.stats().wait().unwrap().syncs, 0);
-}
-
-#[test]
-fn after_a_sync_that_failed_nothing_is_acknowledged_any_more() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store");
-    let store = open(&path);
-    let claim = |number| {
-        let key = key_of(number);
-        let request = Identified { key, fingerprint: key, identity: key, name: key };
-        Claim { request, owner: Owner(1), lease: DAY, retention: DAY, over_indeterminate: false }
-    };
-    // It is opened when it is first synced, which a folder cannot be.
-    let (journal, away) = (journal_of(&path), folder.path().join("away"));
-    fs::rename(&journal, &away).unwrap();
-    fs::create_dir(&journal).unwrap();
-    // A claim is told of before it is synced.
-    assert!(matches!(store.claim(&claim(0), None).wait().unwrap(), Outcome::Claimed { .. }));
-    let name = ClaimName { key: key_of(0), owner: Owner(1), fence: 1 };
-    let end = store.settle(name, Settlement::Complete(answer_of(0)), DAY).wait();
-    assert!(matches!(end, Err(FileStoreError::Unsynced { .. })), "{end:?}");
-    // The next sync would succeed.
-    fs::remove_dir(&journal).unwrap();
-    fs::rename(&away, &journal).unwrap();
-    let next = store.claim(&claim(1), None).wait();
-    assert!(matches!(next, Err(FileStoreError::Unsynced { .. })), "{next:?}");
 }
 
 #[test]

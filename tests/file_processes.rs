@@ -22,6 +22,7 @@ const OPTIONS: FileOptions = FileOptions {
     durability: Durability::Os,
     access: Access::ReadWrite,
     limits: Limits { max_bytes: 1 << 30, max_entries: 1_000_000 },
+    allowed: None,
 };
 
 const ROLE: &str = "REPRISE_TEST_ROLE";
@@ -73,13 +74,6 @@ fn signal(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
-/// The turn to write, which no store has until this is dropped.
-fn take_turn(folder: &Path) -> File {
-    let turn = OpenOptions::new().write(true).open(folder.join("store.locks/turn")).unwrap();
-    turn.lock().unwrap();
-    turn
-}
-
 /// What a child does; without a role it is no test.
 #[test]
 fn in_a_role() {
@@ -87,7 +81,6 @@ fn in_a_role() {
     let folder = PathBuf::from(folder);
     match role.split_once(' ').unwrap_or((&role, "")) {
         ("holds", lease) => hold(&folder, Duration::from_millis(lease.parse().unwrap())),
-        ("claims", _) => claim_each(&folder),
         ("serves", place) => serve(&folder, place.parse().unwrap()),
         (other, _) => panic!("no such role: {other}"),
     }
@@ -140,7 +133,8 @@ fn a_stopped_process_keeps_its_lease_until_it_runs_out_and_is_fenced_after() {
     hear(&mut lines, "said: holds");
     {
         // Not in the middle of a commit, which would hold up this process, too.
-        let _turn = take_turn(folder.path());
+        let turn = OpenOptions::new().write(true).open(folder.path().join("store.locks/turn")).unwrap();
+        turn.lock().unwrap();
         signal(&owner, "-STOP");
     }
     let claim = claim_of("held", DAY);
@@ -170,72 +164,6 @@ fn a_stopped_process_keeps_its_lease_until_it_runs_out_and_is_fenced_after() {
         store.inspect(claim.request.key).wait().unwrap(),
         Some(Inspection::InProgress { fence: 2, .. })
     ));
-}
-
-/// Claims each key that it is told of.
-fn claim_each(folder: &Path) {
-    let store = open(folder);
-    println!("said: open");
-    for key in std::io::stdin().lines() {
-        println!("said: {:?}", store.claim(&claim_of(&key.unwrap(), DAY), None).wait().unwrap());
-    }
-}
-
-/// A child that leads, with what it says and hears, and a store that follows it.
-fn led(folder: &Path) -> (Child, impl BufRead, impl Write, FileStore) {
-    let mut leader = child(folder, "claims");
-    let (mut lines, mut orders) =
-        (BufReader::new(leader.stdout.take().unwrap()), leader.stdin.take().unwrap());
-    hear(&mut lines, "said: open");
-    let store = open(folder);
-    // The first one who waits for it leads, the second one follows.
-    let _turn = take_turn(folder);
-    writeln!(orders, "of the leader").unwrap();
-    assert!(hear(&mut lines, "said: ").starts_with("Claimed"));
-    let outcome = store.claim(&claim_of("of the follower", DAY), None).wait().unwrap();
-    assert!(matches!(outcome, Outcome::Claimed { fence: 1, .. }));
-    // Not in the middle of a commit, which would hold up this process, too.
-    signal(&leader, "-STOP");
-    (leader, lines, orders, store)
-}
-
-#[test]
-fn a_leader_that_is_stopped_holds_nobody_up_for_long_and_does_nothing_late() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut leader, mut lines, mut orders, store) = led(folder.path());
-    let claim = claim_of("k", DAY);
-    let began = Instant::now();
-    let outcome = store.claim(&claim, None).wait().unwrap();
-    assert!(matches!(outcome, Outcome::Claimed { fence: 1, .. }), "{outcome:?}");
-    assert!(began.elapsed() >= Duration::from_millis(200), "it was not the leader who was asked");
-    let released = store.settle(name_of(&claim, 1), Settlement::Release, DAY).wait().unwrap();
-    assert_eq!(released, Written::Done);
-    signal(&leader, "-CONT");
-    // It has been asked for the same claim, and would hold the key for a day, had it heard of it in time.
-    writeln!(orders, "k").unwrap();
-    let outcome = hear(&mut lines, "said: ");
-    assert!(outcome.starts_with("Claimed { fence: 2"), "{outcome}");
-    drop(orders);
-    leader.wait().unwrap();
-}
-
-#[test]
-fn what_a_killed_leader_was_asked_for_is_done_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut leader, _lines, _orders, store) = led(folder.path());
-    let claims: Vec<_> = (0..100).map(|i| claim_of(&i.to_string(), DAY)).collect();
-    let outcomes: Vec<_> = claims.iter().map(|claim| store.claim(claim, None)).collect();
-    leader.kill().unwrap();
-    leader.wait().unwrap();
-    for (claim, outcome) in claims.iter().zip(outcomes) {
-        let outcome = outcome.wait().unwrap();
-        assert!(matches!(outcome, Outcome::Claimed { fence: 1, .. }), "{outcome:?}");
-        let settlement = Settlement::Complete(Answer::new(b"", b"1"));
-        assert_eq!(store.settle(name_of(claim, 1), settlement, DAY).wait().unwrap(), Written::Done);
-    }
-    // What the leader held itself is free.
-    let outcome = store.claim(&claim_of("of the leader", DAY), None).wait().unwrap();
-    assert!(matches!(outcome, Outcome::Claimed { fence: 2, .. }), "{outcome:?}");
 }
 
 /// Each key is asked for so many times, by each process.
@@ -355,7 +283,6 @@ fn of_four_processes_killed_again_and_again_each_key_has_one_effect_and_one_answ
         }
     }
     let store = open(folder);
-    assert!(folder.join("store.locks/leader").exists(), "they have had to wait for each other");
     assert_eq!(store.verify().wait().unwrap(), Vec::<String>::new());
     let mut longest = 0;
     let mut answers: HashMap<usize, String> = HashMap::new();

@@ -20,7 +20,7 @@ const LEASE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 const LARGE: Limits = Limits { max_bytes: 1 << 30, max_entries: 1_000_000 };
 const OPTIONS: FileOptions =
-    FileOptions { durability: Durability::Os, access: Access::ReadWrite, limits: LARGE };
+    FileOptions { durability: Durability::Os, access: Access::ReadWrite, limits: LARGE, allowed: None };
 
 fn digest(text: &str) -> Digest {
     DigestBuilder::new("test").field(text.as_bytes()).finish()
@@ -119,104 +119,50 @@ proptest! {
     #[test]
     fn it_answers_as_the_store_in_memory_does(steps in steps()) {
         let folder = tempfile::tempdir().unwrap();
-        answers_as_in_memory(&open(&folder, OPTIONS), steps)?;
-    }
-}
-
-proptest! {
-    // Each takes half a second to begin.
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
-
-    #[cfg(unix)]
-    #[test]
-    fn it_does_so_where_another_process_writes_for_it(steps in steps()) {
-        let folder = tempfile::tempdir().unwrap();
-        let (_leading, following) = led(&folder, OPTIONS);
-        answers_as_in_memory(&following, steps)?;
-    }
-}
-
-fn answers_as_in_memory(file: &FileStore, steps: Vec<(usize, u128, Step)>) -> Result<(), TestCaseError> {
-    let memory = MemoryStore::new(LARGE);
-    let keys = ["a", "b", "c"];
-    let mut fences = [0; 3];
-    for (which, owner, step) in steps {
-        let key = keys[which];
-        let name = name(key, owner, fences[which]);
-        match step {
-            Step::Claim { over_indeterminate, other_body } => {
-                let mut claim = Claim { over_indeterminate, ..claim_of(key, owner) };
-                if other_body {
-                    claim.request.fingerprint = digest("another order");
+        let (file, memory) = (open(&folder, OPTIONS), MemoryStore::new(LARGE));
+        let keys = ["a", "b", "c"];
+        let mut fences = [0; 3];
+        for (which, owner, step) in steps {
+            let key = keys[which];
+            let name = name(key, owner, fences[which]);
+            match step {
+                Step::Claim { over_indeterminate, other_body } => {
+                    let mut claim = Claim { over_indeterminate, ..claim_of(key, owner) };
+                    if other_body {
+                        claim.request.fingerprint = digest("another order");
+                    }
+                    let outcome = file.claim(&claim, None).wait().unwrap();
+                    if let Outcome::Claimed { fence, .. } = outcome {
+                        fences[which] = fence;
+                    }
+                    prop_assert_eq!(told(&outcome), told(&memory.claim(&claim)));
                 }
-                let outcome = file.claim(&claim, None).wait().unwrap();
-                if let Outcome::Claimed { fence, .. } = outcome {
-                    fences[which] = fence;
-                }
-                prop_assert_eq!(told(&outcome), told(&memory.claim(&claim)));
-            }
-            Step::Settle(end) => prop_assert_eq!(
-                file.settle(name, end.clone(), DAY).wait().unwrap(),
-                memory.settle(&name.key, name.owner, name.fence, end, DAY)
-            ),
-            Step::Renew => prop_assert_eq!(
-                file.renew(name, LEASE).wait().unwrap(),
-                memory.renew(&name.key, name.owner, name.fence, LEASE)
-            ),
-            Step::CommitPoint => prop_assert_eq!(
-                file.commit_point(name).wait().unwrap(),
-                memory.commit_point(&name.key, name.owner, name.fence)
-            ),
-            Step::Save(bytes) => prop_assert_eq!(
-                file.save(name, bytes.as_slice().into()).wait().unwrap(),
-                memory.save(&name.key, name.owner, name.fence, bytes.into())
-            ),
-            Step::Inspect => {
-                prop_assert_eq!(
+                Step::Settle(end) => prop_assert_eq!(
+                    file.settle(name, end.clone(), DAY).wait().unwrap(),
+                    memory.settle(&name.key, name.owner, name.fence, end, DAY)
+                ),
+                Step::Renew => prop_assert_eq!(
+                    file.renew(name, LEASE).wait().unwrap(),
+                    memory.renew(&name.key, name.owner, name.fence, LEASE)
+                ),
+                Step::CommitPoint => prop_assert_eq!(
+                    file.commit_point(name).wait().unwrap(),
+                    memory.commit_point(&name.key, name.owner, name.fence)
+                ),
+                Step::Save(bytes) => prop_assert_eq!(
+                    file.save(name, bytes.as_slice().into()).wait().unwrap(),
+                    memory.save(&name.key, name.owner, name.fence, bytes.into())
+                ),
+                Step::Inspect => prop_assert_eq!(
                     seen(file.inspect(name.key).wait().unwrap()),
                     seen(memory.inspect(&name.key))
-                );
+                ),
+                Step::Forget => prop_assert_eq!(file.forget(name.key).wait().unwrap(), memory.forget(&name.key)),
             }
-            Step::Forget => prop_assert_eq!(file.forget(name.key).wait().unwrap(), memory.forget(&name.key)),
         }
+        prop_assert_eq!(file.verify().wait().unwrap(), Vec::<String>::new());
+        prop_assert_eq!(file.stats().wait().unwrap().held, memory.stats().held);
     }
-    prop_assert_eq!(file.verify().wait().unwrap(), Vec::<String>::new());
-    prop_assert_eq!(file.stats().wait().unwrap().held, memory.stats().held);
-    Ok(())
-}
-
-/// The turn to write, which somebody else has until this is dropped.
-#[cfg(unix)]
-fn turn_of_another(locks: &Path) -> fs::File {
-    let turn = fs::OpenOptions::new().write(true).open(locks.join("turn")).unwrap();
-    turn.lock().unwrap();
-    turn
-}
-
-/// Two stores on one file, of which the first one writes for the second one. Both have claimed and released a key.
-#[cfg(unix)]
-fn led(folder: &TempDir, options: FileOptions) -> (FileStore, FileStore) {
-    let (leading, following) = (open(folder, options), open(folder, options));
-    // The first one who waits for it leads, the second one follows.
-    let _turn = turn_of_another(&folder.path().join("store.locks"));
-    for (store, key) in [(&leading, "of the leader"), (&following, "of the follower")] {
-        let fence = fence(&claim(store, key, 1));
-        let released = store.settle(name(key, 1, fence), Settlement::Release, DAY).wait().unwrap();
-        assert_eq!(released, Written::Done);
-    }
-    (leading, following)
-}
-
-#[cfg(unix)]
-#[test]
-fn where_the_path_is_too_long_for_a_socket_each_process_writes_by_itself() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x".repeat(120));
-    let (one, other) = (FileStore::open(&path, OPTIONS).unwrap(), FileStore::open(&path, OPTIONS).unwrap());
-    let _turn = turn_of_another(&path.with_extension("locks"));
-    assert_eq!(fence(&claim(&one, "a", 1)), 1);
-    assert_eq!(fence(&claim(&other, "b", 1)), 1);
-    assert!(matches!(claim(&other, "a", 2), Outcome::InProgress { .. }));
 }
 
 #[test]
@@ -420,7 +366,6 @@ fn all_its_files_are_for_their_owner_only() {
     claim(&store, "k", 1);
     complete(&store, "k", 1, b"secret");
     store.backup(&folder.path().join("copy")).wait().unwrap();
-    let _both = led(&folder, OPTIONS);
     let mut names = Vec::new();
     for entry in
         fs::read_dir(folder.path()).unwrap().chain(fs::read_dir(folder.path().join("store.locks")).unwrap())
@@ -431,18 +376,7 @@ fn all_its_files_are_for_their_owner_only() {
         assert_eq!(mode, if is_folder { 0o700 } else { 0o600 }, "{:?}", entry.path());
         names.push(entry.file_name().into_string().unwrap());
     }
-    for expected in [
-        "store",
-        "store-wal",
-        "store-shm",
-        "store.locks",
-        "copy",
-        "turn",
-        "gate",
-        "bell",
-        "leader",
-        "leader.socket",
-    ] {
+    for expected in ["store", "store-wal", "store-shm", "store.locks", "copy", "turn", "gate", "bell"] {
         assert!(names.iter().any(|name| name == expected), "{expected}: {names:?}");
     }
 }
@@ -466,9 +400,9 @@ fn a_file_of_another_program_or_format_is_refused_and_left_alone() {
 
     fs::remove_file(&path).unwrap();
     close(open(&folder, OPTIONS));
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
     let error = FileStore::open(&path, OPTIONS).unwrap_err();
-    assert!(matches!(&error, FileStoreError::Foreign { found, .. } if found.contains("format 2")), "{error}");
+    assert!(matches!(&error, FileStoreError::Foreign { found, .. } if found.contains("format 9")), "{error}");
 }
 
 #[test]

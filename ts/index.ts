@@ -1,5 +1,5 @@
 export type { RepriseError, RepriseErrorCode } from './errors.js';
-export { idempotencyMiddleware, type IdempotencyHandler } from './idempotency/middleware.js';
+export { idempotencyMiddleware, type CloseOptions, type IdempotencyHandler } from './idempotency/middleware.js';
 export type { AnswerSummary, IdempotencyOptions, StorePhase } from './idempotency/options.js';
 export type { IdempotencyContext } from './idempotency/context.js';
 export type { Endpoint, RecordInfo } from './idempotency/inspection.js';
@@ -20,6 +20,7 @@ export type { DamagedRecord, ListedRecord, Resolution, StoreOperations, StoreSta
 export { layered } from './stores/layered.js';
 export { FileStore, type FileStoreOptions, type FileStoreStats } from './stores/file/index.js';
 export { MemoryStore, type MemoryStoreOptions, type MemoryStoreStats } from './stores/memory.js';
+export type { KnownCache } from './stores/known-clients.js';
 export type { IdempotencyStore, StoredAnswer, StoredResponse, StoredVerdict } from './stores/types.js';
 export {
   retryWithCheckpoint,

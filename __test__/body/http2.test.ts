@@ -43,7 +43,7 @@ async function serveHttp2(
   const { port } = server.address() as AddressInfo;
   const session = http2.connect(`http://127.0.0.1:${port}`);
   onTestFinished(() => {
-    guard.close();
+    void guard.close();
     session.destroy();
     for (const open of sessions) open.destroy();
     server.close();

@@ -299,7 +299,7 @@ describe.each(expresses)('other middleware beside `parseJson`, $name', ({ expres
     ] as const) {
       expect((await orders.send(sent)).text).toBe(read);
     }
-    second.close();
+    void second.close();
   });
 
   it('it may be in front of Express', async () => {
@@ -313,7 +313,7 @@ describe.each(expresses)('other middleware beside `parseJson`, $name', ({ expres
     });
     expect(await send(server, { ...json('{"a":1}'), key: 'k' })).toMatchObject({ status: 201, text: '{"a":1}' });
     expect(await send(server, { ...json('{"a":1}'), key: 'k' })).toMatchObject({ text: '{"a":1}', isReplay: true });
-    guard.close();
+    void guard.close();
   });
 });
 

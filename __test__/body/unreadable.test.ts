@@ -254,6 +254,6 @@ describe('a client whose body is refused, and which leaves before it is told', (
     connection.socket.resetAndDestroy();
     await closed.opened;
     expect(errors).toEqual([expect.objectContaining({ type: 'entity.too.large' })]);
-    guard.close();
+    void guard.close();
   });
 });

@@ -10,7 +10,7 @@ describe.each(expresses)('$name', ({ express }) => {
     const store = new MemoryStore({ maxEntries: 2 });
     const guard = idempotencyMiddleware({ store });
     onTestFinished(() => {
-      guard.close();
+      void guard.close();
       store.close();
     });
     const held = gate();

@@ -37,7 +37,7 @@ describe.each(expresses)('$name', ({ name, express }) => {
   async function appOf(options: IdempotencyOptions, ...handlers: Handler[]): Promise<App> {
     const guard = idempotencyMiddleware(options);
     onTestFinished(() => {
-      guard.close();
+      void guard.close();
     });
     const fences: number[] = [];
     const app = express().set('env', 'test');

@@ -54,7 +54,7 @@ describe.each(expresses)('$name', ({ express }) => {
       ...options,
     });
     onTestFinished(() => {
-      guard.close();
+      void guard.close();
     });
     let runs = 0;
     const guarded: boolean[] = [];
@@ -109,7 +109,7 @@ describe.each(expresses)('$name', ({ express }) => {
 
     it('a middleware that is closed', async () => {
       const { server, guard, runs } = await appOf(new MemoryStore());
-      guard.close();
+      void guard.close();
       expectUnavailable(await send(server, { key: 'k' }));
       expect(runs()).toBe(0);
     });

@@ -34,7 +34,7 @@ export async function shop(options: IdempotencyOptions = {}, plan: ShopPlan = {}
   const { before = [express.json()], errors = [] } = plan;
   const guard = idempotencyMiddleware(options);
   onTestFinished(() => {
-    guard.close();
+    void guard.close();
   });
   let runs = 0;
   const app = express();

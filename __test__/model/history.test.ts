@@ -276,7 +276,7 @@ async function play(history: Step[]): Promise<void> {
       await one.ended;
       await one.answered;
     }
-    middleware.close();
+    void middleware.close();
     store.close();
   }
 }

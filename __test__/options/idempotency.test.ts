@@ -92,7 +92,7 @@ describe('bad options throw at start, naming the option, its value and what is a
 
   it('undefined counts as absent', () => {
     expect(() => {
-      idempotencyMiddleware({ ttl: undefined, store: undefined } as unknown as IdempotencyOptions).close();
+      void idempotencyMiddleware({ ttl: undefined, store: undefined } as unknown as IdempotencyOptions).close();
     }).not.toThrow();
   });
 });
@@ -146,7 +146,7 @@ describe.each(expresses)('$name', ({ express }) => {
   async function appOf(options: IdempotencyOptions = {}) {
     const guard = idempotencyMiddleware(options);
     onTestFinished(() => {
-      guard.close();
+      void guard.close();
     });
     const held = gate();
     const app = express().use(express.json(), guard);

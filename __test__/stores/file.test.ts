@@ -1,6 +1,6 @@
 import { execFileSync, fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -62,9 +62,25 @@ describe('a file that cannot be one is refused at start, and left as it is', () 
     [{ path: '' }, /option "path" is ""/],
     [{ path: 'x', durability: 'disk' }, /option "durability" is "disk"; allowed: 'os' \| 'fsync'/],
     [{ path: 'x', maxBytes: 1 }, /option "maxBytes" is 1/],
+    [
+      { path: 'x', allowFileSystem: 'nfs' },
+      /option "allowFileSystem" is "nfs"; allowed: 'fuse' \| 'vboxsf' \| 'vmhgfs'/,
+    ],
   ])('%j', (options, message) => {
     expect(() => new FileStore(options as FileStoreOptions)).toThrow(coded('ERR_REPRISE_INVALID_OPTION', message));
   });
+});
+
+it.skipIf(process.platform === 'win32')('a file that others may write to is refused, and says what to do', () => {
+  const file = path.join(folder(), 'store');
+  writeFileSync(file, '');
+  chmodSync(file, 0o666);
+  expect(() => new FileStore({ path: file })).toThrow(
+    coded(
+      'ERR_REPRISE_STORE_NOT_PRIVATE',
+      /store may be written by others \(mode 666\)\. Give it to the user of this process/,
+    ),
+  );
 });
 
 describe('what it does beside the contract', () => {
@@ -149,6 +165,63 @@ describe('what it does beside the contract', () => {
       .poll(async () => store.claim(mine), { timeout: 40_000 })
       .toMatchObject({ outcome: 'claimed', fence: 2 });
   });
+
+  it('is closed once, for all who wait for that', async () => {
+    const store = new FileStore({ path: path.join(folder(), 'store') });
+    const asked = store.claim(request('a'));
+    const answered: string[] = [];
+    void asked.then(() => answered.push('claimed'));
+    await Promise.all([
+      store.close().then(() => answered.push('closed')),
+      store.close().then(() => answered.push('closed')),
+    ]);
+    expect(answered).toEqual(['claimed', 'closed', 'closed']);
+    await store.close();
+    await expect(store.claim(request('b'))).rejects.toThrow(coded('ERR_REPRISE_STORE_CLOSED', /closed/));
+  });
+});
+
+describe.skipIf(process.platform !== 'linux')('no descriptor is left', { timeout: 60_000 }, () => {
+  const descriptorsIn = (place: string) =>
+    readdirSync('/proc/self/fd').filter((name) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${name}`).startsWith(place);
+      } catch {
+        return false;
+      }
+    }).length;
+
+  it('of a store that is closed, though it holds claims', async () => {
+    const place = folder();
+    for (let round = 0; round < 5; round++) {
+      const store = new FileStore({ path: path.join(place, 'store'), durability: 'fsync' });
+      await store.claim(request(String(round)));
+      expect(descriptorsIn(place)).toBeGreaterThan(0);
+      await store.close();
+      expect(descriptorsIn(place)).toBe(0);
+    }
+  });
+
+  it('of a worker that is terminated in the middle of its work', async () => {
+    const place = folder();
+    const program = `
+      const { parentPort } = require('node:worker_threads');
+      const { FileStore } = require(${JSON.stringify(root)});
+      const store = new FileStore({ path: ${JSON.stringify(path.join(place, 'store'))} });
+      const asked = { ...${JSON.stringify(request('a'))}, holdMs: 600_000 };
+      let count = 0;
+      const claim = () => store.claim({ ...asked, key: String(count++).padEnd(64, 'a') }).then(claim);
+      store.claim(asked).then(() => store.waitFor(asked.key), 0);
+      for (let i = 0; i < 50; i++) claim();
+      store.verify();
+      setTimeout(() => parentPort.postMessage('works'), 50);`;
+    for (let round = 0; round < 5; round++) {
+      const worker = new Worker(program, { eval: true });
+      await once(worker, 'message');
+      await worker.terminate();
+      await expect.poll(() => descriptorsIn(place), { timeout: 20_000 }).toBe(0);
+    }
+  });
 });
 
 interface Shop {
@@ -161,6 +234,8 @@ function street(settings: object = {}) {
   const effects = path.join(place, 'effects');
   writeFileSync(effects, '');
   return {
+    place,
+    locks: path.join(place, 'store.locks'),
     open: async (): Promise<Shop> => {
       const child = fork(path.join(__dirname, 'fixtures/file-shop.cjs'), [path.join(place, 'store'), effects], {
         env: { ...process.env, SETTINGS: JSON.stringify(settings) },
@@ -207,6 +282,72 @@ describe('between processes', { timeout: 60_000 }, () => {
     b.child.send('answer');
     expect(await second).toMatchObject({ status: 201, isReplay: false });
     expect(shops.ran()).toEqual([a.child.pid, b.child.pid]);
+  });
+
+  it('a process that lost the files by which others know it is not taken for dead', async () => {
+    const owner = (shops: ReturnType<typeof street>) =>
+      readdirSync(shops.locks).filter((name) => name.startsWith('owner-'));
+    const removals: ((shops: ReturnType<typeof street>) => void)[] = [
+      (shops) => {
+        rmSync(shops.locks, { recursive: true });
+      },
+      (shops) => {
+        owner(shops).forEach((name) => {
+          rmSync(path.join(shops.locks, name));
+        });
+      },
+      (shops) => {
+        owner(shops).forEach((name) => {
+          // Another file of the same name, with no lock on it.
+          rmSync(path.join(shops.locks, name));
+          writeFileSync(path.join(shops.locks, name), '', { mode: 0o600 });
+        });
+      },
+    ];
+    for (const remove of removals) {
+      const shops = street({ leaseMs: 2_500 });
+      const [a, b] = await Promise.all([shops.open(), shops.open()]);
+      const running = once(a.child, 'message');
+      const first = post(a, { how: 'hangs' }).catch(() => 'lost');
+      await running;
+      remove(shops);
+      // At once, in a process that comes later, and when the lease has been renewed more than once.
+      expect(await post(b, { how: 'hangs' })).toMatchObject({ status: 409 });
+      const later = await shops.open();
+      expect(await post(later, { how: 'hangs' })).toMatchObject({ status: 409 });
+      await new Promise((resolve) => setTimeout(resolve, 4_000));
+      expect(await post(b, { how: 'hangs' })).toMatchObject({ status: 409 });
+      // It is known by another name by now: when it dies, its key is free at once.
+      a.child.kill('SIGKILL');
+      expect(await first).toBe('lost');
+      await once(a.child, 'exit');
+      const again = once(b.child, 'message');
+      const second = post(b, { how: 'hangs' });
+      await again;
+      b.child.send('answer');
+      expect(await second).toMatchObject({ status: 201, isReplay: false });
+      expect(shops.ran()).toEqual([a.child.pid, b.child.pid]);
+    }
+  });
+
+  it.skipIf(process.platform === 'win32').each([
+    ['all of the files', ['store', 'store-wal', 'store-shm']],
+    ['the shared memory', ['store-shm']],
+    ['the journal', ['store-wal']],
+  ])('a process that lost %s refuses with 503', async (_, names) => {
+    const shops = street();
+    const ask = (shop: Shop, key: string) => send({ port: shop.port } as never, { key, body: {} });
+    const a = await shops.open();
+    expect(await ask(a, 'before')).toMatchObject({ status: 201 });
+    for (const name of names) rmSync(path.join(shops.place, name));
+    expect(await ask(a, 'before')).toMatchObject({ status: 503 });
+    // Without the journal nobody else can read what the shared memory tells of.
+    if (names.includes('store-shm')) {
+      const b = await shops.open();
+      expect(await ask(b, 'k')).toMatchObject({ status: 201 });
+      expect(await ask(a, 'k')).toMatchObject({ status: 503 });
+      expect(shops.ran()).toEqual([a.child.pid, b.child.pid]);
+    }
   });
 
   it('a process whose event loop is blocked does not lose its claim', async () => {

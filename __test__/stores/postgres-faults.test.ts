@@ -56,7 +56,7 @@ async function serve(store: AtomicStore, handler: Handler): Promise<string> {
   cleanups.push(() => {
     server.closeAllConnections();
     server.close();
-    middleware.close();
+    void middleware.close();
   });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 }

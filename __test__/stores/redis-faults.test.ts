@@ -356,7 +356,7 @@ async function host(store: RedisStore, effects: Map<string, number>): Promise<st
   cleanups.push(async () => {
     server.closeAllConnections();
     server.close();
-    middleware.close();
+    void middleware.close();
     await store.close();
   });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;

@@ -18,8 +18,8 @@ use super::idempotency::{NativeInspection, digest, function, how, inspection, mi
 use super::store_contract::{claim_from, name_from};
 use super::text::Room;
 use crate::idempotency::file::{
-    Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError, FileStores, ListedState, Page,
-    Pending,
+    Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError, FileStores, FileSystem,
+    ListedState, Page, Pending,
 };
 use crate::idempotency::{Answer, Limits, Outcome, Settlement, Written};
 
@@ -40,7 +40,7 @@ struct Open {
 pub struct NativeFailure {
     /// Which error.
     #[napi(
-        ts_type = "'BUSY' | 'CLOSED' | 'DAMAGED' | 'NETWORK' | 'FORMAT' | 'OPTIONS' | 'READ_ONLY' | 'UNSYNCED' | 'SYSTEM'"
+        ts_type = "'BUSY' | 'CLOSED' | 'DAMAGED' | 'NOT_PRIVATE' | 'REPLACED' | 'NETWORK' | 'FORMAT' | 'OPTIONS' | 'READ_ONLY' | 'UNSYNCED' | 'SYSTEM'"
     )]
     pub failure: &'static str,
     /// The sentence.
@@ -56,8 +56,11 @@ pub struct NativeFileOptions {
     pub read_only: bool,
     /// Bytes of settled records.
     pub max_bytes: f64,
-    /// Settled records, and, apart from them, held ones.
+    /// Settled records, apart from them claims, and apart from both indeterminate records.
     pub max_entries: f64,
+    /// A file system that may be no disk, where the file may be all the same.
+    #[napi(ts_type = "'fuse' | 'vboxsf' | 'vmhgfs'")]
+    pub allow_file_system: Option<String>,
 }
 
 /// What a file holds at the moment.
@@ -129,7 +132,9 @@ pub fn open_file_store(
     #[napi(ts_arg_type = "(answers: (number | boolean | NativeClaimOutcome | NativeFailure)[]) => void")]
     settle: Function<'_, Vec<Answered>, ()>,
 ) -> Result<Either<NativeFileStore, NativeFailure>> {
+    let allowed = options.allow_file_system;
     let options = FileOptions {
+        allowed: allowed.and_then(|name| FileSystem::ALL.into_iter().find(|system| system.name() == name)),
         durability: if options.fsync { Durability::Fsync } else { Durability::Os },
         access: if options.read_only { Access::ReadOnly } else { Access::ReadWrite },
         limits: Limits { max_bytes: whole(options.max_bytes), max_entries: whole(options.max_entries) },
@@ -309,12 +314,13 @@ fn claim(open: &Open, call: &FunctionCallContext<'_>) -> Result<()> {
     )
 }
 
-/// `(ticket, key, owner, fence, head, body, retentionMs)`.
+/// `(ticket, key, owner, fence, head, body, retentionMs, dropFirst)`.
 fn complete(open: &Open, call: &FunctionCallContext<'_>) -> Result<()> {
     let mut room = Room::new();
     let head = room.reader().latin1(call.get(4)?)?;
     let body: BufferSlice<'_> = call.get(5)?;
-    settle(open, call, Settlement::Complete(Answer::new(&head, &body)), call.get(6)?)
+    let answer = Answer::new(&head, &body).dropped_first(call.get(7)?);
+    settle(open, call, Settlement::Complete(answer), call.get(6)?)
 }
 
 /// `(ticket, key, owner, fence, how, retentionMs)`.
@@ -378,6 +384,8 @@ fn failure(error: &FileStoreError) -> NativeFailure {
         FileStoreError::Busy(_) => "BUSY",
         FileStoreError::Closed => "CLOSED",
         FileStoreError::Damaged { .. } => "DAMAGED",
+        FileStoreError::NotPrivate { .. } => "NOT_PRIVATE",
+        FileStoreError::Replaced(_) => "REPLACED",
         FileStoreError::NetworkFileSystem { .. } => "NETWORK",
         FileStoreError::Foreign { .. } => "FORMAT",
         FileStoreError::OptionsDiffer(_) => "OPTIONS",

@@ -93,7 +93,7 @@ export interface FileCalls {
     overIndeterminate: boolean,
     holdMs: number | undefined,
   ): void;
-  /** Ends a claim with an answer; false if the claim was lost. */
+  /** Ends a claim with an answer, which a full store drops before others if it is to; false if the claim was lost. */
   complete(
     ticket: number,
     key: string,
@@ -102,6 +102,7 @@ export interface FileCalls {
     head: string,
     body: Uint8Array,
     retentionMs: number,
+    dropFirst: boolean,
   ): void;
   /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate; false if the claim was lost. */
   end(ticket: number, key: string, owner: string, fence: number, how: number, retentionMs: number): void;

@@ -5,17 +5,14 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_bytes::Bytes;
-
 use super::request::Identified;
 
 /// Tells one claimant from another, so that a claim can be repeated by its owner after a lost reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner(pub u128);
 
 /// A request to become the owner of a key.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Claim {
     /// Which key, for what, by whom.
     pub request: Identified,
@@ -33,7 +30,7 @@ pub struct Claim {
 pub type Progress = Arc<[u8]>;
 
 /// The answer to a [`Claim`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub enum Outcome {
     /// The claimant owns the key. The fence grows by one with every claim of it, as long as anything of it is kept.
     Claimed {
@@ -60,7 +57,7 @@ pub enum Outcome {
 }
 
 /// What a mismatching request differs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Differs {
     /// It asks for something else.
     Fingerprint,
@@ -139,21 +136,8 @@ impl Answer {
     }
 }
 
-impl Serialize for Answer {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (Bytes::new(self.head()), Bytes::new(self.body())).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Answer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (head, body) = <(&Bytes, &Bytes)>::deserialize(deserializer)?;
-        Ok(Self::new(head, body))
-    }
-}
-
 /// How a claim ends.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub enum Settlement {
     /// With an answer to replay.
     Complete(Answer),
@@ -166,7 +150,7 @@ pub enum Settlement {
 }
 
 /// Whether a write named the current claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// It did, and is done.
     Done,

@@ -3,8 +3,6 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
 use super::canonical;
 use super::digest::{Digest, DigestBuilder};
 use super::key::{InvalidKey, parse_key};
@@ -47,7 +45,7 @@ pub struct Request<'a> {
 }
 
 /// A request as a store knows it. None of it leads back to the key, the caller or the body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identified {
     /// Which record.
     pub key: Digest,

@@ -1,9 +1,9 @@
 import type { ChaosPlan } from '../../native/binding.js';
 import { withCode } from '../errors.js';
 import { native } from '../native.js';
-import { hasMethods, invalidArgument } from '../options.js';
-import { isAtomicStore } from '../stores/contract.js';
-import type { AtomicStore, ClaimRequest } from '../stores/contract.js';
+import { invalidArgument } from '../options.js';
+import type { AtomicStore } from '../stores/contract.js';
+import { storeOf, type KnownCache } from '../stores/known-clients.js';
 import type { IdempotencyStore } from '../stores/types.js';
 import type { Chaos } from './api.js';
 import type { ActiveFaults } from './faults/active.js';
@@ -60,38 +60,28 @@ export function registerForStores(chaos: Chaos, forStores: ChaosForStores): void
 export function chaosStore(store: AtomicStore, chaos: Chaos): AtomicStore & { chaosMetrics(): ChaosStoreMetrics };
 /** The same for a store that knows only `get`, `set` and `delete`. */
 export function chaosStore(
-  store: IdempotencyStore,
+  store: IdempotencyStore | KnownCache,
   chaos: Chaos,
 ): IdempotencyStore & { chaosMetrics(): ChaosStoreMetrics };
 export function chaosStore(
-  store: AtomicStore | IdempotencyStore,
+  store: AtomicStore | IdempotencyStore | KnownCache,
   chaos: Chaos,
 ): (AtomicStore | IdempotencyStore) & { chaosMetrics(): ChaosStoreMetrics } {
-  if (!isAtomicStore(store) && !hasMethods(store, 'get', 'set', 'delete')) {
-    throw invalidArgument(TypeError, 'chaosStore', 'store', store, 'a store, as idempotencyMiddleware takes it');
-  }
+  const taken = storeOf('chaosStore', 'store', store, 'ERR_REPRISE_INVALID_ARGUMENT');
   const forStores = instances.get(chaos);
   if (forStores === undefined) {
     throw invalidArgument(TypeError, 'chaosStore', 'chaos', chaos, 'what createChaos or initChaos returned');
   }
   const faults = new StoreFaults(forStores);
-  const methods = store as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
+  const methods = taken as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>;
   const wrapped: Record<string, unknown> = { chaosMetrics: () => faults.metrics() };
   for (const call of STORE_CALLS) {
     if (typeof methods[call] !== 'function') continue;
-    wrapped[call] = (...args: unknown[]) => {
-      const [first, ...rest] = args;
-      const given = call === 'claim' ? withoutHold(first as ClaimRequest) : first;
-      return faults.around(call, keyOf(first), () => methods[call]?.(given, ...rest));
-    };
+    wrapped[call] = (...args: unknown[]) => faults.around(call, keyOf(args[0]), () => methods[call]?.(...args));
   }
+  // Without `keepsClaims`: leases are renewed by calls alone, or no failed call would ever lose a claim.
   if (typeof methods['close'] === 'function') wrapped['close'] = () => methods['close']?.();
   return wrapped as never;
-}
-
-/** Leases are renewed by calls alone: prolonged by the store itself, no failed call would ever lose a claim. */
-function withoutHold({ holdMs: _, ...request }: ClaimRequest): ClaimRequest {
-  return request;
 }
 
 /** The key of the record that a call is about: every call has it first, by itself or in an object. */

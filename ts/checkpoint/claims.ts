@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { encodeValue, decodeCheckpoint, decodeValue, emptyCheckpoint, type Checkpoint } from './record.js';
+import { Renewals } from '../idempotency/renewals.js';
 import { native } from '../native.js';
 import { CheckpointLoadError, CheckpointSaveError } from '../retry/errors.js';
 import { runWithRetry } from '../retry/loop.js';
@@ -70,7 +71,7 @@ async function claimAndRun(settings: TaskSettings, plan: Plan, names: Names, cal
   plan.signal?.throwIfAborted();
   const claimed = await claim(settings, plan, names);
   if (claimed.result !== undefined) return claimed.result.value;
-  const { ref, progress } = claimed;
+  const { ref, since, progress } = claimed;
   let record: Checkpoint;
   try {
     record = progress === undefined ? emptyCheckpoint(fingerprint) : decodeCheckpoint(taskId, progress);
@@ -85,7 +86,7 @@ async function claimAndRun(settings: TaskSettings, plan: Plan, names: Names, cal
     derive: (name) => native.checkpointDigest('derived', [key, name]),
   };
   const run = new TaskRun(taskId, held, record, plan, settings);
-  const stopRenewing = renewing(settings, ref, run);
+  const stopRenewing = renewing(settings, ref, run, since);
   try {
     return await tracked(run, () => runToTheEnd(settings, plan, ref, run, call));
   } finally {
@@ -140,23 +141,41 @@ async function completeAgain(settings: TaskSettings, ref: ClaimRef, body: Uint8A
 
 type Claimed =
   | { readonly result: { readonly value: unknown } }
-  | { readonly result?: undefined; readonly ref: ClaimRef; readonly progress: Uint8Array | undefined };
+  | {
+      readonly result?: undefined;
+      readonly ref: ClaimRef;
+      /** When the call began that has made the claim. */
+      readonly since: number;
+      readonly progress: Uint8Array | undefined;
+    };
 
 async function claim(settings: TaskSettings, { signal }: Plan, names: Names): Promise<Claimed> {
   const { store, leaseMs, ttl, storeTimeoutMs } = settings;
   const { taskId, key, fingerprint } = names;
   const owner = randomUUID();
   let found;
+  let since = 0;
   try {
-    const request = { key, fingerprint, identity: NOBODY, owner, leaseMs, holdMs: HOLD_MS, ttl };
-    found = await runWithRetry(quickUntil(signal), () => within(store.claim(request), storeTimeoutMs));
+    const request = {
+      key,
+      fingerprint,
+      identity: NOBODY,
+      owner,
+      leaseMs,
+      ttl,
+      ...(store.keepsClaims === true && { holdMs: HOLD_MS }),
+    };
+    found = await runWithRetry(quickUntil(signal), () => {
+      since = performance.now();
+      return within(store.claim(request), storeTimeoutMs);
+    });
   } catch (cause) {
     signal?.throwIfAborted();
     throw new CheckpointLoadError(taskId, cause);
   }
   switch (found.outcome) {
     case 'claimed':
-      return { ref: { key, owner, fence: found.fence }, progress: found.progress };
+      return { ref: { key, owner, fence: found.fence }, since, progress: found.progress };
     case 'completed': {
       const { state = '' } = decodeCheckpoint(taskId, found.answer.body);
       return { result: { value: decodeValue(state) } };
@@ -172,16 +191,13 @@ async function claim(settings: TaskSettings, { signal }: Plan, names: Names): Pr
   }
 }
 
-/** Prolongs the claim's lease at a third of it; returns what ends that. */
-function renewing({ store, leaseMs }: TaskSettings, ref: ClaimRef, run: TaskRun): () => void {
-  const renew = async () => {
-    if (!(await store.renew(ref, leaseMs))) run.lose();
-  };
-  const timer = setInterval(() => {
-    // A store that fails may answer the next time; until then every write is kept out by the fence, if it must be.
-    renew().catch(() => undefined);
-  }, leaseMs / 3).unref();
+/** Prolongs the claim's lease at a third of it, and stops the run once the claim is lost; returns what ends that. */
+function renewing(settings: TaskSettings, ref: ClaimRef, run: TaskRun, since: number): () => void {
+  const { store, leaseMs, storeTimeoutMs } = settings;
+  const renewals = new Renewals({ leaseMs, storeTimeoutMs, maxHoldMs: HOLD_MS });
+  const claim = { isSelfKept: store.keepsClaims === true, renew: async () => store.renew(ref, leaseMs) };
+  renewals.add({ claim, since }, { lose: () => void run.lose() }, since);
   return () => {
-    clearInterval(timer);
+    renewals.close();
   };
 }

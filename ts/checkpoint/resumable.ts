@@ -56,7 +56,7 @@ export function resumable<Req extends ServerRequest, Result>(
     }
     const run = async () => {
       const result = await runUnderTheKey(idempotency, plan, settings, (context) => task(req, context));
-      await respond(result as Result, res, req);
+      await respond(result, res, req);
     };
     run().catch((error: unknown) => {
       // A task that we refuse here and now may well run at the next try: the refusal is no answer to keep.

@@ -295,7 +295,11 @@ export class Capture implements Interceptor {
       this.#afterwards?.push(() => this.#end(args));
       return this.res;
     }
-    if (this.isOver || this.#ended) return this.#end(args);
+    if (this.isOver || this.#ended) {
+      if (!this.#ended) this.#expectLateCalls();
+      this.#ended = true;
+      return this.#end(args);
+    }
     if (this.#departure.isUnderWay) return this.#endUnheard(args, bytes);
     this.#beginHold();
     this.#ended = true;
@@ -331,9 +335,17 @@ export class Capture implements Interceptor {
     }
   }
 
+  /** Node closes a response that has left before anything runs that is scheduled after its end. */
+  #expectLateCalls(): void {
+    if (!this.#hold) return;
+    process.nextTick(() => {
+      this.#afterwards ??= [];
+    });
+  }
+
   /** Whether a piece comes so late behind the end that the response would be closed by now, did it not wait for the store. */
   #isLate(chunk: unknown): boolean {
-    return Boolean(chunk) && this.#afterwards !== undefined && this.#phase === 'settling';
+    return this.#afterwards !== undefined && this.#phase === 'settling' && isPiece(chunk) && chunk.length > 0;
   }
 
   #beginHold(): void {
@@ -406,8 +418,7 @@ export class Capture implements Interceptor {
   #onClose(): void {
     if (this.#phase !== 'open' || this.#passing !== undefined) return;
     if (this.#ended) {
-      // Middleware in front would have ended the answer later: it is known all the same.
-      this.#askForHead();
+      this.#endUnpassed();
       return;
     }
     onBodyLost(this.req, () => {
@@ -416,6 +427,17 @@ export class Capture implements Interceptor {
     if (!this.#isOpen()) return;
     this.#departure.begin();
     if (this.#isOpen()) this.#stopIfPointless();
+  }
+
+  /** The client left before middleware in front ended an answer that its handler has ended: it is known all the same. */
+  #endUnpassed(): void {
+    try {
+      this.#askForHead();
+    } catch {
+      // Node refuses its head.
+      this.#ended = false;
+      this.abandon();
+    }
   }
 
   /** Nobody listens to an answer that cannot be kept: it is left to Node. */
@@ -490,15 +512,8 @@ export class Capture implements Interceptor {
       this.#letGo(written);
       return;
     }
-    this.#hold?.keep();
-    // Node closes a response that has left in the second turn of its queue.
-    if (this.#ended && this.#hold) {
-      process.nextTick(() => {
-        process.nextTick(() => {
-          this.#afterwards ??= [];
-        });
-      });
-    }
+    this.#hold?.keepConnection();
+    if (this.#ended) this.#expectLateCalls();
     void written.then((written) => {
       try {
         this.#letGo(written);

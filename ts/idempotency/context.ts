@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { invalidArgument } from '../options.js';
 import type { Capture } from './capture.js';
-import type { Identified } from './desk.js';
+import type { Identified, Written } from './desk.js';
+import { within } from '../timeout.js';
 import { transact } from './transaction.js';
 
 /**
@@ -17,15 +18,18 @@ export interface IdempotencyContext {
    */
   readonly fence: number;
   /**
-   * Aborts when the claim is lost, after a pause longer than the lease or at `maxHoldMs`: from then on another
-   * request may run under this key. The answer still goes out, with `Idempotency-Stored: false`.
+   * Aborts when the claim is lost, at `maxHoldMs`, or where no renewal has succeeded for a lease (`leaseMs`, counted from
+   * the moment at which the last one that did began): from then on another request may run under this key. The answer
+   * still goes out; it is kept if the claim holds in the store all the same, and has `Idempotency-Stored: false` if not.
    */
   readonly signal: AbortSignal;
   /** This answer is not to be kept: the key is free again after it. */
   noStore(): void;
   /**
    * From here on, the effect may have happened. An error, a crash or a lost lease makes the record indeterminate: it
-   * never runs again by itself. Resolves once the store knows; false if the claim is lost, and then do not go on.
+   * never runs again by itself. Resolves once the store knows; false if the claim is lost, and then do not go on. Rejects
+   * with what the store throws, and with `ERR_REPRISE_STORE_TIMEOUT` after `storeTimeoutMs`: do not go on then either.
+   * Call it before you take a connection of a pool that the store uses too.
    */
   commitPoint(): Promise<boolean>;
   /**
@@ -34,6 +38,9 @@ export interface IdempotencyContext {
    * database dies. Answer inside of the function, whole, and do not wait for the answer to be sent: it leaves after the
    * commit. An answer of 400 or above, and an error, roll the rows back; the key is then dealt with as ever.
    * Resolves with what the function did. Rejects where nothing was committed; the request may then be answered anew.
+   * Rejects too, with `ERR_REPRISE_STORE_TIMEOUT`, where the transaction has not begun within `storeTimeoutMs`, and then
+   * the function does not run; or where it has not ended within `storeTimeoutMs` after the function, and then only the
+   * database knows whether it was committed: answer 503, and the client's retry finds out.
    *
    * Needs a store that has transactions: a `PostgresStore` over a pool.
    *
@@ -62,10 +69,17 @@ export interface IdempotencyContext {
 /** Of what tells two records of one derived key apart. */
 const SEED_BYTES = 16;
 
+/** What a context asks of the middleware that guards the request. */
+export interface ContextHost {
+  readonly storeTimeoutMs: number;
+  /** Loses the claim now if its lease is over. */
+  judge(capture: Capture): void;
+}
+
 /** The context of one claim. */
 export class ClaimContext implements IdempotencyContext {
   /** The middleware that guards the request. */
-  readonly host: object;
+  readonly host: ContextHost;
   readonly #capture: Capture;
   readonly #identify: () => Identified;
   readonly #clientKey: string | undefined;
@@ -73,7 +87,7 @@ export class ClaimContext implements IdempotencyContext {
   #controller: AbortController | undefined;
   #lost: Error | undefined;
 
-  constructor(host: object, capture: Capture, clientKey: string | undefined, identify: () => Identified) {
+  constructor(host: ContextHost, capture: Capture, clientKey: string | undefined, identify: () => Identified) {
     this.host = host;
     this.#capture = capture;
     this.#clientKey = clientKey;
@@ -89,6 +103,8 @@ export class ClaimContext implements IdempotencyContext {
   }
 
   get signal(): AbortSignal {
+    // A handler that has blocked the event loop asks before any timer has told.
+    this.host.judge(this.#capture);
     if (this.#controller === undefined) {
       // Made on demand: it costs more than the rest of a request's idempotency.
       this.#controller = new AbortController();
@@ -102,12 +118,12 @@ export class ClaimContext implements IdempotencyContext {
   }
 
   async commitPoint(): Promise<boolean> {
-    return !this.#capture.isOver && (await this.#capture.claim.commitPoint());
+    return !this.#capture.isOver && (await this.#inTime(() => this.#capture.claim.commitPoint()));
   }
 
   // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as in the interface
   transaction<Tx, T>(run: (tx: Tx) => Promise<T>): Promise<T> {
-    return transact(this.#capture, async (tx) => run(tx as Tx));
+    return transact(this.#capture, this.host.storeTimeoutMs, async (tx) => run(tx as Tx));
   }
 
   derive(name: string): string {
@@ -135,7 +151,7 @@ export class ClaimContext implements IdempotencyContext {
   async save(progress: Uint8Array): Promise<boolean> {
     if (this.#capture.isOver) return false;
     const seed = this.#clientKey === undefined ? [this.#seedOfRecord()] : [];
-    return this.#capture.claim.save(Buffer.concat([...seed, progress]));
+    return this.#inTime(() => this.#capture.claim.save(Buffer.concat([...seed, progress])));
   }
 
   /**
@@ -156,7 +172,13 @@ export class ClaimContext implements IdempotencyContext {
 
   /** The claim is not ours any more. */
   lose(reason: Error): void {
-    this.#lost = reason;
+    this.#lost ??= reason;
     this.#controller?.abort(reason);
+  }
+
+  /** A step that the store has to answer within its time. */
+  #inTime(step: () => Written): Written {
+    const written = step();
+    return typeof written === 'boolean' ? written : within(written, this.host.storeTimeoutMs);
   }
 }

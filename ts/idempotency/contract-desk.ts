@@ -40,7 +40,8 @@ export class ContractDesk implements Desk {
     const isDerived = facts[2] === undefined;
     const ttl = isDerived ? this.#settings.derivedTtl : this.#settings.ttl;
     const owner = `${this.#process}/${++this.#claims}`;
-    const found = await this.#store.claim({ ...identified, owner, leaseMs, holdMs, ttl, overIndeterminate });
+    const hold = this.#store.keepsClaims === true ? { holdMs } : {};
+    const found = await this.#store.claim({ ...identified, owner, leaseMs, ...hold, ttl, overIndeterminate });
     if (!isOutcome(found)) {
       throw withCode(new TypeError('The store answered a claim with no outcome of one'), 'ERR_REPRISE_STORE_RECORD');
     }
@@ -75,6 +76,10 @@ class ContractClaim implements HeldClaim {
     this.#store = store;
     this.#terms = terms;
     this.#progress = progress;
+  }
+
+  get isSelfKept(): boolean {
+    return this.#store.keepsClaims === true;
   }
 
   get fence(): number {

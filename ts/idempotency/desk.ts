@@ -17,6 +17,8 @@ export interface HeldClaim {
   readonly fence: number;
   /** Whether it ends within the call, so that the bytes of an answer are free again after it. */
   readonly endsAtOnce: boolean;
+  /** Whether the store keeps the claim by itself while this thread lives; see `AtomicStore.keepsClaims`. */
+  readonly isSelfKept: boolean;
   complete(answer: Answer): Written;
   settle(how: Settlement): Written;
   renew(): Written;
@@ -112,6 +114,7 @@ class MemoryClaim implements HeldClaim {
   readonly fence: number;
   readonly endsAtOnce = true;
   readonly #isDerived;
+  readonly isSelfKept = true;
 
   constructor(calls: ReturnType<NativeMemoryStore['desk']>, slot: number, fence: number, isDerived: boolean) {
     this.#calls = calls;

@@ -62,17 +62,21 @@ export function factsOf(
   ];
 }
 
-/** Who asks. No header has a line break: it keeps the parts apart, and a cookie from an `Authorization` of its text. */
+/** Who asks, as far as anybody says. No header has a line break: it keeps the parts apart. */
 function callerOf(
   { headers: { authorization, cookie } }: ServerRequest,
   host: string,
   identity: string | undefined,
-): string {
+): string | undefined {
   if (identity !== undefined) return `identity\n${identity}`;
   // An empty header names nobody.
   if (authorization) return `authorization\n${host}\n${authorization}`;
-  return cookie ? `cookie\n${host}\n${cookie}` : `host\n${host}`;
+  if (cookie) return `cookie\n${host}\n${cookie}`;
+  return DOMAIN.test(host) ? `host\n${host}` : undefined;
 }
+
+/** A domain name may be a tenant's. An address, or a name of one label (`localhost`, a container), is the server's own. */
+const DOMAIN = /\.[^.]*[a-z][^.]*$/;
 
 /** A target in absolute form, as a client of a proxy sends it (RFC 9112 §3.2.2): authority, path and query. */
 const ABSOLUTE_FORM = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/i;

@@ -10,8 +10,10 @@ import { exposedWith } from '../problem.js';
 export interface Hold {
   /** From here on nothing reaches the client. */
   begin(): void;
-  /** The bytes wait beyond this call: whoever ends the connection meanwhile ends it behind them. */
+  /** The bytes wait beyond this call. */
   keep(): void;
+  /** Whoever ends the connection from here on ends it behind what is held. To be released within a bounded time. */
+  keepConnection(): void;
   /** Sends what was held, in its order. With a mark, the head says so, if it is among what was held. */
   release(mark?: readonly [name: string, value: string]): void;
   /** Whether Node wrote the held head, with its first piece of body, as UTF-8; it is Latin-1 otherwise. */
@@ -85,6 +87,7 @@ class SocketHold extends Queue implements Hold {
     [];
   #bytes = 0;
   #outlives = false;
+  #keepsConnection = false;
 
   constructor(res: ServerResponse) {
     super();
@@ -104,7 +107,7 @@ class SocketHold extends Queue implements Hold {
     const undo = replace(this.#res, 'assignSocket', (given) => {
       undo();
       this.#take(given);
-      if (this.#outlives) this.#takeEndings(given);
+      if (this.#keepsConnection) this.#takeEndings(given);
       assign(given);
     });
     this.undoLater(undo);
@@ -114,6 +117,12 @@ class SocketHold extends Queue implements Hold {
     if (this.#outlives) return;
     this.#outlives = true;
     for (const write of this.#writes) write.chunk = ours(write.chunk);
+  }
+
+  keepConnection(): void {
+    this.keep();
+    if (this.#keepsConnection) return;
+    this.#keepsConnection = true;
     if (this.#socket) this.#takeEndings(this.#socket);
   }
 
@@ -134,6 +143,7 @@ class SocketHold extends Queue implements Hold {
     this.#writes = [];
     this.#bytes = 0;
     this.#outlives = false;
+    this.#keepsConnection = false;
     this.#socket = undefined;
   }
 
@@ -214,6 +224,10 @@ class StreamHold extends Queue implements Hold {
   }
 
   keep(): void {
+    // Frames have bytes of their own.
+  }
+
+  keepConnection(): void {
     this.#defer('close', undefined);
     this.#defer('destroy', this.#stream);
   }

@@ -217,7 +217,7 @@ function scalarText(value: unknown): string {
     case 'number':
       // Numbers that nobody sends, for the canonical form, which keeps all numbers apart.
       if (Number.isNaN(value)) return '1e-999';
-      if (Math.abs(value) === Infinity) return (value) > 0 ? '1e999' : '-1e999';
+      if (Math.abs(value) === Infinity) return value > 0 ? '1e999' : '-1e999';
       return String(value);
     case 'bigint':
       return String(value);

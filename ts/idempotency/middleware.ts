@@ -12,7 +12,7 @@ import { Capture, type CaptureHost } from './capture.js';
 import { makeCheap } from '../cheap.js';
 import { Completions } from './completions.js';
 import { ContractDesk } from './contract-desk.js';
-import { ClaimContext, type IdempotencyContext } from './context.js';
+import { ClaimContext, type ContextHost, type IdempotencyContext } from './context.js';
 import {
   createIdentifier,
   MemoryDesk,
@@ -23,6 +23,7 @@ import {
   type Settlement,
 } from './desk.js';
 import { runHandler } from './departure.js';
+import { Durations } from './durations.js';
 import { factsOf, isBodyKnown, isBodyOpaque, isBodyUnread, unquote, type Caller, type ServerRequest } from './facts.js';
 import { checkLookup, inspectOne, type Endpoint, type RecordInfo } from './inspection.js';
 import { hasUnreadJson, readJson } from './json-body.js';
@@ -39,6 +40,8 @@ import { problem, type Problem } from './problem.js';
 import { Renewals } from './renewals.js';
 import { Reporter, type IdempotencyMetrics } from './reporter.js';
 import { acceptableOf, replay } from './replay.js';
+import { checkOptions, numberBetween, type OptionRules } from '../options.js';
+import { Tally } from '../tally.js';
 import { within } from '../timeout.js';
 import { isOneOfSeveral, Warnings } from '../warnings.js';
 
@@ -53,8 +56,16 @@ declare global {
   }
 }
 
+const CLOSE_RULES: OptionRules<CloseOptions> = { timeoutMs: numberBetween(0, 2 ** 31 - 1, 'milliseconds') };
+
 type Next = (error?: unknown) => unknown;
 type GuardedRequest = ServerRequest & { idempotency?: IdempotencyContext };
+
+/** Options of {@link IdempotencyHandler.close}. */
+export interface CloseOptions {
+  /** Milliseconds to wait for what is under way. Default 10,000. */
+  timeoutMs?: number | undefined;
+}
 
 /** What {@link idempotencyMiddleware} returns: a handler for `app.use`, connect, or a `node:http` server. */
 export interface IdempotencyHandler {
@@ -71,8 +82,25 @@ export interface IdempotencyHandler {
   forget(key: string, scope?: string, endpoint?: Endpoint): Promise<boolean>;
   /** Counts since the start, and how many requests run and wait at the moment. */
   metrics(): IdempotencyMetrics;
-  /** Stops the timers, answers those that wait, and lets go of a store of its own. Later requests get a 503. */
-  close(): void;
+  /**
+   * For SIGTERM. From the call on, requests that would be handled get a 503. Resolves when every handler that runs under
+   * a claim has answered, every answer is in the store, also one that the store has refused before, and every request
+   * that waits for another one's answer has it; at the latest after `timeoutMs`. What runs then still keeps its claim
+   * for what is left of its lease, and its `signal` aborts. A store of the middleware's own is closed then; one that you
+   * gave is yours to close, after this. Never rejects; every call returns the promise of the first.
+   *
+   * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+   * @example
+   * ```ts
+   * process.once('SIGTERM', async () => {
+   *   server.close();
+   *   await idempotency.close({ timeoutMs: 10_000 });
+   *   await store.close();
+   *   process.exit();
+   * });
+   * ```
+   */
+  close(options?: CloseOptions): Promise<void>;
 }
 
 /**
@@ -99,21 +127,20 @@ export function idempotencyMiddleware<Req extends ServerRequest = ServerRequest>
     inspect: (key: string, scope?: string, endpoint?: Endpoint) => middleware.inspect(key, scope, endpoint),
     forget: (key: string, scope?: string, endpoint?: Endpoint) => middleware.forget(key, scope, endpoint),
     metrics: () => middleware.metrics(),
-    close: () => {
-      middleware.close();
-    },
+    close: (options?: CloseOptions) => middleware.close(options),
   });
 }
 
-class Middleware implements CaptureHost {
+class Middleware implements CaptureHost, ContextHost {
   readonly maxResponseBytes: number;
   readonly replaySetCookie: boolean;
+  readonly storeTimeoutMs: number;
   readonly #settings: Settings;
   readonly #keyHeader: string;
   readonly #ownsStore: boolean;
   readonly #desk: Desk;
   readonly #identify;
-  readonly #renewals: Renewals;
+  readonly #renewals: Renewals<Capture>;
   readonly #parking: Parking;
   readonly #completions: Completions;
   readonly #reporter: Reporter;
@@ -129,9 +156,13 @@ class Middleware implements CaptureHost {
   };
   /** Requests that run unguarded for want of a store: one that comes by again does not ask it a second time. */
   readonly #unguarded = new WeakSet<GuardedRequest>();
+  /** What has to end before the middleware is closed: claims, writes, requests that wait. */
+  readonly #underWay = new Tally();
+  readonly #durations = new Durations();
   #closed = false;
   /** Whether the call that made this middleware has not returned to the event loop yet. */
   #isNew = true;
+  #closing: Promise<void> | undefined;
 
   constructor(settings: Settings, ownsStore: boolean) {
     this.#settings = settings;
@@ -139,17 +170,19 @@ class Middleware implements CaptureHost {
     this.#ownsStore = ownsStore;
     this.maxResponseBytes = settings.maxResponseBytes;
     this.replaySetCookie = settings.replaySetCookie;
+    this.storeTimeoutMs = settings.storeTimeoutMs;
     this.#reporter = new Reporter(settings.logger);
     this.#warnings = new Warnings(settings.silence, settings.logger);
     this.#desk = this.#openDesk();
     this.#checkTheStart();
     this.#identify = createIdentifier(settings.maxKeyLength);
-    this.#renewals = new Renewals(settings.leaseMs, settings.maxHoldMs);
+    this.#renewals = new Renewals(settings, this.#underWay);
     this.#parking = new Parking(
       settings.waitTimeoutMs,
       (recordKey) => this.#desk.waitFor?.(recordKey) ?? Promise.resolve(),
+      this.#underWay,
     );
-    this.#completions = new Completions(settings);
+    this.#completions = new Completions(settings, this.#underWay);
     queueMicrotask(() => (this.#isNew = false));
   }
 
@@ -195,7 +228,7 @@ class Middleware implements CaptureHost {
       next(error);
       return;
     }
-    const visit: Visit = { req, res, next, facts };
+    const visit: Visit = { req, res, next, facts, askedAt: 0 };
     if (facts[2] === undefined && !this.#admitsWithoutKey(visit)) return;
     if (isBodyUnread(facts) && !this.#admitsUnread(visit)) return;
     if (this.#closed) this.#storeFailed(visit, closedError());
@@ -215,18 +248,25 @@ class Middleware implements CaptureHost {
 
   settle(capture: Capture, how: Answer | Settlement): boolean | Promise<boolean> {
     this.#renewals.delete(capture);
+    if (how !== 'release') this.#noteDuration(capture);
     const written = end(capture.claim, how);
     if (typeof written === 'boolean') return written;
-    return within(written, this.#settings.storeTimeoutMs).catch((error: unknown) => {
+    const settled = within(written, this.#settings.storeTimeoutMs).catch((error: unknown) => {
       // The handler has run: what it answered is known, and must not be forgotten for want of a store.
-      this.#tellStoreError(error, capture.req, capture.facts, 'complete');
+      this.#tellStoreError(error, capture.req, capture.facts, 'complete', how);
       this.#completions.add(capture, how);
       return false;
     });
+    return this.#underWay.during(settled);
   }
 
   onCommitted(capture: Capture): void {
     this.#renewals.delete(capture);
+    this.#noteDuration(capture);
+  }
+
+  judge(capture: Capture): void {
+    this.#renewals.judge(capture);
   }
 
   inspect(key: string, scope?: string, endpoint?: Endpoint): Promise<RecordInfo | undefined> {
@@ -249,10 +289,22 @@ class Middleware implements CaptureHost {
     this.#warnings.warn('WRN_REPRISE_CAPTURED_COMPRESSED');
   }
 
-  close(): void {
-    if (this.#closed) return;
+  close(options: CloseOptions = {}): Promise<void> {
+    checkOptions('IdempotencyHandler.close', options, CLOSE_RULES);
+    return (this.#closing ??= this.#shutDown(options.timeoutMs ?? 10_000));
+  }
+
+  async #shutDown(timeoutMs: number): Promise<void> {
     this.#closed = true;
-    this.#renewals.close();
+    this.#completions.hurry();
+    if (!this.#underWay.isEmpty) {
+      let timer: NodeJS.Timeout | undefined;
+      // It holds the process: what is waited for may have nothing else that does.
+      const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, timeoutMs)));
+      await Promise.race([this.#underWay.empty(), late]);
+      clearTimeout(timer);
+    }
+    this.#renewals.close(closedError());
     this.#parking.close();
     this.#completions.close();
     const { store } = this.#settings;
@@ -304,6 +356,7 @@ class Middleware implements CaptureHost {
   /** Asks for the key, and goes on as the store says. What it said; `undefined` if it failed. */
   #begin(visit: Visit, overIndeterminate: boolean): Begun | undefined | Promise<Begun | undefined> {
     let begun: Begun | Promise<Begun>;
+    visit.askedAt = performance.now();
     try {
       begun = this.#desk.begin(visit.facts, overIndeterminate);
     } catch (error) {
@@ -314,7 +367,9 @@ class Middleware implements CaptureHost {
       this.#serve(visit, begun);
       return begun;
     }
-    return within(begun, this.#settings.storeTimeoutMs).then(
+    // A claim that comes later than its lease is none.
+    const { storeTimeoutMs, leaseMs } = this.#settings;
+    const served = within(begun, Math.min(storeTimeoutMs, leaseMs)).then(
       (begun) => {
         this.#serve(visit, begun);
         return begun;
@@ -323,7 +378,7 @@ class Middleware implements CaptureHost {
         // A claim that comes after all is nobody's: free it.
         begun.then(
           (late) => {
-            if (late.outcome === 'claimed') release(late.claim);
+            if (late.outcome === 'claimed') this.#release(late.claim);
           },
           () => undefined,
         );
@@ -331,11 +386,12 @@ class Middleware implements CaptureHost {
         return undefined;
       },
     );
+    return this.#underWay.during(served);
   }
 
   #serve(visit: Visit, begun: Begun): void {
     if (this.#isOver(visit)) {
-      if (begun.outcome === 'claimed') release(begun.claim);
+      if (begun.outcome === 'claimed') this.#release(begun.claim);
       return;
     }
     if (visit.parked && begun.outcome !== 'in-progress') this.#parking.leave(visit.parked);
@@ -381,7 +437,7 @@ class Middleware implements CaptureHost {
   #run(visit: Visit, claim: HeldClaim): void {
     const { req, res, next, facts } = visit;
     if (this.#closed) {
-      release(claim);
+      this.#release(claim);
       this.#storeFailed(visit, closedError());
       return;
     }
@@ -391,7 +447,7 @@ class Middleware implements CaptureHost {
     capture.onGivenUp = (reason) => {
       context.lose(reason);
     };
-    this.#renewals.add(capture, context);
+    this.#renewals.add(capture, context, visit.askedAt);
     const failed = (error: unknown) => {
       capture.abandon();
       throw error;
@@ -431,7 +487,7 @@ class Middleware implements CaptureHost {
   #park(visit: Visit, leaseLeftMs: number): void {
     visit.leaseUntil = performance.now() + leaseLeftMs;
     if (visit.res.destroyed) return;
-    if (this.#closed) {
+    if (this.#closed && visit.parked === undefined) {
       this.#refuseInProgress(visit, 1000);
       return;
     }
@@ -489,7 +545,8 @@ class Middleware implements CaptureHost {
   }
 
   #storeFailed(visit: Visit, error: unknown): void {
-    const verdict = this.#tellStoreError(error, visit.req, visit.facts, 'claim');
+    // One that is closed accepts nothing, whatever is wished of a store that fails.
+    const verdict = this.#closed ? 'fail' : this.#tellStoreError(error, visit.req, visit.facts, 'claim');
     if (this.#isOver(visit)) return;
     if (visit.parked) this.#parking.leave(visit.parked);
     if (verdict === 'pass') {
@@ -498,8 +555,15 @@ class Middleware implements CaptureHost {
     } else this.#refuse(visit, problem('store-unavailable', 'Try again later, with the same key.', 1000));
   }
 
-  #tellStoreError(error: unknown, req: ServerRequest, facts: RequestFacts, phase: StorePhase): 'fail' | 'pass' {
-    this.#reportStoreError(error, req, facts, phase);
+  /** @param how what the store was told and must not appear in what is reported */
+  #tellStoreError(
+    error: unknown,
+    req: ServerRequest,
+    facts: RequestFacts,
+    phase: StorePhase,
+    how?: Answer | Settlement,
+  ): 'fail' | 'pass' {
+    this.#reportStoreError(error, req, facts, phase, how);
     const { onStoreError } = this.#settings;
     if (typeof onStoreError === 'string') return onStoreError;
     try {
@@ -509,9 +573,16 @@ class Middleware implements CaptureHost {
     }
   }
 
-  #reportStoreError(error: unknown, req: ServerRequest, facts: RequestFacts, phase: StorePhase): void {
+  #reportStoreError(
+    error: unknown,
+    req: ServerRequest,
+    facts: RequestFacts,
+    phase: StorePhase,
+    how?: Answer | Settlement,
+  ): void {
     this.#counts.storeErrors++;
-    this.#reporter.report('store-error', req, () => this.#recordKey(facts), { error, phase });
+    const answer = typeof how === 'object' ? how : undefined;
+    this.#reporter.report('store-error', req, () => this.#recordKey(facts), { error, phase }, answer);
   }
 
   #refuse(visit: Visit, problem: Problem): void {
@@ -534,11 +605,30 @@ class Middleware implements CaptureHost {
     this.#counts.conflicts++;
     this.#report('conflict', visit, {});
     const detail = 'The first request with this key is still running. Ask again for its answer.';
-    this.#refuse(visit, problem('in-progress', detail, leaseLeftMs));
+    this.#refuse(visit, problem('in-progress', detail, Math.min(this.#leftMs(visit.facts), leaseLeftMs)));
+  }
+
+  /** Milliseconds until the handler may be done that runs under the same key. */
+  #leftMs([method, url, key]: RequestFacts): number {
+    let ranMs: number | undefined;
+    for (const { facts, since } of this.#renewals.claims()) {
+      if (facts[2] === key && facts[1] === url && facts[0] === method) ranMs = performance.now() - since;
+    }
+    return this.#durations.leftMs(method, url, ranMs);
+  }
+
+  #noteDuration({ facts, since }: Capture): void {
+    this.#durations.note(facts[0], facts[1], performance.now() - since);
   }
 
   #report(type: 'claim' | 'replay' | 'conflict' | 'mismatch', { req, facts }: Visit, details: object): void {
     this.#reporter.report(type, req, () => this.#recordKey(facts), details);
+  }
+
+  /** Frees a key that nobody asks for any more; where the store fails to, its lease runs out. */
+  #release(claim: HeldClaim): void {
+    const released = claim.settle('release');
+    if (typeof released !== 'boolean') void this.#underWay.during(released.catch(() => false));
   }
 
   #openDesk(): Desk {
@@ -580,6 +670,8 @@ interface Visit {
   readonly res: ServerResponse;
   readonly next: Next;
   readonly facts: RequestFacts;
+  /** When the store was asked for its key, the last time. */
+  askedAt: number;
   parked?: Parked;
   /** When the lease of the claim that it waits for is over, as far as it was told. */
   leaseUntil?: number;
@@ -626,11 +718,6 @@ function closedError(): Error {
 
 function end(claim: HeldClaim, how: Answer | Settlement): boolean | Promise<boolean> {
   return typeof how === 'string' ? claim.settle(how) : claim.complete(how);
-}
-
-/** Frees a key that nobody asks for any more; where the store fails to, its lease runs out. */
-function release(claim: HeldClaim): void {
-  Promise.resolve(claim.settle('release')).catch(() => undefined);
 }
 
 /** The key as the client sent it, without the quotes that it may have put around it. */

@@ -11,7 +11,8 @@ import {
   wholeNumberBetween,
   type OptionRules,
 } from '../options.js';
-import { isAtomicStore, type AtomicStore } from '../stores/contract.js';
+import type { AtomicStore } from '../stores/contract.js';
+import { storeOf, type KnownCache } from '../stores/known-clients.js';
 import { MemoryStore } from '../stores/memory.js';
 import type { IdempotencyStore } from '../stores/types.js';
 import type { ServerRequest } from './facts.js';
@@ -37,8 +38,13 @@ export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
   ttl?: number;
   /** Methods that are handled. Default POST, PUT and PATCH. GET, HEAD, OPTIONS and TRACE never are, even if listed. */
   methods?: readonly string[];
-  /** Where records are kept. Default a {@link MemoryStore} of this middleware's own. */
-  store?: AtomicStore | IdempotencyStore;
+  /**
+   * Where records are kept. Default a {@link MemoryStore} of this middleware's own. Some caches are taken as they are, their
+   * time in seconds or in milliseconds: `Keyv` (over a database: with `throwOnErrors: true`), `LRUCache`, `TTLCache`,
+   * `NodeCache`, and cache-manager 6 or newer in memory. What would keep records too short or for ever is refused at
+   * start, with what to do: a `Map`, a bare client of Redis or PostgreSQL, unstorage, older versions.
+   */
+  store?: AtomicStore | IdempotencyStore | KnownCache;
   /**
    * Seconds that a record under a derived key is kept: short, since two equal orders an hour apart are two orders.
    * Default 300.
@@ -138,6 +144,7 @@ export interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
 }
 
 const SECONDS_IN_TEN_YEARS = 315_360_000;
+const OWNER = 'idempotencyMiddleware';
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 const RULES: OptionRules<IdempotencyOptions> = {
@@ -154,7 +161,8 @@ const RULES: OptionRules<IdempotencyOptions> = {
   },
   store: {
     allowed: 'a MemoryStore, a store that holds the contract, or an object with get, set and delete',
-    type: (value) => isAtomicStore(value) || hasMethods(value, 'get', 'set', 'delete'),
+    // Which objects are stores, and why others are none, `storeOf` knows.
+    type: (value) => typeof value === 'object' && value !== null,
   },
   derivedTtl: numberBetween(0.001, SECONDS_IN_TEN_YEARS, 'seconds'),
   scope: aFunction('(req) => string | undefined'),
@@ -215,7 +223,7 @@ function settle(options: IdempotencyOptions) {
     headerName: options.headerName ?? 'Idempotency-Key',
     ttl: options.ttl ?? 86_400,
     methods: new Set(methods.map((method) => method.toUpperCase()).filter((method) => !safe.has(method))),
-    store: options.store ?? new MemoryStore(),
+    store: options.store ? storeOf(OWNER, 'store', options.store, 'ERR_REPRISE_INVALID_OPTION') : new MemoryStore(),
     derivedTtl: options.derivedTtl ?? 300,
     scope: options.scope,
     identity: options.identity,

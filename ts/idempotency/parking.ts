@@ -1,5 +1,6 @@
 import type { Answer } from './answer.js';
 import type { Identified } from './desk.js';
+import type { Tally } from '../tally.js';
 
 /** A request that waits for another one's answer. */
 export interface Parked {
@@ -19,12 +20,15 @@ export interface Parked {
 export class Parking {
   readonly #timeoutMs: number;
   readonly #waitFor: (recordKey: string) => Promise<void>;
+  readonly #tally: Tally;
   readonly #groups = new Map<string, Set<Parked>>();
   /** In the order of their deadlines. */
   readonly #deadlines = new Map<Parked, number>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(timeoutMs: number, waitFor: (recordKey: string) => Promise<void>) {
+  /** @param tally counts the requests, for whoever waits for the end of all */
+  constructor(timeoutMs: number, waitFor: (recordKey: string) => Promise<void>, tally: Tally) {
+    this.#tally = tally;
     this.#timeoutMs = timeoutMs;
     this.#waitFor = waitFor;
   }
@@ -40,7 +44,10 @@ export class Parking {
 
   /** Parks a request until its record's claim is settled. One that comes back keeps its place and its deadline. */
   park({ key, fingerprint, identity }: Identified, parked: Parked): void {
-    if (!this.has(parked)) this.#deadlines.set(parked, performance.now() + this.#timeoutMs);
+    if (!this.has(parked)) {
+      this.#deadlines.set(parked, performance.now() + this.#timeoutMs);
+      this.#tally.enter();
+    }
     this.#arm();
     // Not by the key alone: news of its last claim may be late, and the present one that of another request.
     const same = `${key} ${fingerprint} ${identity}`;
@@ -69,13 +76,15 @@ export class Parking {
 
   /** The request waits no more: it got its answer, or its client is gone. */
   leave(parked: Parked): void {
-    this.#deadlines.delete(parked);
+    if (this.#deadlines.delete(parked)) this.#tally.leave();
   }
 
   close(): void {
     clearTimeout(this.#timer);
-    for (const parked of this.#deadlines.keys()) parked.giveUp();
-    this.#deadlines.clear();
+    for (const parked of this.#deadlines.keys()) {
+      this.leave(parked);
+      parked.giveUp();
+    }
   }
 
   /** Those that still wait: a client may have left, or its time be over. */
@@ -108,7 +117,7 @@ export class Parking {
     const now = performance.now();
     for (const [parked, deadline] of this.#deadlines) {
       if (deadline > now) break;
-      this.#deadlines.delete(parked);
+      this.leave(parked);
       parked.giveUp();
     }
     this.#arm();

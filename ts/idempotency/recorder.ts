@@ -26,6 +26,8 @@ export class AnswerRecorder {
   }
 
   add(piece: Buffer): void {
+    // What Node leaves out counts for nothing.
+    if (this.#head && !hasBody(this.#head)) return;
     this.#bytes += piece.length;
     if (this.#bytes > this.#maxBytes) this.#pieces = undefined;
     else this.#pieces?.push(piece);

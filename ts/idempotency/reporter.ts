@@ -1,5 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Logger } from '../logger.js';
+import { safeError } from '../safe-error.js';
+import type { Answer } from './answer.js';
 import type { ServerRequest } from './facts.js';
 import type { StorePhase } from './options.js';
 
@@ -37,13 +39,17 @@ export interface IdempotencyEvent {
   readonly fence?: number;
   /** Of a mismatch: whether the request asks for something else, or somebody else asks. */
   readonly differs?: 'fingerprint' | 'identity';
-  /** Of a store error: what it was, and at what. */
-  readonly error?: unknown;
+  /**
+   * Of a store error: its name, code, message and stack, and those of its causes. Nothing else that the store's client
+   * has put on it: that may be the answer that was to be kept. (`onStoreError` gets the error itself.)
+   */
+  readonly error?: Error;
+  /** Of a store error: at what. */
   readonly phase?: StorePhase;
 }
 
 type EventType = IdempotencyEvent['type'];
-type Details = Omit<IdempotencyEvent, 'type' | 'req' | 'recordKey'>;
+type Details = Omit<IdempotencyEvent, 'type' | 'req' | 'recordKey' | 'error'> & { readonly error?: unknown };
 
 const KINDS: Record<EventType, { level: keyof Logger; message: string }> = {
   claim: { level: 'debug', message: 'idempotency: the request runs' },
@@ -68,9 +74,12 @@ export class Reporter {
     this.#logger = logger;
   }
 
-  report(type: EventType, req: ServerRequest, recordKey: () => string, details: Details): void {
+  /** @param answer what was to be kept when the store failed: no part of it is told */
+  report(type: EventType, req: ServerRequest, recordKey: () => string, told: Details, answer?: Answer): void {
     const listened = CHANNELS[type].hasSubscribers;
     if (!listened && this.#logger === undefined) return;
+    const { error, ...rest } = told;
+    const details = error === undefined ? rest : { ...rest, error: safeError(error, answer) };
     const event: IdempotencyEvent = { type, req, recordKey: recordKey(), ...details };
     if (listened) CHANNELS[type].publish(event);
     if (this.#logger === undefined) return;
@@ -79,10 +88,7 @@ export class Reporter {
     const fields = { event: `idempotency.${type}`, method: req.method, path, record: event.recordKey, ...details };
     try {
       // `err` is where pino looks for an error.
-      this.#logger[level](
-        details.error === undefined ? fields : { ...fields, error: undefined, err: details.error },
-        message,
-      );
+      this.#logger[level]('error' in details ? { ...fields, error: undefined, err: details.error } : fields, message);
     } catch {
       // A logger that fails must not fail the request.
     }

@@ -1,12 +1,17 @@
 import { withCode } from '../errors.js';
 import type { Answered } from './answer.js';
 import type { Capture } from './capture.js';
+import { withinAround } from '../timeout.js';
 
 /**
  * Runs a handler's function inside a transaction of the store that also ends its claim. The answer is held back until
  * it is known what became of both.
  */
-export async function transact<T>(capture: Capture, run: (tx: unknown) => Promise<T>): Promise<T> {
+export async function transact<T>(
+  capture: Capture,
+  storeTimeoutMs: number,
+  run: (tx: unknown) => Promise<T>,
+): Promise<T> {
   const begin = capture.claim.transaction;
   if (begin === undefined) {
     throw withCode(
@@ -23,7 +28,7 @@ export async function transact<T>(capture: Capture, run: (tx: unknown) => Promis
   let done: { readonly value: T; readonly answered: Answered } | undefined;
   capture.defer();
   try {
-    const committed = await begin(async (tx) => {
+    const answerInside = async (tx: unknown): Promise<Answered['how'] | undefined> => {
       const value = await run(tx);
       const { answered } = capture;
       if (answered === undefined) {
@@ -34,17 +39,20 @@ export async function transact<T>(capture: Capture, run: (tx: unknown) => Promis
       }
       done = { value, answered };
       return answered.commits ? answered.how : undefined;
-    });
-    // Set by the function above, which the store has called.
-    const { value, answered } = done as unknown as NonNullable<typeof done>;
-    if (answered.commits && !committed) {
+    };
+    const committed = await withinAround(storeTimeoutMs, (inside) =>
+      begin(async (tx) => inside(async () => answerInside(tx))),
+    );
+    // Undefined where the store has found the claim lost before it called the function.
+    const ended = done as { readonly value: T; readonly answered: Answered } | undefined;
+    if (ended === undefined || (ended.answered.commits && !committed)) {
       throw withCode(
         new Error('The claim of this idempotency key was lost: nothing was committed'),
         'ERR_REPRISE_CLAIM_LOST',
       );
     }
     capture.resume(committed);
-    return value;
+    return ended.value;
   } catch (error) {
     capture.takeBack();
     throw error;

@@ -52,6 +52,12 @@ export interface AtomicStore {
   readonly transaction?:
     | ((claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>) => Promise<boolean>)
     | undefined;
+  /**
+   * Whether the store by itself prolongs the leases of claims with `holdMs`, while their owner lives and also while its
+   * event loop is blocked. Default false: claims then come without `holdMs`, and count as lost once a lease has passed
+   * without a renewal.
+   */
+  readonly keepsClaims?: boolean | undefined;
   /** Lets go of what the store opened itself; never of a client that it was given. */
   close?(): Promise<void> | void;
 }
@@ -69,7 +75,7 @@ export interface ClaimRequest {
   readonly ttl: number;
   /**
    * Milliseconds, from the claim on, for which the store may prolong the lease by itself while the owner's process
-   * lives and runs: until the owner tries to end the claim. A store that cannot leaves that to `renew`.
+   * lives and runs: until the owner tries to end the claim. Only for a store that {@link AtomicStore.keepsClaims}.
    */
   readonly holdMs?: number;
   /** Whether an indeterminate record counts as free. Default false. */

@@ -1,4 +1,4 @@
-import { hasMethods, invalidArgument } from '../options.js';
+import { invalidArgument } from '../options.js';
 import { isAtomicStore } from './contract.js';
 import type {
   AtomicStore,
@@ -9,6 +9,7 @@ import type {
   KeptAnswer,
   KeptRecord,
 } from './contract.js';
+import { storeOf, type KnownCache } from './known-clients.js';
 import { SimpleStoreAdapter } from './simple.js';
 import type { IdempotencyStore } from './types.js';
 
@@ -31,15 +32,12 @@ import type { IdempotencyStore } from './types.js';
  *
  * @throws TypeError (`ERR_REPRISE_INVALID_ARGUMENT`) for what is no store, or a new one with only `get`, `set` and `delete`
  */
-export function layered(newStore: AtomicStore, oldStore: AtomicStore | IdempotencyStore): AtomicStore {
+export function layered(newStore: AtomicStore, oldStore: AtomicStore | IdempotencyStore | KnownCache): AtomicStore {
   if (!isAtomicStore(newStore)) {
     throw invalidArgument(TypeError, 'layered', 'newStore', newStore, 'a store of the full contract (AtomicStore)');
   }
-  if (isAtomicStore(oldStore)) return new LayeredStore(newStore, oldStore);
-  if (hasMethods(oldStore, 'get', 'set', 'delete')) {
-    return new LayeredStore(newStore, new SimpleStoreAdapter(oldStore));
-  }
-  throw invalidArgument(TypeError, 'layered', 'oldStore', oldStore, 'a store, at least with get, set and delete');
+  const old = storeOf('layered', 'oldStore', oldStore, 'ERR_REPRISE_INVALID_ARGUMENT');
+  return new LayeredStore(newStore, isAtomicStore(old) ? old : new SimpleStoreAdapter(old));
 }
 
 /**
@@ -53,6 +51,11 @@ class LayeredStore implements AtomicStore {
   constructor(newStore: AtomicStore, oldStore: AtomicStore) {
     this.#new = newStore;
     this.#old = oldStore;
+  }
+
+  /** Where both stores do. */
+  get keepsClaims(): boolean {
+    return this.#old.keepsClaims === true && this.#new.keepsClaims === true;
   }
 
   async claim(request: ClaimRequest): Promise<ClaimOutcome> {
@@ -114,13 +117,19 @@ class LayeredStore implements AtomicStore {
     const [first, second] = this.#new.transaction ? [this.#new, this.#old] : [this.#old, this.#new];
     const { transaction } = first;
     if (!transaction) return undefined;
+    // A claim that the other store has given away must not commit. A store that has transactions too is asked before this
+    // one begins: the other may live off the same pool, and who holds a connection must not wait for a second one.
+    const isKept = async (claim: ClaimRef): Promise<boolean> => {
+      const kept = await second.inspect(claim.key);
+      return kept?.state === 'in-progress' && (kept.fence ?? claim.fence) === claim.fence;
+    };
+    const asksBefore = second.transaction !== undefined;
     return async (claim, ttl, run) => {
       let end: ClaimEnd | undefined;
+      if (asksBefore && !(await isKept(claim))) return false;
       const committed = await transaction.call(first, claim, ttl, async (tx) => {
         end = await run(tx);
-        // A claim that the other store has given away must not commit.
-        const kept = await second.inspect(claim.key);
-        return kept?.state === 'in-progress' && (kept.fence ?? claim.fence) === claim.fence ? end : undefined;
+        return asksBefore || (await isKept(claim)) ? end : undefined;
       });
       // What is committed stays so: where this fails, the other store holds the key until its lease runs out.
       if (committed && end !== undefined) await settle(second, claim, end, ttl).catch(() => undefined);

@@ -58,6 +58,8 @@ const RULES: OptionRules<MemoryStoreOptions> = {
 export class MemoryStore implements AtomicStore {
   /** @internal */
   readonly isNamed: boolean;
+  /** See {@link AtomicStore.keepsClaims}. */
+  readonly keepsClaims = true;
   #native: NativeMemoryStore | undefined;
   #claims: MemoryClaims | undefined;
 

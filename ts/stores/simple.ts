@@ -16,6 +16,8 @@ const CLAIMS = { maxBytes: 64 * 1024 * 1024, maxEntries: 100_000 };
  * between processes two may. Fences, commit points and progress live in this process too.
  */
 export class SimpleStoreAdapter implements AtomicStore {
+  /** They are in the memory of this process, whatever becomes of the user's store. */
+  readonly keepsClaims = true;
   readonly #store: IdempotencyStore;
   readonly #native: NativeMemoryStore;
   readonly #claims: MemoryClaims;

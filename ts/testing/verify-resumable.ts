@@ -153,8 +153,7 @@ class Life {
       this.goOn = resolve;
     });
     this.store = {
-      // Without a hold: the thread outlives the processes that it plays.
-      claim: ({ holdMs: _, ...request }) => this.#around('the claim', () => store.claim(request)),
+      claim: (request) => this.#around('the claim', () => store.claim(request)),
       save: (claim, progress) => this.#around('a save', () => store.save(claim, progress)),
       complete: (claim, answer, ttl) =>
         this.#around('the save of the result', () => store.complete(claim, answer, ttl)),

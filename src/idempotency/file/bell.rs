@@ -12,7 +12,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::error::FileStoreError;
+use super::guard::leads_to;
 use super::place::Place;
+
+/// What the file is called.
+const NAME: &str = "bell";
 
 /// How often one looks who does not hear.
 const LOOK: Duration = Duration::from_millis(50);
@@ -21,13 +25,27 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Bell {
     file: Mutex<File>,
-    ear: Ear,
+    /// Only one thread listens.
+    ear: Mutex<Ear>,
 }
 
 impl Bell {
     pub fn new(place: &Place) -> Result<Self, FileStoreError> {
-        let file = Mutex::new(place.lock_file("bell")?);
-        Ok(Self { file, ear: Ear::new(place) })
+        let file = Mutex::new(place.lock_file(NAME)?);
+        Ok(Self { file, ear: Mutex::new(Ear::new(place)) })
+    }
+
+    /// Takes the bell that others ring, if somebody has removed this one.
+    pub fn go_on(&self, place: &Place) {
+        let mut file = self.file.lock();
+        if leads_to(&place.locks.join(NAME), &file) {
+            return;
+        }
+        // Until that succeeds, who waits looks again when the lease ends.
+        if let Ok(present) = place.prepare_locks().and_then(|()| place.lock_file(NAME)) {
+            *file = present;
+            *self.ear.lock() = Ear::new(place);
+        }
     }
 
     /// Tells all processes that listen.
@@ -39,7 +57,7 @@ impl Bell {
 
     /// Listens for so long; whether it is time to look.
     pub fn listen(&self, time: Duration) -> bool {
-        self.ear.listen(time)
+        self.ear.lock().listen(time)
     }
 }
 
@@ -56,7 +74,7 @@ impl Ear {
         use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
         let listen = || {
             let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-            add_watch(&inotify, place.locks.join("bell"), WatchFlags::MODIFY)?;
+            add_watch(&inotify, place.locks.join(NAME), WatchFlags::MODIFY)?;
             Ok::<_, rustix::io::Errno>(inotify)
         };
         // A user may watch some hundred files only.

@@ -12,14 +12,14 @@ use tokio::sync::watch;
 
 use super::bell::Bell;
 use super::error::FileStoreError;
+use super::guard::Guard;
 use super::holds::{Holds, Session};
 use super::journal::{self, Pages};
 use super::keeper;
-use super::ledger::{Ended, Party};
-use super::owners::Process;
+use super::ledger::Ended;
+use super::owners::{Lives, Process};
 use super::place::Place;
 use super::queue::Queue;
-use super::strays::Strays;
 use super::syncer::{self, Syncer};
 use super::waiters::Waiters;
 use super::writer::Writer;
@@ -33,18 +33,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Core {
     pub place: Place,
     pub options: FileOptions,
+    pub guard: Guard,
     /// Who this process is at the store; none where it only reads.
-    pub process: Option<Process>,
+    pub lives: Option<Lives>,
     pub queue: Queue,
     pub holds: Holds,
-    pub strays: Arc<Strays>,
     pub waiters: Waiters,
     pub pages: Arc<Pages>,
     pub syncer: Syncer,
     pub syncs: AtomicU64,
     bell: Option<Arc<Bell>>,
-    /// The threads that work on the journal.
-    journal: Mutex<Vec<JoinHandle<()>>>,
+    /// The threads beside the writer.
+    helpers: Mutex<Vec<JoinHandle<()>>>,
     sessions: AtomicU64,
     is_over: watch::Sender<bool>,
 }
@@ -59,7 +59,10 @@ impl Core {
                 if tell.send(Ok(Arc::clone(&core))).is_ok() {
                     writer.run(&core);
                 }
-                core.is_over.send_replace(true);
+                let is_over = core.is_over.clone();
+                // The last one who has it closes its descriptors.
+                drop(core);
+                is_over.send_replace(true);
             }
             Err(error) => {
                 // Who opens it may have lost patience.
@@ -76,17 +79,24 @@ impl Core {
     fn spawn_helpers(self: &Arc<Self>) -> Result<(), FileStoreError> {
         let Some(bell) = self.bell.clone() else { return Ok(()) };
         let (keeper, journal) = (Arc::clone(self), Arc::clone(self));
-        spawn("reprise-keeper", &self.place, move || keeper::run(&keeper, &bell))?;
-        self.journal.lock().push(spawn("reprise-journal", &self.place, move || journal::run(&journal))?);
+        self.add_helper(spawn("reprise-keeper", &self.place, move || keeper::run(&keeper, &bell))?);
+        self.add_helper(spawn("reprise-journal", &self.place, move || journal::run(&journal))?);
         if self.is_synced() {
             let syncer = Arc::clone(self);
-            self.journal.lock().push(spawn("reprise-syncer", &self.place, move || syncer::run(&syncer))?);
+            self.add_helper(spawn("reprise-syncer", &self.place, move || syncer::run(&syncer))?);
         }
         Ok(())
     }
 
+    /// Has the writer wait for that thread before it closes the file.
+    pub fn add_helper(&self, thread: JoinHandle<()>) {
+        let mut helpers = self.helpers.lock();
+        helpers.retain(|helper| !helper.is_finished());
+        helpers.push(thread);
+    }
+
     fn start(place: Place, options: FileOptions) -> Result<(Arc<Self>, Writer), FileStoreError> {
-        let mut writer = Writer::open(&place, options.access)?;
+        let (mut writer, lives) = Writer::open(&place, options.access)?;
         let pages = Arc::<Pages>::default();
         writer
             .count_pages(Arc::clone(&pages))
@@ -96,18 +106,18 @@ impl Core {
             Access::ReadOnly => None,
         };
         let core = Arc::new(Self {
-            process: writer.process(),
+            guard: writer.guard(&place)?,
+            lives,
             place,
             options,
             queue: Queue::default(),
             holds: Holds::default(),
-            strays: Arc::default(),
             waiters: Waiters::default(),
             pages,
             syncer: Syncer::default(),
             syncs: AtomicU64::new(0),
             bell,
-            journal: Mutex::default(),
+            helpers: Mutex::default(),
             sessions: AtomicU64::new(0),
             is_over: watch::Sender::new(false),
         });
@@ -123,9 +133,9 @@ impl Core {
         self.options.durability == Durability::Fsync && self.options.access == Access::ReadWrite
     }
 
-    /// Who claims here; a process that only reads claims nothing.
-    pub fn party(&self) -> Party {
-        Party { process: self.process.unwrap_or(Process(0)), limits: self.options.limits }
+    /// All names of this process, its present one last; one that only reads has none.
+    pub fn processes(&self) -> Vec<Process> {
+        self.lives.as_ref().map_or_else(Vec::new, Lives::processes)
     }
 
     /// Tells those who wait for them that claims have ended.
@@ -142,6 +152,10 @@ impl Core {
     pub fn close(&self) {
         self.queue.close();
         self.pages.close();
+        // Its keeper listens.
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
         // Who waits learns by its next step that the store is closed.
         self.waiters.wake_those_of(|_| true);
     }
@@ -149,7 +163,7 @@ impl Core {
     /// Blocks until no other thread works on the file.
     pub fn be_alone(&self) {
         self.syncer.close();
-        let threads = mem::take(&mut *self.journal.lock());
+        let threads = mem::take(&mut *self.helpers.lock());
         for thread in threads {
             // That it panicked, if it did, has been said where panics are said.
             let _ = thread.join();

@@ -24,8 +24,19 @@ pub enum FileStoreError {
         /// What was noticed.
         reason: String,
     },
-    /// The file system does not keep the promises of shared memory and locks that the file needs.
-    #[error("{path} is on a network file system ({kind})")]
+    /// Another user owns one of the files or folders, or may write to it.
+    #[error("{path} {reason}")]
+    NotPrivate {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Somebody has replaced or removed one of the files while this process had it open.
+    #[error("{0} was replaced or removed while it was open")]
+    Replaced(PathBuf),
+    /// The file system may not keep the promises of shared memory and locks that the file needs.
+    #[error("{path} is on a network file system, or one that may be no disk of this host ({kind})")]
     NetworkFileSystem {
         /// The file.
         path: PathBuf,

@@ -1,6 +1,8 @@
 //! Brings what the journal holds into the file, beside the requests and not inside of one.
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
@@ -14,6 +16,13 @@ const SOFT: u32 = 4_000;
 
 /// At so many pages, 32 MiB, the journal has to begin anew, which needs a moment in which it is copied to its end.
 const HARD: u32 = 8_000;
+
+/// At so many pages, 256 MiB, there is no room for claims. A reader that stays keeps the journal from beginning anew, and
+/// nothing else would keep it from filling the disk.
+const FULL: u32 = 65_536;
+
+/// How often it is looked whether a full journal can begin anew.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How long the journal is.
 #[derive(Debug, Default)]
@@ -37,9 +46,14 @@ impl Pages {
             state.copied = 0;
         }
         state.count = count;
-        if state.is_due() {
+        if state.is_due() || count >= FULL {
             self.changed.notify_one();
         }
+    }
+
+    /// Whether new claims may be written. What has been claimed can still be completed.
+    pub fn have_room(&self) -> bool {
+        self.state.lock().count < FULL
     }
 
     pub fn close(&self) {
@@ -51,7 +65,11 @@ impl Pages {
     fn wait(&self) -> Option<u32> {
         let mut state = self.state.lock();
         while !state.is_closed && !state.is_due() {
-            self.changed.wait(&mut state);
+            if state.count < FULL {
+                self.changed.wait(&mut state);
+            } else if self.changed.wait_for(&mut state, LOOK).timed_out() {
+                break;
+            }
         }
         (!state.is_closed).then_some(state.count)
     }
@@ -71,8 +89,24 @@ impl State {
 pub(super) fn run(core: &Core) {
     let open = || Ok::<_, FileStoreError>((schema::open(&core.place)?, Turn::new(&core.place)?));
     // Without it all still works, until the disk is full: the writer says so then.
-    let Ok((connection, turn)) = open() else { return };
+    let Ok((connection, mut turn)) = open() else { return };
     while let Some(pages) = core.pages.wait() {
+        // The writer refuses what comes, too.
+        if core.guard.check().is_err() {
+            return;
+        }
+        if pages >= FULL {
+            // What is copied now holds nobody up.
+            copy(&connection);
+            let taken = turn.take();
+            let left = begin_anew(&connection);
+            drop(taken);
+            if let Some(left) = left {
+                core.pages.set(left);
+            }
+            core.pages.set_copied(left.unwrap_or(pages));
+            continue;
+        }
         let mut copied = copy(&connection);
         // Another process may be at it, or may have just done it.
         if copied.is_some_and(|copied| copied >= HARD) {
@@ -86,6 +120,15 @@ pub(super) fn run(core: &Core) {
         // Where a reader or the disk was in the way, it is tried again when there is more.
         core.pages.set_copied(copied.unwrap_or(pages).max(pages));
     }
+}
+
+/// Has a journal that is far too long begin anew, and gives its space back to the disk, if no reader is in the way. The
+/// number of pages that are in it then.
+fn begin_anew(connection: &Connection) -> Option<u32> {
+    connection.busy_timeout(Duration::ZERO).ok()?;
+    let left = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(1)).ok();
+    connection.busy_timeout(schema::BUSY).ok()?;
+    left
 }
 
 /// Copies into the file what no reader holds back; the number of pages in the journal, unless another process is at it.

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::bell::Bell;
@@ -17,7 +16,7 @@ use crate::idempotency::Written;
 
 /// How often it looks, while something is held or waited for, and while nothing is.
 const BUSY: Duration = Duration::from_millis(50);
-pub(super) const IDLE: Duration = Duration::from_millis(250);
+const IDLE: Duration = Duration::from_millis(250);
 
 /// How often a process that is waited for is asked whether it lives.
 const PULSE: Duration = Duration::from_millis(100);
@@ -37,9 +36,9 @@ pub(super) fn run(core: &Arc<Core>, bell: &Bell) {
         if bell.listen(if is_busy { BUSY } else { IDLE }) {
             look_abroad(core);
         }
+        keep_names(core, bell);
         answer_all(core.queue.take_overdue(PATIENCE), &Err(FileStoreError::Busy(core.place.file.clone())));
         renew(core);
-        free_strays(core);
         if felt_pulse.elapsed() >= PULSE {
             felt_pulse = Instant::now();
             feel_pulses(core);
@@ -50,7 +49,7 @@ pub(super) fn run(core: &Arc<Core>, bell: &Bell) {
             None => false,
         };
         sweeping = None;
-        if is_more || swept.elapsed() >= SWEEP {
+        if (is_more || swept.elapsed() >= SWEEP) && core.pages.have_room() {
             swept = Instant::now();
             let sweep = |ledger: &mut Ledger<'_>| ledger.sweep();
             sweeping = Some(core.queue.add(0, |_| Told::Committed, sweep));
@@ -58,9 +57,21 @@ pub(super) fn run(core: &Arc<Core>, bell: &Bell) {
     }
 }
 
+/// Notices when somebody has removed the files by which others know this process, or the files of the store itself.
+fn keep_names(core: &Core, bell: &Bell) {
+    if core.guard.check().is_err() {
+        // Who waits learns by its next step what has happened.
+        return core.waiters.wake_those_of(|_| true);
+    }
+    if let Some(lives) = &core.lives {
+        lives.go_on(&core.place);
+    }
+    bell.go_on(&core.place);
+}
+
 /// Wakes those who wait for claims of other processes that have ended.
 fn look_abroad(core: &Arc<Core>) {
-    let abroad = core.waiters.abroad(core.process);
+    let abroad = core.waiters.abroad(&core.processes());
     if abroad.is_empty() {
         return;
     }
@@ -86,29 +97,8 @@ fn feel_pulses(core: &Core) {
     if awaited.is_empty() {
         return;
     }
-    let mut owners = Owners::new(&core.place, core.process);
-    core.waiters.wake_those_of(|process| !owners.is_alive(process));
-}
-
-fn free_strays(core: &Arc<Core>) {
-    let strays = core.strays.due();
-    if strays.is_empty() {
-        return;
-    }
-    let (known, freed, claims) = (Arc::clone(&core.strays), Arc::clone(&core.strays), strays.clone());
-    let free = move |ledger: &mut Ledger<'_>| {
-        for (key, owner) in claims {
-            // Its claimant may have tried again meanwhile.
-            if known.is_one(key, owner) {
-                ledger.free_stray(&key, owner)?;
-            }
-        }
-        Ok(())
-    };
-    core.queue.add(0, |()| Told::Committed, free).take_with(move |result| {
-        freed.freed(if result.is_ok() { &strays } else { &[] });
-        Waker::noop().clone()
-    });
+    let mut owners = Owners::new(&core.place, &core.processes());
+    core.waiters.wake_those_of(|process| !owners.may_live(process));
 }
 
 fn renew(core: &Arc<Core>) {

@@ -1,10 +1,7 @@
 //! What happens to records, within one transaction.
 #![forbid(unsafe_code)]
 
-use std::mem;
-
 use rusqlite::Result;
-use serde::{Deserialize, Serialize};
 
 use super::owners::{Owners, Process};
 use super::rows::{Found, Row, Rows, State, Totals};
@@ -28,8 +25,7 @@ pub(super) struct Ledger<'a> {
     pub rows: Rows<'a>,
     pub now: Now,
     owners: Owners<'a>,
-    /// Who it is that claims.
-    party: Party,
+    terms: Terms,
     totals: Totals,
     kept_totals: Totals,
     ended: Vec<Ended>,
@@ -39,11 +35,14 @@ pub(super) struct Ledger<'a> {
     last_ending: Option<(Ms, i64)>,
 }
 
-/// A process, and how much it lets the store keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Party {
+/// On which terms there are claims.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// Which process it is that claims.
     pub process: Process,
     pub limits: Limits,
+    /// Whether the journal has room for what new claims will write.
+    pub has_room: bool,
 }
 
 /// A claim that has ended, if the transaction commits.
@@ -73,7 +72,7 @@ pub(super) struct Awaited {
 }
 
 /// Names a claim, in every write that follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimName {
     /// The key that it is on.
     pub key: Digest,
@@ -84,13 +83,13 @@ pub struct ClaimName {
 }
 
 impl<'a> Ledger<'a> {
-    pub fn open(rows: Rows<'a>, owners: Owners<'a>, party: Party) -> Result<Self> {
+    pub fn open(rows: Rows<'a>, owners: Owners<'a>, terms: Terms) -> Result<Self> {
         let totals = rows.totals()?;
         Ok(Self {
             rows,
             now: Now::read(),
             owners,
-            party,
+            terms,
             totals,
             kept_totals: totals,
             ended: Vec::new(),
@@ -105,15 +104,6 @@ impl<'a> Ledger<'a> {
             self.rows.put_totals(self.totals)?;
         }
         Ok(self.ended)
-    }
-
-    /// Does something for another process.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
-    pub fn act_for<T>(&mut self, party: Party, act: impl FnOnce(&mut Self) -> T) -> T {
-        let own = mem::replace(&mut self.party, party);
-        let done = act(self);
-        self.party = own;
-        done
     }
 
     pub fn totals(&self) -> Totals {
@@ -159,36 +149,6 @@ impl<'a> Ledger<'a> {
         let Some(row) = self.claimed(name)? else { return Ok(Written::Lost) };
         self.settle_row(row, settlement, retention)?;
         Ok(Written::Done)
-    }
-
-    /// Whether that claim has ended already, as it was to end.
-    pub fn has_settled(&self, name: &ClaimName, settlement: &Settlement) -> Result<bool> {
-        let Found::Row(row) = self.rows.find(&name.key)? else { return Ok(false) };
-        let is_its_end = match (settlement, row.state) {
-            (Settlement::Complete(answer), State::Completed) => self.answer(&row)? == *answer,
-            // It was too large to be kept.
-            (Settlement::Complete(_) | Settlement::NotReplayable, State::NotReplayable)
-            | (Settlement::Indeterminate, State::Indeterminate) => true,
-            _ => false,
-        };
-        Ok(is_its_end && row.owner == name.owner && row.fence == name.fence)
-    }
-
-    /// Tells all who wait for a key to look.
-    pub fn tell_all(&mut self, key: Digest) {
-        self.ended.push(Ended { key, waited: true });
-    }
-
-    /// Frees a key that this process claimed for that owner, who knows nothing of it.
-    pub fn free_stray(&mut self, key: &Digest, owner: Owner) -> Result<()> {
-        match self.rows.find(key)? {
-            Found::Row(mut row)
-                if row.state == State::Claimed && row.owner == owner && row.process == self.party.process =>
-            {
-                self.end(&mut row, State::Free, None)
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Ends a row, whoever has seen to it that it may be ended.
@@ -238,7 +198,7 @@ impl<'a> Ledger<'a> {
     pub fn wait(&mut self, key: &Digest) -> Result<Option<Awaited>> {
         let Found::Row(mut row) = self.rows.find(key)? else { return Ok(None) };
         let Standing::Claimed { lease_left } = self.standing(&row) else { return Ok(None) };
-        if row.process != self.party.process && !row.waited {
+        if row.process != self.terms.process && !row.waited {
             row.waited = true;
             self.rows.update(&row)?;
         }
@@ -282,7 +242,17 @@ impl<'a> Ledger<'a> {
     /// Frees what dead processes have claimed, as much of it as one step does; whether there is more.
     pub fn free_dead(&mut self) -> Result<bool> {
         for process in self.rows.claimants()? {
-            if !self.owners.is_alive(process) && self.lapse(process, Ms::MAX)? {
+            if !self.owners.may_live(process) && self.lapse(process, Ms::MAX)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Frees all claims, as much of it as one step does; whether there is more.
+    pub fn free_all(&mut self) -> Result<bool> {
+        for process in self.rows.claimants()? {
+            if self.lapse(process, Ms::MAX)? {
                 return Ok(true);
             }
         }
@@ -329,7 +299,7 @@ impl<'a> Ledger<'a> {
     pub fn standing(&mut self, row: &Row) -> Standing {
         let is_gone = row.expires_at <= self.now.date;
         match row.state {
-            State::Claimed if row.lease_until > self.now.uptime && self.owners.is_alive(row.process) => {
+            State::Claimed if row.lease_until > self.now.uptime && self.owners.may_live(row.process) => {
                 Standing::Claimed { lease_left: row.lease_until - self.now.uptime }
             }
             _ if is_gone => Standing::Vacant,
@@ -354,11 +324,14 @@ impl<'a> Ledger<'a> {
     }
 
     fn grant(&mut self, mut row: Row, claim: &Claim) -> Result<Outcome> {
-        if !row.is_held() && self.totals.held >= self.most_held() {
+        if !self.terms.has_room {
+            return Ok(Outcome::Full);
+        }
+        if row.state != State::Claimed && !self.has_room_for_claim() {
             // Claims that nobody holds any more take nobody's place. To free them may drop settled rows, this one too.
             self.free_dead()?;
             self.free_lapsed(0)?;
-            if self.totals.held >= self.most_held() {
+            if !self.has_room_for_claim() {
                 return Ok(Outcome::Full);
             }
             row = self.rows.get(row.id)?.unwrap_or_else(|| Row::new(row.id, claim.request));
@@ -376,7 +349,6 @@ impl<'a> Ledger<'a> {
         row.state = State::Claimed;
         row.fence += 1;
         row.owner = claim.owner;
-        row.process = self.party.process;
         row.committed = false;
         row.retention = ms(claim.retention);
         row.bytes = 0;
@@ -390,6 +362,8 @@ impl<'a> Ledger<'a> {
     }
 
     fn lease(&self, row: &mut Row, lease: Ms) {
+        // The name under which this process lives now, should it have lost an earlier one.
+        row.process = self.terms.process;
         row.lease_until = self.now.uptime.saturating_add(lease);
         row.expires_at = self.now.date.saturating_add(lease).saturating_add(row.retention);
     }
@@ -416,13 +390,19 @@ impl<'a> Ledger<'a> {
         row.bytes = i64::try_from(RECORD_OVERHEAD + content).unwrap_or(i64::MAX);
         if row.is_held() {
             self.totals.held += 1;
+            self.totals.indeterminate += i64::from(state == State::Indeterminate);
         } else {
             self.make_room(row.bytes)?;
             self.totals.settled += 1;
             self.totals.bytes += row.bytes;
         }
         let ending = self.number_ending(row.expires_at)?;
-        self.rows.add_ending(ending, row.id, answer)?;
+        // A free row keeps nothing that somebody would miss, but for progress.
+        let drops_first = match answer {
+            Some(answer) => answer.drops_first(),
+            None => state == State::Free && !row.has_progress,
+        };
+        self.rows.add_ending(ending, row.id, answer, drops_first)?;
         row.ending = Some(ending);
         self.rows.update(row)
     }
@@ -453,16 +433,17 @@ impl<'a> Ledger<'a> {
     fn count_off(&mut self, row: &Row) {
         if row.is_held() {
             self.totals.held -= 1;
+            self.totals.indeterminate -= i64::from(row.state == State::Indeterminate);
         } else if row.ending.is_some() {
             self.totals.settled -= 1;
             self.totals.bytes -= row.bytes;
         }
     }
 
-    /// Drops settled records, those that expire first before others, until one more of that size fits.
+    /// Drops settled records, those that are to be dropped first and those that expire first before others, until one more of that size fits.
     fn make_room(&mut self, bytes: i64) -> Result<()> {
-        while self.totals.settled >= signed(self.party.limits.max_entries)
-            || self.totals.bytes + bytes > signed(self.party.limits.max_bytes)
+        while self.totals.settled >= signed(self.terms.limits.max_entries)
+            || self.totals.bytes + bytes > signed(self.terms.limits.max_bytes)
         {
             let Some(row) = self.rows.first_to_go()? else { return Ok(()) };
             self.count_off(&row);
@@ -474,12 +455,20 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
+    /// Indeterminate records have as much room as claims have, so that they do not keep new keys out. Those beyond it take
+    /// the room of claims, for they are never dropped.
+    fn has_room_for_claim(&self) -> bool {
+        let most = self.most_held();
+        let Totals { held, indeterminate, .. } = self.totals;
+        held - indeterminate.min(most) < most
+    }
+
     fn most_held(&self) -> i64 {
-        signed(self.party.limits.max_entries.min(self.party.limits.max_bytes / RECORD_OVERHEAD as u64).max(1))
+        signed(self.terms.limits.max_entries.min(self.terms.limits.max_bytes / RECORD_OVERHEAD as u64).max(1))
     }
 
     fn fits(&self, answer: &Answer) -> bool {
-        (answer.size() + RECORD_OVERHEAD) as u64 <= self.party.limits.max_bytes
+        (answer.size() + RECORD_OVERHEAD) as u64 <= self.terms.limits.max_bytes
     }
 
     fn answer(&self, row: &Row) -> Result<Answer> {

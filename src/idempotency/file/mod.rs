@@ -5,8 +5,6 @@
 //! thread (`syncer`) writes it to the disk before anyone hears of it. What each record may become is in `ledger`, how it
 //! is kept in `rows` and `schema`.
 //!
-//! Where several processes write at once, one of them leads and writes for the others, too (`post`, `leader`, `follower`).
-//!
 //! A claim is free when its lease has run out, or at once when its owner dies: every process holds a lock that the
 //! kernel lets go of (`owners`). While an owner lives, a thread renews its leases (`holds`, `keeper`), so that a
 //! process which is busy does not lose them; one that is stopped does.
@@ -14,34 +12,27 @@
 
 mod bell;
 mod core;
-mod errand;
 mod error;
-#[cfg(unix)]
-mod follower;
+mod file_system;
+mod guard;
 mod holds;
 mod journal;
 mod keeper;
-#[cfg(unix)]
-mod leader;
 mod ledger;
 mod operators;
 mod owners;
 mod pending;
 mod place;
-#[cfg_attr(not(unix), path = "post_alone.rs")]
-mod post;
+mod privacy;
 mod queue;
 mod registry;
 mod rows;
 mod schema;
-mod strays;
 mod syncer;
 mod time;
 mod turn;
 mod upkeep;
 mod waiters;
-#[cfg(unix)]
-mod wire;
 mod writer;
 
 use std::path::Path;
@@ -50,15 +41,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use error::FileStoreError;
+pub use file_system::FileSystem;
 pub use ledger::ClaimName;
 pub use operators::{Listed, ListedState, Page};
 pub use pending::Pending;
 pub use registry::FileStores;
 
 use self::core::Core;
-use errand::{Errand, Hold, To};
 use holds::Session;
-use pending::{Reply, pending};
 use place::Place;
 use queue::Told;
 use time::ms;
@@ -94,6 +84,8 @@ pub struct FileOptions {
     pub access: Access,
     /// How much it may keep.
     pub limits: Limits,
+    /// A file system that may be no disk, where the file may be all the same.
+    pub allowed: Option<FileSystem>,
 }
 
 /// What a file holds at the moment.
@@ -125,7 +117,7 @@ pub struct FileStats {
 /// use reprise::idempotency::{Claim, DigestBuilder, Identified, Limits, Outcome, Owner};
 ///
 /// let limits = Limits { max_bytes: 1 << 30, max_entries: 1_000_000 };
-/// let options = FileOptions { durability: Durability::Os, access: Access::ReadWrite, limits };
+/// let options = FileOptions { durability: Durability::Os, access: Access::ReadWrite, limits, allowed: None };
 /// let store = FileStore::open(&path, options)?;
 /// let key = DigestBuilder::new("example").finish();
 /// let request = Identified { key, fingerprint: key, identity: key, name: key };
@@ -161,9 +153,12 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// Every [`FileStoreError`] but `Closed`, `OptionsDiffer`, `ReadOnly` and `Unsynced`.
+    /// Every [`FileStoreError`] but `Closed`, `OptionsDiffer`, `ReadOnly` and `Unsynced`; `Replaced` where that happens
+    /// meanwhile.
     pub fn open(path: &Path, options: FileOptions) -> Result<Self, FileStoreError> {
-        Ok(Self::of(Arc::new(Shared(Core::open(&Place::find(path)?, options)?))))
+        let core = Core::open(&Place::find(path, options.allowed)?, options)?;
+        core.guard.watch_name(path);
+        Ok(Self::of(Arc::new(Shared(core))))
     }
 
     fn of(shared: Arc<Shared>) -> Self {
@@ -175,15 +170,27 @@ impl FileStore {
     /// by the store itself while this process lives and runs: until the first try to end the claim, or until this
     /// store is dropped.
     pub fn claim(&self, claim: &Claim, hold: Option<Duration>) -> Pending<Outcome> {
-        self.core().strays.take_up(claim.request.key, claim.owner);
-        let hold = hold.map(|time| Hold { core: Arc::clone(self.core()), session: self.session, time });
-        self.ask(Errand::Claim(*claim), |reply| To::Claimant(reply, hold))
+        let (claim, session, core) = (*claim, self.session, Arc::clone(self.core()));
+        self.write(0, told_of_claim, move |ledger| {
+            let outcome = ledger.claim(&claim)?;
+            if let (Outcome::Claimed { fence, .. }, Some(hold)) = (&outcome, hold) {
+                let name = ClaimName { key: claim.request.key, owner: claim.owner, fence: *fence };
+                core.holds.add(name, session, claim.lease, hold);
+            }
+            Ok(outcome)
+        })
     }
 
     /// Ends a claim.
     pub fn settle(&self, name: ClaimName, settlement: Settlement, retention: Duration) -> Pending<Written> {
         self.core().holds.let_go(&name);
-        self.ask(Errand::Settle { name, settlement, retention: ms(retention) }, To::Owner)
+        let (bytes, told): (_, fn(&Written) -> Told) = match &settlement {
+            Settlement::Complete(answer) => (answer.size(), |_| Told::Synced),
+            Settlement::NotReplayable | Settlement::Indeterminate => (0, |_| Told::Synced),
+            // Undone, it leaves the claim of a process that is gone, which is as free.
+            Settlement::Release => (0, |_| Told::Committed),
+        };
+        self.write(bytes, told, move |ledger| ledger.settle(&name, settlement, ms(retention)))
     }
 
     /// Prolongs a claim's lease, from now.
@@ -277,13 +284,17 @@ impl FileStore {
         }
     }
 
-    /// Lets go of the store. What is queued is still done; ends when the file is closed, if this was the last one in
-    /// this process to let go of it.
+    /// Lets go of the store, once what was asked before is done. If this was the last one in this process to let go of
+    /// the file, ends when the file is closed, and no thread or descriptor is left of it.
     pub async fn close(self) {
+        // Others may go on with the file. Whatever became of it: nothing that was asked before comes after it.
+        let _ = self.core().queue.add(0, |()| Told::Synced, |_| Ok(())).await;
         let core = Arc::clone(self.core());
         drop(self);
         if core.queue.is_closed() {
             let mut over = core.over();
+            // It has descriptors of its own.
+            drop(core);
             // Ends with the thread in any case.
             let _ = over.wait_for(|is_over| *is_over).await;
         }
@@ -291,15 +302,6 @@ impl FileStore {
 
     fn core(&self) -> &Arc<Core> {
         &self.shared.0
-    }
-
-    fn ask<T>(&self, errand: Errand, to: impl FnOnce(Reply<T>) -> To) -> Pending<T> {
-        if self.core().options.access == Access::ReadOnly {
-            return refused();
-        }
-        let (reply, pending) = pending();
-        self.core().queue.ask(errand, to(reply));
-        pending
     }
 
     fn write<T: Send + 'static>(
@@ -321,8 +323,18 @@ impl Drop for FileStore {
     }
 }
 
+/// A claim that was granted binds nobody but the process that made it; what is replayed must not be undone.
+fn told_of_claim(outcome: &Outcome) -> Told {
+    match outcome {
+        Outcome::Claimed { .. } | Outcome::InProgress { .. } | Outcome::Full => Told::Committed,
+        Outcome::Completed(_) | Outcome::NotReplayable | Outcome::Indeterminate | Outcome::Mismatch(_) => {
+            Told::Synced
+        }
+    }
+}
+
 fn refused<T>() -> Pending<T> {
-    let (reply, pending) = pending();
+    let (reply, pending) = pending::pending();
     // Nobody waits yet.
     let _ = reply.send(Err(FileStoreError::ReadOnly));
     pending

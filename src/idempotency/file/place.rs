@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::error::FileStoreError;
+use super::file_system::{FileSystem, Remote};
+use super::privacy;
 
 /// The paths of one store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,22 +19,27 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Finds the place that a path leads to. Creates nothing.
-    pub fn find(path: &Path) -> Result<Self, FileStoreError> {
+    /// Finds the place that a path leads to, on a disk or a file system that is allowed. Creates nothing.
+    pub fn find(path: &Path, allowed: Option<FileSystem>) -> Result<Self, FileStoreError> {
         let file = resolve(path).map_err(|error| FileStoreError::system(path, &error))?;
-        if let Some(kind) = network_file_system(&file) {
-            return Err(FileStoreError::NetworkFileSystem { path: file, kind });
+        // The file may be mounted by itself; its journal lies beside it in any case.
+        let remote = [Some(file.as_path()), file.parent()].into_iter().flatten().find_map(Remote::of);
+        if let Some(remote) = remote.filter(|remote| remote.is_refused(allowed)) {
+            return Err(FileStoreError::NetworkFileSystem { path: file, kind: remote.name() });
         }
         let locks = beside(&file, ".locks");
         Ok(Self { file, locks })
     }
 
-    /// Creates what is missing: an empty file, and the folder of locks.
+    /// Creates what is missing: an empty file, and the folder of locks. Refuses what others own or may write to.
     pub fn prepare(&self) -> Result<(), FileStoreError> {
         let fail = |error: io::Error| FileStoreError::system(&self.file, &error);
-        match private_folder().create(&self.locks) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(fail(error)),
-            _ => {}
+        if let Some(folder) = self.file.parent() {
+            privacy::check_surroundings(folder)?;
+        }
+        self.prepare_locks()?;
+        for path in [self.file.clone(), self.journal(), self.shared_memory()] {
+            privacy::check_file(&path)?;
         }
         // SQLite gives its journals the mode of the file. An existing file must not even be opened here: closing it
         // would let go of the locks that SQLite may hold on it in this process.
@@ -42,15 +49,44 @@ impl Place {
         }
     }
 
+    /// Creates the folder of locks if it is missing.
+    pub fn prepare_locks(&self) -> Result<(), FileStoreError> {
+        match private_folder().create(&self.locks) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(FileStoreError::system(&self.file, &error));
+            }
+            _ => {}
+        }
+        privacy::check_folder(&self.locks)?;
+        privacy::narrow(&self.locks, 0o700)
+    }
+
+    /// Takes from the files what others may do with them. Not before it is known that they are a store's.
+    pub fn narrow(&self) -> Result<(), FileStoreError> {
+        for path in [self.file.clone(), self.journal(), self.shared_memory()] {
+            privacy::narrow(&path, 0o600)?;
+        }
+        Ok(())
+    }
+
     /// Opens a file in the folder of locks, made if it is missing.
     pub fn lock_file(&self, name: &str) -> Result<File, FileStoreError> {
         let path = self.locks.join(name);
-        private_file().create(true).open(&path).map_err(|error| FileStoreError::system(&path, &error))
+        privacy::check_file(&path)?;
+        let file =
+            private_file().create(true).open(&path).map_err(|error| FileStoreError::system(&path, &error))?;
+        privacy::check_open(&path, &file)?;
+        Ok(file)
     }
 
     /// The journal of the database.
     pub fn journal(&self) -> PathBuf {
         beside(&self.file, "-wal")
+    }
+
+    /// The memory that the processes of the database share.
+    pub fn shared_memory(&self) -> PathBuf {
+        beside(&self.file, "-shm")
     }
 
     /// Bytes of the database and of its journal.
@@ -63,7 +99,7 @@ impl Place {
     #[cfg(test)]
     pub fn of_a_test() -> (tempfile::TempDir, Self) {
         let folder = tempfile::tempdir().unwrap();
-        let place = Self::find(&folder.path().join("store")).unwrap();
+        let place = Self::find(&folder.path().join("store"), None).unwrap();
         place.prepare().unwrap();
         (folder, place)
     }
@@ -104,86 +140,25 @@ fn private_folder() -> DirBuilder {
     builder
 }
 
-/// The network file system that a file is on, if it is. A journal with shared memory is unsafe there, since the
-/// memory of two hosts is not shared.
-#[cfg(target_os = "linux")]
-fn network_file_system(file: &Path) -> Option<&'static str> {
-    let found = rustix::fs::statfs(file.parent()?).ok()?;
-    // The magic numbers of statfs(2).
-    network_kind(u32::try_from(found.f_type & 0xFFFF_FFFF).ok()?)
-}
-
-#[cfg(target_os = "linux")]
-fn network_kind(magic: u32) -> Option<&'static str> {
-    match magic {
-        0x6969 => Some("NFS"),
-        0xFF53_4D42 | 0xFE53_4D42 | 0x517B => Some("SMB"),
-        0x0102_1997 => Some("9p"),
-        0x00C3_6400 => Some("Ceph"),
-        0x5346_414F | 0x6B41_4653 => Some("AFS"),
-        0x7375_7245 => Some("Coda"),
-        0x564C => Some("NCP"),
-        0x0BD0_0BD0 => Some("Lustre"),
-        0x0116_1970 => Some("GFS2"),
-        0x7461_636F => Some("OCFS2"),
-        _ => None,
-    }
-}
-
-#[cfg(target_os = "macos")]
-fn network_file_system(file: &Path) -> Option<&'static str> {
-    let found = rustix::fs::statfs(file.parent()?).ok()?;
-    let name: Vec<u8> =
-        found.f_fstypename.iter().map_while(|c| (*c != 0).then_some(c.cast_unsigned())).collect();
-    match name.as_slice() {
-        b"nfs" => Some("NFS"),
-        b"smbfs" => Some("SMB"),
-        b"afpfs" => Some("AFP"),
-        b"webdav" => Some("WebDAV"),
-        _ => None,
-    }
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "macos")))]
-fn network_file_system(file: &Path) -> Option<&'static str> {
-    use std::path::{Component, Prefix};
-    match file.components().next()? {
-        Component::Prefix(prefix) if matches!(prefix.kind(), Prefix::UNC(..) | Prefix::VerbatimUNC(..)) => {
-            Some("SMB")
-        }
-        _ => None,
-    }
-}
-
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn network_file_systems_are_told_by_their_numbers() {
-        assert_eq!(network_kind(0x6969), Some("NFS"));
-        assert_eq!(network_kind(0xFE53_4D42), Some("SMB"));
-        // ext4, tmpfs, overlayfs, xfs, btrfs.
-        for local in [0xEF53, 0x0102_1994, 0x794C_7630, 0x5846_5342, 0x9123_683E] {
-            assert_eq!(network_kind(local), None);
-        }
-    }
 
     #[test]
     fn a_place_is_named_by_the_file_itself_whatever_path_leads_there() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
         std::os::unix::fs::symlink("a", folder.path().join("link")).unwrap();
-        let direct = Place::find(&folder.path().join("a/store")).unwrap();
-        assert_eq!(Place::find(&folder.path().join("link/store")).unwrap(), direct);
+        let direct = Place::find(&folder.path().join("a/store"), None).unwrap();
+        assert_eq!(Place::find(&folder.path().join("link/store"), None).unwrap(), direct);
         direct.prepare().unwrap();
         std::os::unix::fs::symlink("a/store", folder.path().join("other")).unwrap();
-        assert_eq!(Place::find(&folder.path().join("other")).unwrap(), direct);
+        assert_eq!(Place::find(&folder.path().join("other"), None).unwrap(), direct);
     }
 
     #[test]
     fn a_folder_that_is_missing_is_said() {
-        let error = Place::find(Path::new("/no/such/folder/store")).unwrap_err();
+        let error = Place::find(Path::new("/no/such/folder/store"), None).unwrap_err();
         assert!(matches!(error, FileStoreError::System { .. }), "{error}");
     }
 }

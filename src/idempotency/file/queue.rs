@@ -2,25 +2,18 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::mem;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::errand::{Asked, Attempt, Errand, To};
 use super::error::FileStoreError;
 use super::ledger::Ledger;
 use super::pending::{Pending, Reply, Wakers, pending};
-use super::strays::Strays;
 
 /// How much one transaction takes: enough to share the cost of a commit, little enough to let others have their turn.
 const MOST_STEPS: usize = 512;
 const MOST_BYTES: usize = 4 << 20;
-
-/// The largest answer, or progress, that one process sends to another.
-pub(super) const LARGEST: usize = 256 << 10;
 
 /// When a result may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,28 +70,19 @@ pub(super) fn answer_all(steps: Vec<Box<dyn Step>>, end: &Result<(), FileStoreEr
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    changed: Condvar,
+    added: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     steps: VecDeque<Queued>,
-    /// How many of them no other process can do.
-    own: usize,
-    /// With how many steps it is time for the writer.
-    due: usize,
     is_closed: bool,
 }
 
 struct Queued {
-    work: Work,
+    step: Box<dyn Step>,
     bytes: usize,
     since: Instant,
-}
-
-enum Work {
-    Asked(Box<Asked>),
-    Step(Box<dyn Step>),
 }
 
 impl Queue {
@@ -110,85 +94,22 @@ impl Queue {
         step: impl FnOnce(&mut Ledger<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Pending<T> {
         let (reply, pending) = pending();
-        self.put(Work::Step(Box::new(Job { step: Some(step), result: None, told, reply })), bytes);
+        let mut state = self.state.lock();
+        if !state.is_closed {
+            let step = Box::new(Job { step: Some(step), result: None, told, reply });
+            state.steps.push_back(Queued { step, bytes, since: Instant::now() });
+            self.added.notify_one();
+        }
         pending
     }
 
-    /// Adds an errand. Who waits for it is told in any case.
-    pub fn ask(&self, errand: Errand, reply: To) {
-        let bytes = errand.bytes();
-        self.put(
-            Work::Asked(Box::new(Asked { errand, attempt: Attempt::First, reply, report: None })),
-            bytes,
-        );
-    }
-
-    fn put(&self, work: Work, bytes: usize) {
+    /// Blocks until there are steps; false when the queue is closed and empty.
+    pub fn wait(&self) -> bool {
         let mut state = self.state.lock();
-        if !state.is_closed {
-            state.push(work, bytes);
-            self.tell(&state);
+        while state.steps.is_empty() && !state.is_closed {
+            self.added.wait(&mut state);
         }
-    }
-
-    /// Adds steps with their bytes. They are answered if nobody will do them.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
-    pub fn add_all(&self, steps: impl Iterator<Item = (Box<dyn Step>, usize)>) {
-        let mut state = self.state.lock();
-        if state.is_closed {
-            drop(state);
-            return answer_all(steps.map(|(step, _)| step).collect(), &Err(FileStoreError::Closed));
-        }
-        for (step, bytes) in steps {
-            state.push(Work::Step(step), bytes);
-        }
-        self.tell(&state);
-    }
-
-    /// Takes errands back that another process has not answered, even when it is closed: this one has to do them.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
-    pub fn take_back(&self, asked: Vec<Asked>, strays: &Arc<Strays>) {
-        let mut state = self.state.lock();
-        for mut asked in asked {
-            asked.attempt = Attempt::Again(Arc::clone(strays));
-            let bytes = asked.errand.bytes();
-            state.push(Work::Asked(Box::new(asked)), bytes);
-        }
-        self.tell(&state);
-    }
-
-    /// Wakes the writer, if it has something to do.
-    fn tell(&self, state: &State) {
-        if state.is_due() {
-            self.changed.notify_one();
-        }
-    }
-
-    /// Blocks until there are so many steps, or one that no other process can do; false when the queue is closed and
-    /// empty.
-    pub fn wait(&self, due: impl Fn() -> usize) -> bool {
-        let mut state = self.state.lock();
-        loop {
-            state.due = due().max(1);
-            if state.is_due() {
-                return !state.steps.is_empty();
-            }
-            self.changed.wait(&mut state);
-        }
-    }
-
-    /// Has the writer look again with how many steps it is time.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
-    pub fn look(&self) {
-        // Otherwise it could have looked, and not wait yet.
-        drop(self.state.lock());
-        self.changed.notify_one();
-    }
-
-    /// Whether there is nothing in it that no other process can do.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
-    pub fn has_no_own(&self) -> bool {
-        self.state.lock().own == 0
+        !state.steps.is_empty()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -200,29 +121,10 @@ impl Queue {
         let mut state = self.state.lock();
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while taken.len() < MOST_STEPS && bytes < MOST_BYTES {
-            let Some(queued) = state.pop() else { break };
+            let Some(queued) = state.steps.pop_front() else { break };
             bytes += queued.bytes;
-            taken.push(queued.into_step());
+            taken.push(queued.step);
         }
-        taken
-    }
-
-    /// What another process can do, in its order.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "no process leads there"))]
-    pub fn take_asked(&self) -> Vec<Asked> {
-        let mut state = self.state.lock();
-        let (mut taken, mut left, mut bytes) = (Vec::new(), VecDeque::new(), 0);
-        for queued in mem::take(&mut state.steps) {
-            let is_one = !queued.is_own() && taken.len() < MOST_STEPS && bytes < MOST_BYTES;
-            match queued.work {
-                Work::Asked(asked) if is_one => {
-                    bytes += queued.bytes;
-                    taken.push(*asked);
-                }
-                work => left.push_back(Queued { work, ..queued }),
-            }
-        }
-        state.steps = left;
         taken
     }
 
@@ -230,52 +132,17 @@ impl Queue {
     pub fn take_overdue(&self, patience: Duration) -> Vec<Box<dyn Step>> {
         let mut state = self.state.lock();
         let overdue = state.steps.iter().take_while(|queued| queued.since.elapsed() > patience).count();
-        (0..overdue).filter_map(|_| state.pop()).map(Queued::into_step).collect()
+        state.steps.drain(..overdue).map(|queued| queued.step).collect()
     }
 
     /// What is queued is still done; what comes later is answered with [`FileStoreError::Closed`].
     pub fn close(&self) {
         self.state.lock().is_closed = true;
-        self.changed.notify_all();
+        self.added.notify_all();
     }
 
     pub fn is_closed(&self) -> bool {
         self.state.lock().is_closed
-    }
-}
-
-impl State {
-    fn push(&mut self, work: Work, bytes: usize) {
-        let queued = Queued { work, bytes, since: Instant::now() };
-        self.own += usize::from(queued.is_own());
-        self.steps.push_back(queued);
-    }
-
-    fn pop(&mut self) -> Option<Queued> {
-        let queued = self.steps.pop_front()?;
-        self.own -= usize::from(queued.is_own());
-        Some(queued)
-    }
-
-    fn is_due(&self) -> bool {
-        self.is_closed || self.own > 0 || self.steps.len() >= self.due
-    }
-}
-
-impl Queued {
-    /// Whether no other process can do it.
-    fn is_own(&self) -> bool {
-        match &self.work {
-            Work::Asked(asked) => matches!(asked.attempt, Attempt::Again(_)) || self.bytes > LARGEST,
-            Work::Step(_) => true,
-        }
-    }
-
-    fn into_step(self) -> Box<dyn Step> {
-        match self.work {
-            Work::Asked(asked) => asked,
-            Work::Step(step) => step,
-        }
     }
 }
 
@@ -298,14 +165,14 @@ mod tests {
     fn the_writer_is_woken_by_a_step_and_by_the_end_but_not_before_all_is_done() {
         let queue = Queue::default();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| queue.wait(|| 1));
+            let waiting = scope.spawn(|| queue.wait());
             add(&queue);
             assert!(waiting.join().unwrap());
             queue.close();
-            assert!(queue.wait(|| 1), "what is queued is still done");
+            assert!(queue.wait(), "what is queued is still done");
             assert_eq!(queue.take().len(), 1);
             assert!(queue.is_empty());
-            assert!(!queue.wait(|| 1));
+            assert!(!queue.wait());
         });
     }
 }

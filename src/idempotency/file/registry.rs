@@ -20,20 +20,24 @@ impl FileStores {
     ///
     /// # Errors
     ///
-    /// As [`FileStore::open`], and [`FileStoreError::OptionsDiffer`].
+    /// As [`FileStore::open`], [`FileStoreError::OptionsDiffer`], and [`FileStoreError::Replaced`] for as long as a store of
+    /// the file that was there before is open.
     pub fn open(&self, path: &Path, options: FileOptions) -> Result<FileStore, FileStoreError> {
-        let place = Place::find(path)?;
+        let place = Place::find(path, options.allowed)?;
         let mut open = self.0.lock();
         open.retain(|_, shared| shared.strong_count() > 0);
         let key = (place, options.access);
         if let Some(shared) = open.get(&key).and_then(Weak::upgrade) {
+            shared.0.guard.check()?;
             return if shared.0.options == options {
+                shared.0.guard.watch_name(path);
                 Ok(FileStore::of(shared))
             } else {
                 Err(FileStoreError::OptionsDiffer(key.0.file))
             };
         }
         let shared = Arc::new(Shared(Core::open(&key.0, options)?));
+        shared.0.guard.watch_name(path);
         open.insert(key, Arc::downgrade(&shared));
         Ok(FileStore::of(shared))
     }

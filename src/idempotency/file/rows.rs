@@ -63,7 +63,10 @@ pub(super) enum Found {
 /// Sums over all rows, kept so that nobody has to count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
+    /// Claims and indeterminate records.
     pub held: i64,
+    /// Of these, the indeterminate ones.
+    pub indeterminate: i64,
     pub settled: i64,
     pub bytes: i64,
     pub evicted: i64,
@@ -156,13 +159,23 @@ impl Rows<'_> {
             .query_row([first, first | ((1 << COUNTER_BITS) - 1)], |row| row.get(0))
     }
 
-    pub fn add_ending(self, ending: i64, record: i64, answer: Option<&Answer>) -> Result<()> {
+    pub fn add_ending(
+        self,
+        ending: i64,
+        record: i64,
+        answer: Option<&Answer>,
+        drops_first: bool,
+    ) -> Result<()> {
         let (head, content) =
             answer.map_or((0, [].as_slice()), |answer| (answer.head().len(), answer.bytes()));
         let head = i64::try_from(head).unwrap_or(i64::MAX);
-        self.0
-            .prepare_cached("INSERT INTO endings VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![ending, record, head, content])?;
+        self.0.prepare_cached("INSERT INTO endings VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+            ending,
+            record,
+            head,
+            drops_first,
+            content
+        ])?;
         Ok(())
     }
 
@@ -215,8 +228,20 @@ impl Rows<'_> {
         )
     }
 
-    /// The settled record that expires first. An indeterminate one counts as held.
+    /// The settled record that expires first, of those that are dropped before others if there are any. An indeterminate one
+    /// counts as held.
     pub fn first_to_go(self) -> Result<Option<Row>> {
+        let dropped_first = self
+            .0
+            .prepare_cached(
+                "SELECT r.* FROM endings e INDEXED BY dropped_first JOIN records r ON r.id = e.record
+                 WHERE e.drops_first = 1 ORDER BY e.id LIMIT 1",
+            )?
+            .query_row([], Row::read)
+            .optional()?;
+        if dropped_first.is_some() {
+            return Ok(dropped_first);
+        }
         self.0
             .prepare_cached(
                 "SELECT r.* FROM endings e JOIN records r ON r.id = e.record WHERE r.state <> 4 ORDER BY e.id LIMIT 1",
@@ -246,25 +271,34 @@ impl Rows<'_> {
         )
     }
 
-    /// Whether a process holds a claim whose lease goes on after then.
-    pub fn has_claims(self, process: Process, uptime: Ms) -> Result<bool> {
+    /// Whether there is a claim that a process has made, and that nobody has ended.
+    pub fn has_claims(self, process: Process) -> Result<bool> {
         self.0
-            .prepare_cached(
-                "SELECT 1 FROM records WHERE state = 1 AND process = ?1 AND lease_until > ?2 LIMIT 1",
-            )?
-            .exists([process.0, uptime])
+            .prepare_cached("SELECT 1 FROM records WHERE state = 1 AND process = ?1 LIMIT 1")?
+            .exists([process.0])
     }
 
     pub fn totals(self) -> Result<Totals> {
-        self.0.prepare_cached("SELECT held, settled, bytes, evicted FROM totals")?.query_row([], |row| {
-            Ok(Totals { held: row.get(0)?, settled: row.get(1)?, bytes: row.get(2)?, evicted: row.get(3)? })
-        })
+        self.0.prepare_cached("SELECT held, indeterminate, settled, bytes, evicted FROM totals")?.query_row(
+            [],
+            |row| {
+                Ok(Totals {
+                    held: row.get(0)?,
+                    indeterminate: row.get(1)?,
+                    settled: row.get(2)?,
+                    bytes: row.get(3)?,
+                    evicted: row.get(4)?,
+                })
+            },
+        )
     }
 
     pub fn put_totals(self, totals: Totals) -> Result<()> {
         self.0
-            .prepare_cached("UPDATE totals SET held = ?1, settled = ?2, bytes = ?3, evicted = ?4")?
-            .execute([totals.held, totals.settled, totals.bytes, totals.evicted])?;
+            .prepare_cached(
+                "UPDATE totals SET held = ?1, indeterminate = ?2, settled = ?3, bytes = ?4, evicted = ?5",
+            )?
+            .execute([totals.held, totals.indeterminate, totals.settled, totals.bytes, totals.evicted])?;
         Ok(())
     }
 

@@ -1,8 +1,10 @@
 //! The database: its tables, its settings, and how to tell it from another one.
 #![forbid(unsafe_code)]
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::error::FileStoreError;
@@ -12,10 +14,10 @@ use super::place::Place;
 const APPLICATION: i32 = 0x7270_7273;
 
 /// The format of the tables. Processes that share a file must agree on it.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 
 /// How long `SQLite` asks again for a lock that a program outside of the queue holds.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// The journal is cut to this size when it begins anew. It seldom is so long: to write over what is there costs, and to
 /// sync it, about half of making it longer.
@@ -25,7 +27,8 @@ const JOURNAL_BYTES: u32 = 32 << 20;
 ///   on few pages, and each is found by the `hash` of its key, on small ones. `state` is 0 free, 1 claimed, 2
 ///   completed, 3 not replayable, 4 indeterminate.
 /// - `endings`: what became of a claim, with the answer if there is one. Its `id` is the time when it expires, in
-///   milliseconds since 1970, times 2^20, plus a counter: so it is written in order, and swept in order.
+///   milliseconds since 1970, times 2^20, plus a counter: so it is written in order, and swept in order. `dropped_first`
+///   finds those that a full store drops before others.
 /// - `progress`: what owners have saved, which most never do.
 /// - `claims` finds what is in progress, by process.
 const TABLES: &str = "
@@ -54,17 +57,20 @@ CREATE TABLE endings (
   id INTEGER PRIMARY KEY,
   record INTEGER NOT NULL,
   head_length INTEGER NOT NULL,
+  drops_first INTEGER NOT NULL,
   content BLOB NOT NULL
 ) STRICT;
+CREATE INDEX dropped_first ON endings (id) WHERE drops_first = 1;
 CREATE TABLE progress (record INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT;
 CREATE TABLE totals (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   held INTEGER NOT NULL,
+  indeterminate INTEGER NOT NULL,
   settled INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
   evicted INTEGER NOT NULL
 ) STRICT;
-INSERT INTO totals VALUES (1, 0, 0, 0, 0);
+INSERT INTO totals VALUES (1, 0, 0, 0, 0, 0);
 ";
 
 /// Opens the file to write, and makes the tables in an empty one.
@@ -73,6 +79,7 @@ pub(super) fn open(place: &Place) -> Result<Connection, FileStoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(&place.file, flags).map_err(fail)?;
     settle(&connection).map_err(fail)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(fail)?;
     let is_new = contents(&connection, place)? == Contents::None;
     // Not before it is known whose file it is.
     let write = |connection: &mut Connection| {
@@ -93,6 +100,8 @@ pub(super) fn open(place: &Place) -> Result<Connection, FileStoreError> {
         Ok(())
     };
     write(&mut connection).map_err(fail)?;
+    check_tables(&connection, place)?;
+    place.narrow()?;
     Ok(connection)
 }
 
@@ -103,7 +112,10 @@ pub(super) fn open_to_read(place: &Place) -> Result<Connection, FileStoreError> 
     let connection = Connection::open_with_flags(&place.file, flags).map_err(fail)?;
     settle(&connection).map_err(fail)?;
     match contents(&connection, place)? {
-        Contents::Ours => Ok(connection),
+        Contents::Ours => {
+            check_tables(&connection, place)?;
+            Ok(connection)
+        }
         Contents::None => Err(foreign(place, "nothing".to_owned())),
     }
 }
@@ -111,6 +123,8 @@ pub(super) fn open_to_read(place: &Place) -> Result<Connection, FileStoreError> 
 fn settle(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
@@ -136,6 +150,44 @@ fn contents(connection: &Connection, place: &Place) -> Result<Contents, FileStor
         (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Contents::None),
         _ => Err(foreign(place, "the database of another program".to_owned())),
     }
+}
+
+/// What is in a schema: kind, name, table and statement of each entry.
+type Entry = (String, String, String, Option<String>);
+
+/// Refuses a file that holds anything but the tables and indexes of this format: triggers and views of somebody else would
+/// run in the middle of what is written here.
+pub(super) fn check_tables(connection: &Connection, place: &Place) -> Result<(), FileStoreError> {
+    static KNOWN: LazyLock<Option<Vec<Entry>>> = LazyLock::new(|| {
+        let made = Connection::open_in_memory().ok()?;
+        made.execute_batch(TABLES).ok()?;
+        entries(&made).ok()
+    });
+    let found = entries(connection).map_err(|error| FileStoreError::sqlite(&place.file, &error))?;
+    let known = KNOWN.as_deref().unwrap_or_default();
+    if found == known {
+        return Ok(());
+    }
+    let stranger = found.iter().find(|entry| !known.contains(entry));
+    Err(foreign(
+        place,
+        match stranger {
+            Some((kind, name, ..)) => format!("a {} {name:?} that reprise has not made", kind.escape_debug()),
+            None => "not all of its tables".to_owned(),
+        },
+    ))
+}
+
+fn entries(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
+    connection
+        .prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect()
+}
+
+/// A number that changes with the schema, within a transaction.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }
 
 fn foreign(place: &Place, found: String) -> FileStoreError {

@@ -12,14 +12,16 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::core::named_thread;
 use super::error::FileStoreError;
+use super::guard::leads_to;
 use super::place::Place;
 
 /// How long a turn is waited for.
@@ -35,7 +37,10 @@ const NEXT: Duration = Duration::from_millis(1);
 
 /// One thread's place in the queue of a store.
 #[derive(Debug)]
-pub(super) struct Turn(Arc<Shared>);
+pub(super) struct Turn {
+    shared: Arc<Shared>,
+    usher: Option<JoinHandle<()>>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -64,39 +69,35 @@ pub(super) struct Taken(Arc<Shared>);
 
 impl Turn {
     pub fn new(place: &Place) -> Result<Self, FileStoreError> {
-        Ok(Self(Arc::new(Shared {
+        let shared = Shared {
             gate: place.lock_file("gate")?,
             turn: place.lock_file("turn")?,
             usher: Mutex::new(Usher::Unknown),
             changed: Condvar::new(),
-        })))
+        };
+        Ok(Self { shared: Arc::new(shared), usher: None })
     }
 
-    /// Takes the turn if nobody has it, and nobody waits for it.
-    pub fn take_at_once(&self) -> Option<Taken> {
-        let shared = &*self.0;
-        let usher = shared.usher.lock();
-        if *usher == Usher::Abandoned || shared.gate.try_lock().is_err() {
-            return None;
-        }
-        let is_taken = shared.turn.try_lock().is_ok();
-        let _ = shared.gate.unlock();
-        is_taken.then(|| Taken(Arc::clone(&self.0)))
+    /// Whether others queue at the same files. Somebody may have removed them; then another turn has to be made.
+    pub fn is_that_of(&self, place: &Place) -> bool {
+        let Shared { gate, turn, .. } = &*self.shared;
+        leads_to(&place.locks.join("gate"), gate) && leads_to(&place.locks.join("turn"), turn)
     }
 
     /// Waits for its turn; `None` if that takes too long, because one who is before it is held up.
-    pub fn take(&self) -> Option<Taken> {
-        let shared = &*self.0;
+    pub fn take(&mut self) -> Option<Taken> {
+        let shared = &*self.shared;
         let mut usher = shared.usher.lock();
         match *usher {
             Usher::Abandoned => return None,
-            _ if shared.try_take() => return Some(Taken(Arc::clone(&self.0))),
+            _ if shared.try_take() => return Some(Taken(Arc::clone(&self.shared))),
             Usher::Unknown => {
-                let shared = Arc::clone(&self.0);
-                if named_thread("reprise-usher", move || shared.wait_for_turns()).is_err() {
-                    let _ = self.0.gate.unlock();
+                let waiting = Arc::clone(&self.shared);
+                let Ok(usher) = named_thread("reprise-usher", move || waiting.wait_for_turns()) else {
+                    let _ = shared.gate.unlock();
                     return None;
-                }
+                };
+                self.usher = Some(usher);
             }
             _ => {}
         }
@@ -110,14 +111,18 @@ impl Turn {
             }
         }
         *usher = Usher::None;
-        Some(Taken(Arc::clone(&self.0)))
+        Some(Taken(Arc::clone(&self.shared)))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *self.0.usher.lock() = Usher::Over;
-        self.0.changed.notify_all();
+        let before = mem::replace(&mut *self.shared.usher.lock(), Usher::Over);
+        self.shared.changed.notify_all();
+        // One that stands in the gate ends when it has come through; another one is about to end, and its files with it.
+        if let Some(usher) = self.usher.take().filter(|_| before != Usher::Abandoned) {
+            let _ = usher.join();
+        }
     }
 }
 
@@ -206,7 +211,7 @@ mod tests {
     #[test]
     fn who_has_just_had_a_turn_comes_after_who_waits_for_one() {
         let (_folder, place) = Place::of_a_test();
-        let (greedy, patient) = (Turn::new(&place).unwrap(), Turn::new(&place).unwrap());
+        let (mut greedy, mut patient) = (Turn::new(&place).unwrap(), Turn::new(&place).unwrap());
         let gate = place.lock_file("gate").unwrap();
         let turns = Mutex::new(Vec::new());
         thread::scope(|scope| {
@@ -231,7 +236,7 @@ mod tests {
         let (_folder, place) = Place::of_a_test();
         let stopped = place.lock_file("gate").unwrap();
         stopped.lock().unwrap();
-        let turn = Turn::new(&place).unwrap();
+        let mut turn = Turn::new(&place).unwrap();
         assert!(turn.take().is_none());
         let again = Instant::now();
         assert!(turn.take().is_none());

@@ -6,14 +6,18 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use super::core::{Core, named_thread};
 use super::error::FileStoreError;
+use super::ledger::{Ledger, Terms};
+use super::owners::{Owners, Process};
 use super::pending::{Pending, pending};
 use super::place::private_file;
+use super::rows::Rows;
 use super::schema;
 use super::turn::Turn;
+use crate::idempotency::Limits;
 
 /// What must hold between the tables: a line, and a query that counts what breaks it.
 const RULES: [(&str, &str); 7] = [
@@ -41,6 +45,7 @@ const RULES: [(&str, &str); 7] = [
         "sums that are wrong",
         "SELECT count(*) FROM totals WHERE
            held <> (SELECT count(*) FROM records WHERE state IN (1, 4)) OR
+           indeterminate <> (SELECT count(*) FROM records WHERE state = 4) OR
            settled <> (SELECT count(*) FROM records WHERE state IN (0, 2, 3)) OR
            bytes <> (SELECT coalesce(sum(bytes), 0) FROM records WHERE state IN (0, 2, 3))",
     ),
@@ -103,13 +108,31 @@ fn copy(core: &Core, unfinished: &Path, to: &Path) -> Result<(), FileStoreError>
     let connection = schema::open_to_read(&core.place)?;
     let name = unfinished.to_string_lossy();
     connection.execute("VACUUM INTO ?1", [name]).map_err(|error| FileStoreError::sqlite(to, &error))?;
+    free_claims(core, unfinished)?;
     File::open(unfinished).and_then(|file| file.sync_all()).map_err(fail)?;
     fs::rename(unfinished, to).map_err(fail)
 }
 
+/// Nobody holds anything in a copy.
+fn free_claims(core: &Core, copy: &Path) -> Result<(), FileStoreError> {
+    // Nothing is dropped for what is freed.
+    let limits = Limits { max_bytes: u64::MAX, max_entries: u64::MAX };
+    let terms = Terms { process: Process(0), limits, has_room: false };
+    let free = || {
+        let mut connection = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.pragma_update(None, "journal_mode", "memory")?;
+        let transaction = connection.transaction()?;
+        let mut ledger = Ledger::open(Rows(&transaction), Owners::new(&core.place, &[]), terms)?;
+        while ledger.free_all()? {}
+        ledger.close()?;
+        transaction.commit()
+    };
+    free().map_err(|error| FileStoreError::sqlite(copy, &error))
+}
+
 pub(super) fn compact(core: &Arc<Core>) -> Pending<()> {
     on_its_own(core, |core| {
-        let turn = Turn::new(&core.place)?;
+        let mut turn = Turn::new(&core.place)?;
         let connection = schema::open(&core.place)?;
         let taken = turn.take();
         let compact = connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
@@ -131,12 +154,18 @@ fn on_its_own<T: Send + 'static>(
 ) -> Pending<T> {
     let (reply, pending) = pending();
     let core = Arc::clone(core);
+    let worked = Arc::clone(&core);
     let spawned = named_thread("reprise-upkeep", move || {
-        if let Some(waker) = reply.send(work(&core)) {
+        // The files by these names may no longer be those of the store.
+        let result = worked.guard.check().and_then(|()| work(&worked));
+        drop(worked);
+        if let Some(waker) = reply.send(result) {
             waker.wake();
         }
     });
     // Without a thread the reply is dropped, and who waits is told.
-    drop(spawned);
+    if let Ok(thread) = spawned {
+        core.add_helper(thread);
+    }
     pending
 }

@@ -55,11 +55,11 @@ impl Waiters {
     }
 
     /// The claims of other processes that somebody waits for here; those waited for long enough are dropped.
-    pub fn abroad(&self, here: Option<Process>) -> Vec<(Digest, u64)> {
+    pub fn abroad(&self, here: &[Process]) -> Vec<(Digest, u64)> {
         let now = Instant::now();
         let mut waiting = self.0.lock();
         waiting.retain(|_, group| group.until > now);
-        let abroad = waiting.iter().filter(|(_, group)| Some(group.claim.process) != here);
+        let abroad = waiting.iter().filter(|(_, group)| !here.contains(&group.claim.process));
         abroad.map(|(key, group)| (*key, group.claim.fence)).collect()
     }
 

@@ -5,21 +5,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::Access;
 use super::core::Core;
 use super::error::FileStoreError;
+use super::guard::{Guard, Identity};
 use super::journal::Pages;
-use super::ledger::{Ended, Ledger};
-use super::owners::{Life, Owners, tidy_up};
+use super::ledger::{Ended, Ledger, Terms};
+use super::owners::{Lives, Owners, Process, tidy_up};
 use super::place::Place;
-use super::post::Post;
 use super::queue::{Step, Told, answer_all};
 use super::rows::Rows;
 use super::schema;
 use super::syncer::Group;
-use super::time::Now;
 use super::turn::{Taken, Turn};
 
 /// How long a turn goes on while steps keep coming: so long that what a turn costs is little beside it, so short that
@@ -30,57 +30,37 @@ const TURN: Duration = Duration::from_millis(4);
 pub(super) struct Writer {
     connection: Connection,
     /// Absent where the store only reads.
-    means: Option<Means>,
-}
-
-struct Means {
-    turn: Turn,
-    life: Life,
-    post: Post,
-}
-
-/// By whom what is queued is written.
-enum Way {
-    /// By another process, or it is to be seen by whom.
-    Other,
-    /// By this one, in its turn if it has one.
-    Own(Option<Taken>),
-}
-
-impl Means {
-    fn find_way(&mut self, core: &Arc<Core>) -> Way {
-        if self.post.send(core) {
-            return Way::Other;
-        }
-        // Not before it is our turn: the longer that takes, the more goes into the group.
-        match self.turn.take_at_once() {
-            None if self.post.find(core) => Way::Other,
-            None => Way::Own(self.turn.take()),
-            taken => Way::Own(taken),
-        }
-    }
+    turn: Option<Turn>,
+    /// What the database was before it was opened.
+    file: Option<Identity>,
+    /// Of the schema, when it was looked at last.
+    schema: Option<i64>,
 }
 
 impl Writer {
     /// Opens the file, and begins the life of this process there.
-    pub fn open(place: &Place, access: Access) -> Result<Self, FileStoreError> {
+    pub fn open(place: &Place, access: Access) -> Result<(Self, Option<Lives>), FileStoreError> {
+        let identity =
+            || Identity::at(&place.file).map_err(|error| FileStoreError::system(&place.file, &error));
         if access == Access::ReadOnly {
+            let file = identity()?;
             let connection = schema::open_to_read(place)?;
-            return Ok(Self { connection, means: None });
+            return Ok((Self { connection, turn: None, file, schema: None }, None));
         }
         place.prepare()?;
-        let turn = Turn::new(place)?;
+        let mut turn = Turn::new(place)?;
         let taken = turn.take();
+        let file = identity()?;
         let connection = schema::open(place)?;
-        tidy_up(place);
-        let life = Life::begin(place)?;
+        tidy_up(place, |process| Rows(&connection).has_claims(process).unwrap_or(true));
+        let lives = Lives::begin(place)?;
         drop(taken);
-        Ok(Self { connection, means: Some(Means { turn, life, post: Post::new() }) })
+        Ok((Self { connection, turn: Some(turn), file, schema: None }, Some(lives)))
     }
 
-    /// Who this process is at the store; none where it only reads.
-    pub fn process(&self) -> Option<super::owners::Process> {
-        self.means.as_ref().map(|means| means.life.process)
+    /// What watches over the files that were opened.
+    pub fn guard(&self, place: &Place) -> Result<Guard, FileStoreError> {
+        Guard::new(place, self.file)
     }
 
     /// Has the pages of the journal counted after every commit.
@@ -92,44 +72,36 @@ impl Writer {
     }
 
     /// Works until the queue is closed and empty.
-    pub fn run(mut self, core: &Arc<Core>) {
-        loop {
-            while core.queue.wait(|| self.means.as_ref().map_or(1, |means| means.post.due())) {
-                match self.means.as_mut().map_or(Way::Own(None), |means| means.find_way(core)) {
-                    Way::Other => {}
-                    Way::Own(turn) => self.use_turn(core, turn.as_ref()),
-                }
-            }
-            // What another process has not done comes back.
-            if let Some(means) = &mut self.means {
-                means.post.end();
-            }
-            if core.queue.is_empty() {
-                return self.finish(core);
+    pub fn run(mut self, core: &Core) {
+        while core.queue.wait() {
+            // Not before it is our turn: the longer that takes, the more goes into the group.
+            let taken = self.take_turn(&core.place);
+            let end = Instant::now() + TURN;
+            self.commit_group(core);
+            while taken.is_some() && Instant::now() < end && !core.queue.is_empty() {
+                self.commit_group(core);
             }
         }
+        self.finish(core);
     }
 
-    fn use_turn(&mut self, core: &Core, turn: Option<&Taken>) {
-        let end = Instant::now() + TURN;
-        self.commit_group(core);
-        while turn.is_some() && Instant::now() < end && !core.queue.is_empty() {
-            self.commit_group(core);
+    fn take_turn(&mut self, place: &Place) -> Option<Taken> {
+        let turn = self.turn.as_mut()?;
+        if !turn.is_that_of(place)
+            && let Ok(present) = place.prepare_locks().and_then(|()| Turn::new(place))
+        {
+            *turn = present;
         }
+        turn.take()
     }
 
     /// Commits what is queued, and answers.
     fn commit_group(&mut self, core: &Core) {
         let mut steps = core.queue.take();
         if let Some(error) = core.syncer.failure() {
-            // What it writes is acknowledged no more; what others write is.
-            if let Some(means) = &mut self.means {
-                means.post.resign();
-            }
             return answer_all(steps, &Err(error));
         }
-        let connection = &mut self.connection;
-        let attempt = AssertUnwindSafe(|| transact(connection, core, &mut steps));
+        let attempt = AssertUnwindSafe(|| self.transact(core, &mut steps));
         let committed = catch_unwind(attempt).unwrap_or_else(|_| {
             let reason = "a step panicked".to_owned();
             Err(FileStoreError::System { path: core.place.file.clone(), reason })
@@ -152,43 +124,52 @@ impl Writer {
         core.tell_of(&ended);
     }
 
-    fn finish(self, core: &Core) {
-        let Self { connection, means, .. } = self;
-        core.be_alone();
-        if let Some(Means { life, mut post, .. }) = means {
-            post.resign();
-            // Where that is not known, they may be held.
-            let holds_claims = Rows(&connection).has_claims(life.process, Now::read().uptime).unwrap_or(true);
-            if holds_claims {
-                life.go_on();
-            } else {
-                life.end(&core.place);
+    fn transact(&mut self, core: &Core, steps: &mut [Box<dyn Step>]) -> Result<Vec<Ended>, FileStoreError> {
+        let Core { place, options, guard, .. } = core;
+        let behavior = match options.access {
+            Access::ReadWrite => TransactionBehavior::Immediate,
+            Access::ReadOnly => TransactionBehavior::Deferred,
+        };
+        let fail = |error| FileStoreError::sqlite(&place.file, &error);
+        guard.check()?;
+        let transaction = self.connection.transaction_with_behavior(behavior).map_err(fail)?;
+        let schema = schema::version(&transaction).map_err(fail)?;
+        if self.schema != Some(schema) {
+            schema::check_tables(&transaction, place)?;
+            self.schema = Some(schema);
+        }
+        let own = core.processes();
+        let terms = Terms {
+            process: own.last().copied().unwrap_or(Process(0)),
+            limits: options.limits,
+            has_room: core.pages.have_room(),
+        };
+        let mut run = || {
+            let mut ledger = Ledger::open(Rows(&transaction), Owners::new(place, &own), terms)?;
+            for step in steps.iter_mut() {
+                step.run(&mut ledger)?;
             }
+            ledger.close()
+        };
+        let ended = run().map_err(fail)?;
+        // Were they replaced meanwhile, another process would not see what this one commits.
+        guard.check()?;
+        transaction.commit().map_err(fail)?;
+        Ok(ended)
+    }
+
+    fn finish(self, core: &Core) {
+        let Self { connection, turn, .. } = self;
+        drop(turn);
+        core.be_alone();
+        if core.guard.check().is_err() {
+            // Nothing is copied into files that are no longer these, nor by memory that may be cut short.
+            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
         // The last one to close the file empties the journal into it. That it cannot, the next one to open it will do.
         let _ = connection.close();
-    }
-}
-
-fn transact(
-    connection: &mut Connection,
-    core: &Core,
-    steps: &mut [Box<dyn Step>],
-) -> Result<Vec<Ended>, FileStoreError> {
-    let behavior = match core.options.access {
-        Access::ReadWrite => TransactionBehavior::Immediate,
-        Access::ReadOnly => TransactionBehavior::Deferred,
-    };
-    let mut run = || {
-        let transaction = connection.transaction_with_behavior(behavior)?;
-        let owners = Owners::new(&core.place, core.process);
-        let mut ledger = Ledger::open(Rows(&transaction), owners, core.party())?;
-        for step in steps.iter_mut() {
-            step.run(&mut ledger)?;
+        if let Some(lives) = &core.lives {
+            lives.end(&core.place);
         }
-        let ended = ledger.close()?;
-        transaction.commit()?;
-        Ok(ended)
-    };
-    run().map_err(|error| FileStoreError::sqlite(&core.place.file, &error))
+    }
 }

@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use serde::{Deserialize, Serialize};
 
 use self::batch::Sizing;
 use self::held::{Budgets, Held, HeldState};
@@ -41,7 +40,7 @@ const SHARDS: usize = 256;
 const SWEPT: usize = 4;
 
 /// How much a store may keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of settled records, each counted with an overhead of 512.
     pub max_bytes: u64,

@@ -5,6 +5,8 @@ const CODES: Record<NativeFailure['failure'], RepriseErrorCode> = {
   BUSY: 'ERR_REPRISE_STORE_BUSY',
   CLOSED: 'ERR_REPRISE_STORE_CLOSED',
   DAMAGED: 'ERR_REPRISE_STORE_DAMAGED',
+  NOT_PRIVATE: 'ERR_REPRISE_STORE_NOT_PRIVATE',
+  REPLACED: 'ERR_REPRISE_STORE_REPLACED',
   NETWORK: 'ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM',
   FORMAT: 'ERR_REPRISE_STORE_FORMAT',
   OPTIONS: 'ERR_REPRISE_INVALID_OPTION',
@@ -16,7 +18,10 @@ const CODES: Record<NativeFailure['failure'], RepriseErrorCode> = {
 /** What to do about it, where that can be said in a sentence. */
 const REMEDIES: Partial<Record<NativeFailure['failure'], string>> = {
   DAMAGED: 'Put it aside and restore a backup, or start with a new file.',
-  NETWORK: 'Use a disk of this host, or a RedisStore or PostgresStore for several hosts.',
+  NOT_PRIVATE: 'Give it to the user of this process only: chown, and chmod 600 for a file, 700 for a folder.',
+  REPLACED: 'Start the process again. It refuses until then, since another process may use the other file.',
+  NETWORK:
+    'Use a disk of this host, name fuse, vboxsf or vmhgfs in allowFileSystem if it is one in truth, or use a RedisStore or PostgresStore for several hosts.',
   FORMAT: 'Name another file, or open it with the version that made it.',
   OPTIONS: 'Give all of them the same options, or make one and share it.',
 };

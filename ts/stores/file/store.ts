@@ -31,10 +31,16 @@ export interface FileStoreOptions {
   durability?: 'os' | 'fsync';
   /** Bytes of completed records, each counted with 512 of its own. Default 1 GiB. */
   maxBytes?: number;
-  /** Completed records, and, apart from them, claims. Default 1,000,000. */
+  /** Completed records, apart from them claims, and apart from both indeterminate records. Default 1,000,000. */
   maxEntries?: number;
   /** Looks into an existing file while others may write to it: `inspect`, `list`, `stats`, `verify`, `backup`. Default false. */
   readOnly?: boolean;
+  /**
+   * A file system that may be no disk of this host, where the file may be all the same: `'fuse'` (also virtiofs and the
+   * shared folders of Docker Desktop), `'vboxsf'` or `'vmhgfs'`. Only for one that keeps locks and shared memory between
+   * the processes that use the file. Network file systems (NFS, SMB and their like) are always refused. Default: none.
+   */
+  allowFileSystem?: 'fuse' | 'vboxsf' | 'vmhgfs';
 }
 
 /** What a {@link FileStore} keeps at the moment. */
@@ -65,6 +71,7 @@ const RULES: OptionRules<FileStoreOptions> = {
   maxBytes: wholeNumberBetween(1024, Number.MAX_SAFE_INTEGER, 'bytes'),
   maxEntries: wholeNumberBetween(1, Number.MAX_SAFE_INTEGER),
   readOnly: aBoolean,
+  allowFileSystem: oneOf('fuse', 'vboxsf', 'vmhgfs'),
 };
 
 /**
@@ -72,7 +79,7 @@ const RULES: OptionRules<FileStoreOptions> = {
  * survives restarts and `kill -9`. A key whose owner was killed is free at once; the leases of one that lives are
  * renewed by a thread of their own, also while its event loop is blocked.
  *
- * When it is full it drops the completed record that would expire first; a claim in progress is never dropped, and where
+ * When it is full it drops the completed record that would expire first, those of derived keys and 404s before others; a claim in progress is never dropped, and where
  * claims fill it, new ones are refused.
  *
  * @example
@@ -82,23 +89,32 @@ const RULES: OptionRules<FileStoreOptions> = {
  * ```
  */
 export class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
+  /** See {@link AtomicStore.keepsClaims}. */
+  readonly keepsClaims = true;
   readonly #native: NativeFileStore;
   readonly #calls: ReturnType<NativeFileStore['calls']>;
   readonly #questions = new Questions();
+  #closed?: Promise<void>;
 
   /**
    * Opens the file, the only step that waits for the disk.
    *
    * @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where this process has the file open with other
-   * options; Error with `ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM`, `ERR_REPRISE_STORE_FORMAT`,
-   * `ERR_REPRISE_STORE_DAMAGED`, `ERR_REPRISE_STORE_SYSTEM` or `ERR_REPRISE_STORE_BUSY`
+   * options; Error with `ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM`, `ERR_REPRISE_STORE_NOT_PRIVATE`,
+   * `ERR_REPRISE_STORE_REPLACED`, `ERR_REPRISE_STORE_FORMAT`, `ERR_REPRISE_STORE_DAMAGED`, `ERR_REPRISE_STORE_SYSTEM` or `ERR_REPRISE_STORE_BUSY`
    */
   constructor(options: FileStoreOptions) {
     checkOptions('FileStore', options, RULES);
-    const { path, durability = 'os', readOnly = false } = options;
+    const { path, durability = 'os', readOnly = false, allowFileSystem } = options;
     const { maxBytes = 1024 * 1024 * 1024, maxEntries = 1_000_000 } = options;
     if ((path as unknown) === undefined) throw invalidOption(TypeError, 'FileStore', 'path', path, PATH.allowed);
-    const asked = { fsync: durability === 'fsync', readOnly, maxBytes, maxEntries };
+    const asked = {
+      fsync: durability === 'fsync',
+      readOnly,
+      maxBytes,
+      maxEntries,
+      ...(allowFileSystem === undefined ? {} : { allowFileSystem }),
+    };
     const opened = native.openFileStore(path, asked, this.#questions.settle);
     if (isFailure(opened)) throw errorOf(opened);
     this.#native = opened;
@@ -113,10 +129,10 @@ export class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
     });
   }
 
-  complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean> {
+  complete(claim: ClaimRef, { head, body, dropFirst = false }: KeptAnswer, ttl: number): Promise<boolean> {
     const { key, owner, fence } = claim;
     return this.#questions.ask((ticket) => {
-      this.#calls.complete(ticket, key, owner, fence, head, body, ttl * 1000);
+      this.#calls.complete(ticket, key, owner, fence, head, body, ttl * 1000, dropFirst);
     });
   }
 
@@ -208,11 +224,13 @@ export class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
   }
 
   /**
-   * Lets go of the file, once what was asked before is written. Claims that this process still holds keep their leases;
-   * nobody renews them. Later use rejects with `ERR_REPRISE_STORE_CLOSED`.
+   * Lets go of the file, once what was asked before is written; where no other store of this process has the file open,
+   * no thread and no descriptor is left of it then. Claims that this process still holds keep their leases; nobody renews
+   * them. Later use rejects with `ERR_REPRISE_STORE_CLOSED`; a second call waits for the same end.
    */
-  async close(): Promise<void> {
-    await answered(this.#native.close());
+  close(): Promise<void> {
+    this.#closed ??= answered(this.#native.close()).then(() => undefined);
+    return this.#closed;
   }
 }
 

@@ -189,8 +189,10 @@ function pgPool(pool: PgPool): PostgresAdapter {
     transaction: async (run) =>
       withConnection(pool, async (client, discard) => {
         try {
+          // What it asks, it asks before: handlers may begin with SET TRANSACTION.
+          const query = await prepared.queryIn(client);
           await client.query('BEGIN');
-          const value = await run(client, await prepared.queryIn(client));
+          const value = await run(client, query);
           await client.query('COMMIT');
           return value;
         } catch (error) {

@@ -14,6 +14,8 @@ export interface Statements {
   readonly forget: string;
   readonly wait: string;
   readonly stateOf: string;
+  readonly lock: string;
+  readonly isolation: string;
   readonly sweep: string;
   readonly list: string;
   readonly stats: string;
@@ -189,6 +191,11 @@ RETURNING ${left('lease_until')} AS leaseleft`,
     // Waits for a transaction that is about to end the claim.
     stateOf: `
 SELECT state FROM ${records} WHERE key = $1 AND owner = $2 AND fence = $3::bigint FOR UPDATE`,
+
+    // For a transaction that sees the row as it was at its start: whoever writes to it meanwhile would end it.
+    lock: `SELECT 1 AS locked FROM ${records} AS r WHERE ${IS_OURS} FOR UPDATE`,
+
+    isolation: `SELECT current_setting('default_transaction_isolation') AS isolation`,
 
     // $1 the last key of the page before.
     list: `

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { withCode } from '../../errors.js';
 import {
   aBoolean,
@@ -80,8 +81,9 @@ const SWEEP_BATCH = 1000;
 /** Rows that a list reads at a time. */
 const LIST_BATCH = 1000;
 
-/** How often a claim is asked again that met another one's write. */
+/** How often a statement is asked again that met another one's write, after a pause of at most so many milliseconds. */
 const MOST_TRIES = 20;
+const LONGEST_PAUSE = 32;
 
 /** How long a commit whose outcome is unknown may keep the record locked before the handler is told that it failed. */
 const MOST_MS_AFTER_COMMIT = 2_000;
@@ -109,6 +111,10 @@ export class PostgresStore implements AtomicStore, StoreOperations {
   readonly #statements: Statements;
   readonly #sweepIntervalMs: number;
   readonly #wakeups = new Wakeups();
+  /** The claims whose rows are locked by their own transactions. */
+  readonly #locked = new Set<string>();
+  /** The isolation that transactions begin with; asked once. */
+  #isolation: string | undefined;
   #subscription: Subscription | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #closed = false;
@@ -132,16 +138,12 @@ export class PostgresStore implements AtomicStore, StoreOperations {
     this.#sweepLater();
     const { key, fingerprint, identity, owner, leaseMs, ttl, overIndeterminate = false } = request;
     const values = [key, fingerprint, identity, owner, leaseMs, ttl * 1000, overIndeterminate];
-    for (let tries = 1; ; tries++) {
-      try {
-        const [row] = await this.#query(this.#statements.claim, values);
-        const found = row && outcomeOf(row);
-        if (found) return found;
-      } catch (error) {
-        if (tries >= MOST_TRIES || !COLLISIONS.has(String((error as { code?: unknown }).code))) throw error;
-      }
-      if (tries >= MOST_TRIES) throw new Error(`The claim of a key met the writes of others ${MOST_TRIES} times`);
+    for (let tries = 1; tries <= MOST_TRIES; tries++) {
+      const [row] = await this.#query(this.#statements.claim, values);
+      const found = row && outcomeOf(row);
+      if (found) return found;
     }
+    throw new Error(`The claim of a key met the writes of others ${MOST_TRIES} times`);
   }
 
   complete(claim: ClaimRef, answer: KeptAnswer, ttl: number): Promise<boolean> {
@@ -157,7 +159,9 @@ export class PostgresStore implements AtomicStore, StoreOperations {
     return this.#settle(this.#query, claim, mark, ttl);
   }
 
-  renew(claim: ClaimRef, leaseMs: number): Promise<boolean> {
+  async renew(claim: ClaimRef, leaseMs: number): Promise<boolean> {
+    // Its row is locked: nobody can take it over, and a renewal would only wait, on a connection of its own.
+    if (this.#locked.has(`${claim.owner}/${claim.fence}`)) return true;
     return this.#write(this.#statements.renew, claim, leaseMs);
   }
 
@@ -242,33 +246,58 @@ export class PostgresStore implements AtomicStore, StoreOperations {
     await subscription?.opened?.close();
   }
 
-  readonly #query: PostgresQuery = async (text, values) => {
-    this.#checkOpen();
-    try {
-      return await this.#adapter.query(text, values);
-    } catch (error) {
-      if (!this.#createTable || (error as { code?: unknown }).code !== UNDEFINED_TABLE) throw error;
-      await this.#adapter.query(createTableSql(this.#table));
-      return this.#adapter.query(text, values);
-    }
-  };
+  readonly #query: PostgresQuery = async (text, values) =>
+    untilItMeetsNobody(async () => {
+      this.#checkOpen();
+      try {
+        return await this.#adapter.query(text, values);
+      } catch (error) {
+        if (!this.#createTable || codeOf(error) !== UNDEFINED_TABLE) throw error;
+        await this.#adapter.query(createTableSql(this.#table));
+        return this.#adapter.query(text, values);
+      }
+    });
 
   async #transact(claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>): Promise<boolean> {
     const rollBack = new Error('Rolled back, as was asked');
-    const progress = { ended: false };
-    try {
+    const progress = { begun: false, ended: false };
+    // Asked before a connection is taken: who holds one must not wait for another.
+    const locks = await this.#seesOnlyItsStart();
+    const holder = `${claim.owner}/${claim.fence}`;
+    const attempt = async (): Promise<void> => {
       await this.#adapter.transaction?.(async (tx, query) => {
+        if (locks) {
+          const [locked] = await query(this.#statements.lock, [claim.key, claim.owner, String(claim.fence)]);
+          if (locked === undefined) throw rollBack;
+          this.#locked.add(holder);
+        }
+        progress.begun = true;
         const end = await run(tx);
         if (end === undefined || !(await this.#settle(query, claim, end, ttl))) throw rollBack;
         progress.ended = true;
       });
+    };
+    try {
+      // What met another's write before the function ran may try again; the function runs once.
+      await untilItMeetsNobody(attempt, () => !progress.begun);
       return true;
     } catch (error) {
       if (error === rollBack) return false;
       // Where the connection broke at the commit, the record says what became of it.
       if (progress.ended && (await this.#hasEnded(claim))) return true;
       throw error;
+    } finally {
+      this.#locked.delete(holder);
     }
+  }
+
+  /** Whether transactions of this database see it as it was at their start (`repeatable read`, `serializable`). */
+  async #seesOnlyItsStart(): Promise<boolean> {
+    if (this.#isolation === undefined) {
+      const [row] = await this.#query(this.#statements.isolation);
+      this.#isolation = String(row?.['isolation']);
+    }
+    return !this.#isolation.startsWith('read ');
   }
 
   async #settle(query: PostgresQuery, claim: ClaimRef, end: ClaimEnd, ttl: number): Promise<boolean> {
@@ -354,6 +383,23 @@ export class PostgresStore implements AtomicStore, StoreOperations {
         });
     }, delay).unref();
   }
+}
+
+/** Does it again while it meets the writes of others, as transactions do that see the database as it was at their start. */
+async function untilItMeetsNobody<T>(attempt: () => Promise<T>, mayRepeat = () => true): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (tries >= MOST_TRIES || !COLLISIONS.has(codeOf(error)) || !mayRepeat()) throw error;
+    }
+    // Those that have met would meet again.
+    await delay(Math.random() * Math.min(LONGEST_PAUSE, 2 ** tries));
+  }
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown } | null)?.code);
 }
 
 /** What a claim found; undefined where somebody else's write came between. */

@@ -55,6 +55,30 @@ export function isRedisClient(client: unknown): client is RedisClient {
 
 /** One way to speak to every client. */
 export function connect(client: RedisClient): RedisConnection {
+  const connection = connectionOf(client);
+  const { send, sendAndWait } = connection;
+  return {
+    ...connection,
+    send: async (args, key) => send(args, key).catch(withoutArguments),
+    sendAndWait: async (args, key, wait) => sendAndWait(args, key, wait).catch(withoutArguments),
+  };
+}
+
+/** ioredis hangs the command on its errors, and so the answer that was to be kept: the command's name will do. */
+function withoutArguments(error: unknown): never {
+  stripArguments(error);
+  throw error;
+}
+
+function stripArguments(error: unknown): void {
+  if (!(error instanceof Error)) return;
+  const { command, lastNodeError } = error as { command?: { name?: unknown }; lastNodeError?: unknown };
+  if (command?.name !== undefined) Object.assign(error, { command: { name: command.name } });
+  // Of a cluster.
+  stripArguments(lastNodeError);
+}
+
+function connectionOf(client: RedisClient): RedisConnection {
   if (typeof client === 'function') return oneByOne(client);
   if ('callBuffer' in client) return ioredis(client as unknown as IoRedis);
   if ('sendCommand' in client) {
