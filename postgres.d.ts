@@ -51,10 +51,10 @@ interface AtomicStore {
     readonly transaction?: ((claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>) => Promise<boolean>) | undefined;
     /**
      * Whether the store by itself prolongs the leases of claims with `holdMs`, while their owner lives and also while its
-     * event loop is blocked. Default false: claims then come without `holdMs`, and count as lost once a lease has passed
+     * event loop is blocked. Absent: claims then come without `holdMs`, and count as lost once a lease has passed
      * without a renewal.
      */
-    readonly keepsClaims?: boolean | undefined;
+    readonly keepsClaims?: true;
     /** Lets go of what the store opened itself; never of a client that it was given. */
     close?(): Promise<void> | void;
 }

@@ -98,6 +98,8 @@ export class Capture implements Interceptor {
   #transaction: { answered?: Answered } | undefined;
   /** What a handler does that has said all long ago; Node ignores most of it once the response is closed. */
   #afterwards: (() => unknown)[] | undefined;
+  /** Whether the response would be closed by now, did it not wait for the store. */
+  #isClosedByNow = false;
   readonly #departure: Departure;
 
   constructor(host: CaptureHost, req: IncomingMessage, res: ServerResponse, claim: HeldClaim, facts: RequestFacts) {
@@ -292,7 +294,7 @@ export class Capture implements Interceptor {
     if (this.#phase === 'over' || isRefused || this.#passing !== undefined) return this.#end(args);
     if (this.#draftFor(Infinity)) return this.#draftEnd(args, bytes);
     if (this.#isLate(chunk)) {
-      this.#afterwards?.push(() => this.#end(args));
+      this.#endLate(args);
       return this.res;
     }
     if (this.isOver || this.#ended) {
@@ -340,7 +342,16 @@ export class Capture implements Interceptor {
     if (!this.#hold) return;
     process.nextTick(() => {
       this.#afterwards ??= [];
+      process.nextTick(() => (this.#isClosedByNow = true));
     });
+  }
+
+  /** A second end: Node ignores what it brings, and its callback too once the response is closed. */
+  #endLate(args: WriteArguments): void {
+    this.#afterwards?.push(() => this.#end(args));
+    const callback = args.find((argument) => typeof argument === 'function');
+    if (callback === undefined || this.#isClosedByNow) return;
+    process.nextTick(callback, Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' }));
   }
 
   /** Whether a piece comes so late behind the end that the response would be closed by now, did it not wait for the store. */
