@@ -3,15 +3,18 @@ import type { Readable } from 'node:stream';
 import type { RequestFacts } from '../../native/binding.js';
 import { exposeHeaders } from '../problem.js';
 import type { Answer, Answered } from './answer.js';
-import { Departure, isBodyLost, onBodyLost, watchBreaks, type HandlerRun } from './departure.js';
+import { Departure, isBodyLost, isInHandler, onBodyLost, watchBreaks, type HandlerRun } from './departure.js';
 import type { HeldClaim, Settlement, Written } from './desk.js';
 import {
   asSent,
   isSendable,
   readHead,
+  restore,
   setsAnotherCookie,
   snapshot,
+  stateOf,
   type HeadArguments,
+  type ResponseState,
   type SeenHead,
   type Snapshot,
 } from './headers.js';
@@ -95,7 +98,7 @@ export class Capture implements Interceptor {
   #hold: Hold | undefined;
   #draft: Draft | undefined;
   /** A transaction is under way, which ends the claim with what was answered inside of it. */
-  #transaction: { answered?: Answered } | undefined;
+  #transaction: { readonly before: ResponseState; answered?: Answered } | undefined;
   /** What a handler does that has said all long ago; Node ignores most of it once the response is closed. */
   #afterwards: (() => unknown)[] | undefined;
   /** Whether the response would be closed by now, did it not wait for the store. */
@@ -136,7 +139,7 @@ export class Capture implements Interceptor {
 
   /** From here on the answer is held, until `resume` or `takeBack`: a transaction ends the claim with it. */
   defer(): void {
-    this.#transaction = {};
+    this.#transaction = { before: stateOf(this.res) };
     this.#draft = { calls: [] };
   }
 
@@ -166,6 +169,7 @@ export class Capture implements Interceptor {
    * unless its head had left before the transaction began.
    */
   takeBack(): void {
+    const before = this.#transaction?.before;
     this.#transaction = undefined;
     if (this.#phase === 'over') return;
     this.#draft?.unseal?.();
@@ -177,8 +181,7 @@ export class Capture implements Interceptor {
       this.res.destroy();
       return;
     }
-    this.res.statusCode = 200;
-    this.res.removeHeader('Content-Length');
+    if (before) restore(this.res, before);
   }
 
   /** Whether the claim has ended, or is about to. */
@@ -214,7 +217,8 @@ export class Capture implements Interceptor {
   }
 
   onDestroy(error?: Error): ServerResponse {
-    this.abandon();
+    // A watchdog in front says nothing about the handler, as with the connection.
+    if (isInHandler()) this.abandon();
     if (this.#draft && this.isOver) this.#draft.calls.push(() => this.#original.destroy.call(this.res, error));
     else this.#original.destroy.call(this.res, error);
     return this.res;

@@ -335,15 +335,22 @@ export class Guard implements CaptureHost, ContextHost {
   #replay({ req, res, next }: Visit, answer: Answer): void {
     const answering = (acceptable: Answer) => {
       try {
-        if (!res.writableEnded) replay(req, res, acceptable);
+        replay(req, res, acceptable);
       } catch (error) {
         // Headers that are on their way already, or that a store of the user's made up.
         next(error);
       }
     };
     const acceptable = acceptableOf(req, answer);
-    if (acceptable instanceof Promise) void acceptable.then(answering);
-    else answering(acceptable);
+    if (!(acceptable instanceof Promise)) {
+      answering(acceptable);
+      return;
+    }
+    const answered = acceptable.then((acceptable) => {
+      // A time limit of the application may have answered meanwhile.
+      if (!res.headersSent) answering(acceptable);
+    });
+    void this.#underWay.during(answered);
   }
 
   /**
@@ -457,11 +464,11 @@ export class Guard implements CaptureHost, ContextHost {
 
   #refuse({ req, res, next }: Pick<Visit, 'req' | 'res' | 'next'>, problem: Problem): void {
     const { onProblem } = this.#settings;
-    if (onProblem === undefined) {
-      if (!res.headersSent) sendProblem(res, problem);
-      return;
-    }
     try {
+      if (onProblem === undefined) {
+        if (!res.headersSent) sendProblem(res, problem);
+        return;
+      }
       const returned = onProblem(problem, req, res, next);
       // It may be asynchronous, as any handler.
       if (returned instanceof Promise) returned.catch(next);
@@ -478,12 +485,16 @@ export class Guard implements CaptureHost, ContextHost {
   }
 
   /** Milliseconds until the handler may be done that runs under the same key. */
-  #leftMs([method, url, key]: RequestFacts): number {
-    let ranMs: number | undefined;
-    for (const { facts, since } of this.#renewals.claims()) {
-      if (facts[2] === key && facts[1] === url && facts[0] === method) ranMs = performance.now() - since;
+  #leftMs(facts: RequestFacts): number {
+    const [method, url] = facts;
+    for (const running of this.#renewals.claims()) {
+      // Content type and kind of body may differ under one key; a derived key is made of the body, too.
+      const isSame = [0, 1, 2, 4, 5].every((part) => facts[part] === running.facts[part]);
+      if (isSame && (facts[2] !== undefined || facts[7] === running.facts[7])) {
+        return this.#durations.leftMs(method, url, performance.now() - running.since);
+      }
     }
-    return this.#durations.leftMs(method, url, ranMs);
+    return this.#durations.leftMs(method, url, undefined);
   }
 
   #noteDuration({ facts, since }: Capture): void {
