@@ -1,6 +1,6 @@
 import type { RequestFacts } from '../../native/binding.js';
 import { show, withCode } from '../errors.js';
-import type { WarningCode } from '../warnings.js';
+import type { Warnings } from '../warnings.js';
 import { factsOf, isBodyKnown, isBodyUnread, type Caller, type ServerRequest } from './facts.js';
 import type { Settings } from './options.js';
 import { problem, type Problem } from './problem.js';
@@ -17,7 +17,7 @@ const LEFT_ALONE: Admission = { outcome: 'left-alone' };
  * Decides what becomes of a request.
  *
  * @param json the bytes of its body, if `parseJson` has read them
- * @param warn told of a likely mistake
+ * @param warnings told of a likely mistake
  * @throws what a function of the user's throws, and TypeError with code `ERR_REPRISE_INVALID_ARGUMENT` for what it
  *   returns and must not
  */
@@ -25,7 +25,7 @@ export function admissionOf(
   req: ServerRequest,
   settings: Settings,
   json: Uint8Array | undefined,
-  warn: (code: WarningCode) => void,
+  warnings: Warnings,
 ): Admission {
   const skipped = settings.skip?.(req) as unknown;
   // A promise is true whatever it resolves to: nothing would be guarded any more.
@@ -41,7 +41,7 @@ export function admissionOf(
   }
   const isKnown = hasKey ? !isBodyUnread(facts) : isBodyKnown(req, facts);
   if (isKnown) return { outcome: 'guarded', facts };
-  warn('WRN_REPRISE_BODY_NOT_PARSED');
+  warnings.warn('WRN_REPRISE_BODY_NOT_PARSED');
   if (settings.unreadBody === 'reject') {
     const detail = 'Send a body of a type that is read here, or a Content-Digest with a key of your own.';
     return { outcome: 'refused', problem: problem('unread-body', detail) };

@@ -80,8 +80,8 @@ export class Capture implements Interceptor {
   readonly run: HandlerRun;
   /** Set by the handler: the answer is not to be kept. */
   noStore = false;
-  /** Told that the claim was given up, though the handler may still run. */
-  onGivenUp: ((reason: Error) => void) | undefined;
+  /** Told when the claim is given up, though the handler may still run. */
+  holder: { lose(reason: Error): void } | undefined;
 
   /** The response's own methods. */
   readonly #original: Methods;
@@ -103,7 +103,8 @@ export class Capture implements Interceptor {
   #afterwards: (() => unknown)[] | undefined;
   /** Whether the response would be closed by now, did it not wait for the store. */
   #isClosedByNow = false;
-  readonly #departure: Departure;
+  /** What becomes of the answer once the client has left; made when something is piped in, or the client leaves. */
+  #departure: Departure | undefined;
 
   constructor(host: CaptureHost, req: IncomingMessage, res: ServerResponse, claim: HeldClaim, facts: RequestFacts) {
     this.#host = host;
@@ -114,16 +115,15 @@ export class Capture implements Interceptor {
     this.#before = snapshot(res);
     this.#recorder = new AnswerRecorder(host.maxResponseBytes);
     this.#original = intercept(res, this);
-    this.#departure = new Departure(req, res, () => {
-      this.abandon();
-    });
     watchBreaks(req);
-    this.run = {
-      onBroken: (connection) => {
-        const own = req.httpVersionMajor > 1 ? (req as unknown as { stream: unknown }).stream : req.socket;
-        if (connection === own) this.abandon();
-      },
-    };
+    this.run = { handler: this };
+  }
+
+  /** The handler has closed a connection, perhaps its own. */
+  onBroken(connection: object): void {
+    const { req } = this;
+    const own = req.httpVersionMajor > 1 ? (req as unknown as { stream: object }).stream : req.socket;
+    if (connection === own) this.abandon();
   }
 
   /** Ends the claim without an answer: there will be none. */
@@ -202,7 +202,7 @@ export class Capture implements Interceptor {
     const { flushHeaders } = this.#original;
     if (this.isOver || this.#passing !== undefined) {
       flushHeaders.call(this.res);
-    } else if (this.#draft || this.#departure.isUnderWay) {
+    } else if (this.#draft || this.#departure?.isUnderWay) {
       this.#askForHead();
     } else {
       this.#isFlushing = true;
@@ -227,9 +227,9 @@ export class Capture implements Interceptor {
   /** Hears of an event before anybody else does. */
   onEvent(event: string | symbol, detail: unknown): void {
     if (event === 'pipe') {
-      this.#departure.piped(detail as Readable);
+      this.#departureOf().piped(detail as Readable);
     } else if (event === 'unpipe') {
-      this.#departure.unpiped(detail as Readable);
+      this.#departure?.unpiped(detail as Readable);
     } else if (event === 'close' && this.#afterwards) {
       for (const call of this.#afterwards.splice(0)) call();
     } else if (event === (this.req.httpVersionMajor > 1 ? 'finish' : 'close')) {
@@ -250,8 +250,9 @@ export class Capture implements Interceptor {
     this.#isHeadWatched = !isAscii(head);
     if (this.#passing !== undefined && (isWhole || this.#isHeadWatched)) this.#beginHold();
     this.#writeHead(args);
-    const setsCookie = head.setsCookie || setsAnotherCookie(this.#before, this.res);
-    this.#recorder.head = { ...asSent(head, args, this.res), setsCookie };
+    const sent = asSent(head, args, this.res);
+    const setsAnother = !sent.setsCookie && setsAnotherCookie(this.#before, this.res);
+    this.#recorder.head = setsAnother ? { ...sent, setsCookie: true } : sent;
     if (head.isCompressed) this.#host.onCompressed();
     // It may never end, and it must not run twice: the record says so from the start.
     if (head.isEventStream && this.#isWorthKeeping(head)) this.#endEarly(this.#unkept);
@@ -273,7 +274,7 @@ export class Capture implements Interceptor {
     if (this.isOver || this.#passing !== undefined || this.#ended || !isPiece(chunk)) return this.#write(args);
     const bytes = bytesOfPiece(chunk, encoding);
     if (this.#draftFor(bytes.length)) return this.#draftWrite(args, bytes);
-    if (this.#departure.isUnderWay) return this.#writeUnheard(args, bytes);
+    if (this.#departure?.isUnderWay) return this.#writeUnheard(args, bytes);
     if (this.#isHeadWatched || this.#recorder.isWholeWith(bytes.length)) this.#beginHold();
     if (!this.#hold) this.#noteHead();
     const isTaken = this.#pass(bytes.length, () => this.#write(args));
@@ -306,7 +307,7 @@ export class Capture implements Interceptor {
       this.#ended = true;
       return this.#end(args);
     }
-    if (this.#departure.isUnderWay) return this.#endUnheard(args, bytes);
+    if (this.#departure?.isUnderWay) return this.#endUnheard(args, bytes);
     this.#beginHold();
     this.#ended = true;
     try {
@@ -440,8 +441,14 @@ export class Capture implements Interceptor {
       this.abandon();
     });
     if (!this.#isOpen()) return;
-    this.#departure.begin();
+    this.#departureOf().begin();
     if (this.#isOpen()) this.#stopIfPointless();
+  }
+
+  #departureOf(): Departure {
+    return (this.#departure ??= new Departure(this.req, this.res, () => {
+      this.abandon();
+    }));
   }
 
   /** The client left before middleware in front ended an answer that its handler has ended: it is known all the same. */
@@ -541,7 +548,7 @@ export class Capture implements Interceptor {
 
   /** Another request may run under the key from here on: the handler is told, in case it still runs. */
   #giveUp(why: string): void {
-    this.onGivenUp?.(new Error(`The claim of this idempotency key was given up: ${why}`));
+    this.holder?.lose(new Error(`The claim of this idempotency key was given up: ${why}`));
   }
 
   #verdict(): Answer | Settlement {
@@ -557,7 +564,7 @@ export class Capture implements Interceptor {
 
   #letGo(written: boolean): void {
     this.#phase = 'over';
-    this.run.onBroken = undefined;
+    this.run.handler = undefined;
     const draft = this.#draft;
     this.#draft = undefined;
     draft?.unseal?.();
@@ -567,16 +574,16 @@ export class Capture implements Interceptor {
     }
     for (const call of draft?.calls ?? []) call();
     this.#hold?.release(written ? undefined : ['Idempotency-Stored', 'false']);
-    this.#departure.end();
+    this.#departure?.end();
   }
 
   /** Ends the claim before the answer has ended, which passes through from here on. */
   #endEarly(how: Settlement): void {
     this.#phase = 'over';
-    this.run.onBroken = undefined;
+    this.run.handler = undefined;
     this.#recorder.drop();
     void this.#host.settle(this, how);
     if (this.#passing === undefined) this.#hold?.release();
-    this.#departure.end();
+    this.#departure?.end();
   }
 }

@@ -7,8 +7,8 @@ import { mask, standIn } from './mask.js';
 
 /** The run of one handler. It is forgotten when the handler's claim has ended: connections that it opened live longer. */
 export interface HandlerRun {
-  /** Told that the handler broke its own connection. */
-  onBroken: ((connection: Socket | ServerHttp2Stream) => void) | undefined;
+  /** Told that the handler has closed a connection. */
+  handler: { onBroken(connection: object): void } | undefined;
 }
 
 /** In whose handler a piece of code runs. A connection says nothing about who closed it; the asynchronous context does. */
@@ -39,7 +39,7 @@ export function watchBreaks(req: IncomingMessage): void {
   const notice = (error?: unknown): void => {
     // Node hands on the error of a write or read that failed; it may do so in the context of who wrote.
     if (error && error === connection.errored) return;
-    running.getStore()?.onBroken?.(connection as Socket);
+    running.getStore()?.handler?.onBroken(connection);
   };
   hear(connection, 'destroy', notice);
   if (connection === stream)

@@ -37,7 +37,9 @@ const LONGEST_ROUTE = 256;
 
 /** The method and the path, in which every segment with a digit stands for any: most of these are ids. */
 function routeOf(method: string, url: string): string {
-  const path = url.slice(0, LONGEST_ROUTE).split('?', 1)[0] ?? '';
+  const query = url.indexOf('?');
+  const path = url.slice(0, query === -1 ? LONGEST_ROUTE : Math.min(query, LONGEST_ROUTE));
+  if (!/\d/.test(path)) return `${method} ${path}`;
   const segments = path.split('/').map((segment) => (/\d/.test(segment) ? ':' : segment));
   return `${method} ${segments.join('/')}`;
 }

@@ -131,9 +131,7 @@ export class Guard implements CaptureHost, ContextHost {
     if (json === undefined) makeCheap(req, res);
     let admission: Admission;
     try {
-      admission = admissionOf(req, this.#settings, json, (code) => {
-        this.#warnings.warn(code);
-      });
+      admission = admissionOf(req, this.#settings, json, this.#warnings);
     } catch (error) {
       next(error);
       return;
@@ -314,9 +312,7 @@ export class Guard implements CaptureHost, ContextHost {
     const capture = new Capture(this, req, res, claim, facts);
     const context = new ClaimContext(this, capture, clientKey(facts), () => this.#identified(facts));
     req.idempotency = context;
-    capture.onGivenUp = (reason) => {
-      context.lose(reason);
-    };
+    capture.holder = context;
     this.#renewals.add(capture, context, visit.askedAt);
     const failed = (error: unknown) => {
       capture.abandon();

@@ -44,79 +44,82 @@ function replace<T extends object, Name extends keyof T & string>(object: T, nam
   };
 }
 
-/** What was done while a response was held, and what undoes the holding. */
-abstract class Queue {
-  #steps: Step[] | undefined;
-  readonly #undo: Step[] = [];
-
-  protected get isHolding(): boolean {
-    return this.#steps !== undefined;
-  }
-
-  protected start(): void {
-    this.#steps = [];
-  }
-
-  /** Does it now, or in its order when the response is let go. */
-  protected do(step: Step): void {
-    if (this.#steps) this.#steps.push(step);
-    else step();
-  }
-
-  protected undoLater(...steps: Step[]): void {
-    this.#undo.push(...steps);
-  }
-
-  protected undo(): Step[] {
-    // Backwards: an object that loses its youngest property first keeps its hidden class.
-    for (const step of this.#undo.splice(0).reverse()) step();
-    const steps = this.#steps ?? [];
-    this.#steps = undefined;
-    return steps;
-  }
-}
-
 /** Names under which a socket is closed. */
 const ENDINGS = ['end', 'destroy', 'destroySoon', 'resetAndDestroy'] as const;
 
+type Write = (chunk: string | Uint8Array, encoding?: BufferEncoding, callback?: WriteCallback) => boolean;
+
+interface HeldWrite {
+  chunk: string | Uint8Array;
+  readonly encoding: BufferEncoding | undefined;
+  readonly callback: WriteCallback | undefined;
+}
+
+/** Where a socket has its hold. */
+const HOLD = Symbol('reprise.hold');
+
+interface HeldSocket extends Socket {
+  [HOLD]: SocketHold | undefined;
+}
+
+/** Sends by the socket itself. */
+function send(socket: Socket, { chunk, encoding, callback }: HeldWrite): boolean {
+  return Socket.prototype.write.call(socket, chunk, encoding, callback);
+}
+
+/** In place of every held socket's `write`: a closure for each answer would cost more than the store does. */
+function heldWrite(
+  this: HeldSocket,
+  chunk: string | Uint8Array,
+  second?: BufferEncoding | WriteCallback,
+  third?: WriteCallback,
+): boolean {
+  const [encoding, callback] = typeof second === 'function' ? [undefined, second] : [second, third];
+  const hold = this[HOLD];
+  return hold ? hold.onWrite({ chunk, encoding, callback }) : send(this, { chunk, encoding, callback });
+}
+
 /** Over HTTP/1 the bytes wait where they would enter the socket. */
-class SocketHold extends Queue implements Hold {
+class SocketHold implements Hold {
   readonly #res: ServerResponse;
-  #socket: Socket | undefined;
-  #writes: { chunk: string | Uint8Array; encoding: BufferEncoding | undefined; callback: WriteCallback | undefined }[] =
-    [];
+  #isHolding = false;
+  #socket: HeldSocket | undefined;
+  /** The socket's own `write`, if it had one: another tool may act on the bytes, too. */
+  #ownWrite: Write | undefined;
+  /** What was written, and in which place what ends the connection. */
+  #held: (HeldWrite | Step)[] = [];
   #bytes = 0;
   #outlives = false;
   #keepsConnection = false;
+  #undo: Step[] | undefined;
 
   constructor(res: ServerResponse) {
-    super();
     this.#res = res;
   }
 
   begin(): void {
-    if (this.isHolding) return;
-    this.start();
+    if (this.#isHolding) return;
+    this.#isHolding = true;
     const { socket } = this.#res;
     // One that is pipelined behind another response has no socket yet.
     if (socket) {
-      this.#take(socket);
+      this.#take(socket as HeldSocket);
       return;
     }
     const assign = this.#res.assignSocket.bind(this.#res);
     const undo = replace(this.#res, 'assignSocket', (given) => {
       undo();
-      this.#take(given);
+      this.#take(given as HeldSocket);
       if (this.#keepsConnection) this.#takeEndings(given);
       assign(given);
     });
-    this.undoLater(undo);
+    (this.#undo ??= []).push(undo);
   }
 
   keep(): void {
     if (this.#outlives) return;
     this.#outlives = true;
-    for (const write of this.#writes) write.chunk = ours(write.chunk);
+    for (const held of this.#held) if (typeof held === 'object') held.chunk = ours(held.chunk);
   }
 
   keepConnection(): void {
@@ -127,100 +130,119 @@ class SocketHold extends Queue implements Hold {
   }
 
   get isHeadUtf8(): boolean {
-    const [first] = this.#writes;
-    return typeof first?.chunk === 'string' && isHead(first.chunk) && first.encoding !== 'latin1';
+    const [first] = this.#held;
+    return (
+      typeof first === 'object' && typeof first.chunk === 'string' && isHead(first.chunk) && first.encoding !== 'latin1'
+    );
+  }
+
+  onWrite(write: HeldWrite): true {
+    if (this.#outlives) write.chunk = ours(write.chunk);
+    this.#bytes += write.chunk.length;
+    this.#held.push(write);
+    return true;
   }
 
   release(mark?: readonly [name: string, value: string]): void {
-    if (!this.isHolding) return;
-    const steps = this.undo();
-    const [first] = this.#writes;
-    if (mark && typeof first?.chunk === 'string') first.chunk = marked(first.chunk, mark);
+    if (!this.#isHolding) return;
+    this.#isHolding = false;
+    const held = this.#held;
     const socket = this.#socket;
-    this.#writes = [];
-    this.#bytes = 0;
-    this.#outlives = false;
-    this.#keepsConnection = false;
-    this.#socket = undefined;
-    if (steps.length > 1) socket?.cork();
+    const ownWrite = this.#ownWrite;
+    this.#giveBack();
+    const [first] = held;
+    if (mark && typeof first === 'object' && typeof first.chunk === 'string') first.chunk = marked(first.chunk, mark);
+    if (held.length > 1) socket?.cork();
     try {
-      for (const step of steps) step();
+      for (const each of held) {
+        if (typeof each === 'function') each();
+        else if (ownWrite) ownWrite.call(socket, each.chunk, each.encoding, each.callback);
+        else if (socket) send(socket, each);
+      }
     } finally {
-      if (steps.length > 1) socket?.uncork();
+      if (held.length > 1) socket?.uncork();
     }
   }
 
-  #take(socket: Socket): void {
+  #take(socket: HeldSocket): void {
     this.#socket = socket;
-    const write = socket.write.bind(socket) as (
-      chunk: string | Uint8Array,
-      encoding?: BufferEncoding,
-      callback?: WriteCallback,
-    ) => boolean;
-    const held = (
-      chunk: string | Uint8Array,
-      second?: BufferEncoding | WriteCallback,
-      third?: WriteCallback,
-    ): boolean => {
-      const [encoding, callback] = typeof second === 'function' ? [undefined, second] : [second, third];
-      if (!this.isHolding) return write(chunk, encoding, callback);
-      const entry = { chunk: this.#outlives ? ours(chunk) : chunk, encoding, callback };
-      this.#bytes += chunk.length;
-      this.#writes.push(entry);
-      this.do(() => write(entry.chunk, entry.encoding, entry.callback));
-      return true;
-    };
-    this.undoLater(replace(socket, 'write', held as typeof socket.write));
+    if (Object.hasOwn(socket, 'write')) this.#ownWrite = Reflect.get(socket, 'write') as Write;
+    socket[HOLD] = this;
+    socket.write = heldWrite;
+  }
+
+  /** Makes the socket as it was before. */
+  #giveBack(): void {
+    for (const step of this.#undo?.reverse() ?? []) step();
+    this.#undo = undefined;
+    this.#held = [];
+    this.#bytes = 0;
+    this.#outlives = false;
+    this.#keepsConnection = false;
+    const socket = this.#socket;
+    const ownWrite = this.#ownWrite;
+    this.#socket = undefined;
+    this.#ownWrite = undefined;
+    if (!socket) return;
+    socket[HOLD] = undefined;
+    // Whoever replaced it since then calls `heldWrite`, which passes everything on by now.
+    if (socket.write !== heldWrite) return;
+    if (ownWrite) socket.write = ownWrite as typeof socket.write;
+    else Reflect.deleteProperty(socket, 'write');
   }
 
   #takeEndings(socket: Socket): void {
+    const undo = (this.#undo ??= []);
     for (const name of ENDINGS) {
       const method = socket[name].bind(socket) as (...given: unknown[]) => unknown;
       const held = (...given: unknown[]): Socket => {
-        this.do(() => {
+        const step = (): void => {
           // What was written before it leaves first, as it would have without us.
           socket.uncork();
           method(...given);
-        });
+        };
+        if (this.#isHolding) this.#held.push(step);
+        else step();
         return socket;
       };
-      this.undoLater(replace(socket, name, held as (typeof socket)[typeof name]));
+      undo.push(replace(socket, name, held as (typeof socket)[typeof name]));
     }
     // Node asks by it whether anything is still to be sent before the answer counts as finished.
     Object.defineProperty(socket, 'writableLength', {
       configurable: true,
       get: () => Reflect.get(Socket.prototype, 'writableLength', socket) + this.#bytes,
     });
-    this.undoLater(() => Reflect.deleteProperty(socket, 'writableLength'));
+    undo.push(() => Reflect.deleteProperty(socket, 'writableLength'));
   }
 }
 
 /** Over HTTP/2 a connection carries many answers: the frames of this one wait where they would enter its stream. */
-class StreamHold extends Queue implements Hold {
+class StreamHold implements Hold {
+  #steps: Step[] | undefined;
+  readonly #undo: Step[] = [];
   readonly isHeadUtf8 = false;
   readonly #stream: ServerHttp2Stream;
   #head: Record<string, OutgoingHttpHeader | undefined> | undefined;
   #keepsConnection = false;
 
   constructor(stream: ServerHttp2Stream) {
-    super();
     this.#stream = stream;
   }
 
   begin(): void {
-    if (this.isHolding) return;
-    this.start();
+    if (this.#steps) return;
+    this.#steps = [];
     const stream = this.#stream;
     this.#defer('write', true);
     this.#defer('end', stream);
     if (stream.headersSent) return;
     const respond = stream.respond.bind(stream);
-    this.undoLater(
+    this.#undo.push(
       replace(stream, 'respond', (headers, options) => {
         this.#head = { ...headers };
         Object.defineProperty(stream, 'headersSent', { configurable: true, value: true });
-        this.undoLater(() => Reflect.deleteProperty(stream, 'headersSent'));
-        this.do(() => {
+        this.#undo.push(() => Reflect.deleteProperty(stream, 'headersSent'));
+        this.#do(() => {
           respond(this.#head, options);
         });
       }),
@@ -239,7 +261,9 @@ class StreamHold extends Queue implements Hold {
   }
 
   release(mark?: readonly [name: string, value: string]): void {
-    const steps = this.undo();
+    for (const step of this.#undo.splice(0).reverse()) step();
+    const steps = this.#steps ?? [];
+    this.#steps = undefined;
     this.#keepsConnection = false;
     if (mark && this.#head) {
       this.#head[mark[0].toLowerCase()] = mark[1];
@@ -250,12 +274,18 @@ class StreamHold extends Queue implements Hold {
     for (const step of steps) step();
   }
 
+  /** Does it now, or in its order when the response is let go. */
+  #do(step: Step): void {
+    if (this.#steps) this.#steps.push(step);
+    else step();
+  }
+
   #defer(name: 'write' | 'end' | 'close' | 'destroy', result: unknown): void {
     const stream = this.#stream as unknown as Record<typeof name, (...given: unknown[]) => unknown>;
     const method = stream[name].bind(stream);
-    this.undoLater(
+    this.#undo.push(
       replace(stream, name, (...given) => {
-        this.do(() => method(...given));
+        this.#do(() => method(...given));
         return result;
       }),
     );

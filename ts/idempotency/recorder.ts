@@ -65,7 +65,9 @@ export class AnswerRecorder {
     const head = this.#head;
     if (head === undefined || this.#pieces === undefined) return undefined;
     const asBytes = (text: string) => (this.isHeadUtf8 ? Buffer.from(text).toString('latin1') : text);
-    const headers = [...head.removed.flatMap((name) => [REMOVED, name]), ...head.headers];
+    const { removed } = head;
+    const headers =
+      removed.length === 0 ? head.headers : [...removed.flatMap((name) => [REMOVED, name]), ...head.headers];
     return {
       statusCode: head.statusCode,
       statusMessage: asBytes(head.statusMessage),
@@ -92,9 +94,11 @@ export function hasBody({ statusCode, contentLength }: SeenHead): boolean {
   return statusCode !== 204 && statusCode !== 304 && contentLength !== 0;
 }
 
+const BEYOND_ASCII = /[^\0-\x7f]/;
+
 /** Whether a head reads the same in every encoding. */
 export function isAscii({ statusMessage, headers }: SeenHead): boolean {
-  return /^[\0-\x7f]*$/.test(statusMessage + headers.join(''));
+  return !BEYOND_ASCII.test(statusMessage) && !headers.some((text) => BEYOND_ASCII.test(text));
 }
 
 /** The pieces as one, but no more of them than the head announces. */
