@@ -166,7 +166,7 @@ class SocketHold implements Hold {
 
   #take(socket: HeldSocket): void {
     this.#socket = socket;
-    if (Object.hasOwn(socket, 'write')) this.#ownWrite = Reflect.get(socket, 'write') as Write;
+    if (Object.hasOwn(socket, 'write')) this.#ownWrite = Reflect.get(socket, 'write');
     socket[HOLD] = this;
     socket.write = heldWrite;
   }
