@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 /**
  * Every code that reprise puts on an error. A code never changes its meaning; `docs/errors/<code>.md` explains each.
  */
-type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_UNREADABLE_BODY' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_NO_CLIENT' | 'ERR_REPRISE_NO_LISTING' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_CHAOS_STORE' | 'ERR_REPRISE_STORE_BUSY' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_DAMAGED' | 'ERR_REPRISE_STORE_FORMAT' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM' | 'ERR_REPRISE_STORE_READ_ONLY' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_SYSTEM' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNREACHABLE' | 'ERR_REPRISE_STORE_UNSYNCED' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
+type RepriseErrorCode = 'ERR_REPRISE_INVALID_OPTION' | 'ERR_REPRISE_UNKNOWN_OPTION' | 'ERR_REPRISE_INVALID_ENVIRONMENT' | 'ERR_REPRISE_INVALID_ARGUMENT' | 'ERR_REPRISE_NATIVE_UNAVAILABLE' | 'ERR_REPRISE_CLAIM_LOST' | 'ERR_REPRISE_NO_TRANSACTION' | 'ERR_REPRISE_TRANSACTION_MISUSED' | 'ERR_REPRISE_UNREADABLE_BODY' | 'ERR_REPRISE_AMBIGUOUS_KEY' | 'ERR_REPRISE_ENDPOINT_NEEDED' | 'ERR_REPRISE_NO_CLIENT' | 'ERR_REPRISE_NO_LISTING' | 'ERR_REPRISE_CHAOS_CLOSED' | 'ERR_REPRISE_CHAOS_IN_PRODUCTION' | 'ERR_REPRISE_CHAOS_STORE' | 'ERR_REPRISE_STORE_BUSY' | 'ERR_REPRISE_STORE_CLOSED' | 'ERR_REPRISE_STORE_DAMAGED' | 'ERR_REPRISE_STORE_FORMAT' | 'ERR_REPRISE_STORE_FULL' | 'ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM' | 'ERR_REPRISE_STORE_NOT_PRIVATE' | 'ERR_REPRISE_STORE_READ_ONLY' | 'ERR_REPRISE_STORE_RECORD' | 'ERR_REPRISE_STORE_REPLACED' | 'ERR_REPRISE_STORE_REPLICAS' | 'ERR_REPRISE_STORE_SYSTEM' | 'ERR_REPRISE_STORE_TIMEOUT' | 'ERR_REPRISE_STORE_UNREACHABLE' | 'ERR_REPRISE_STORE_UNSYNCED' | 'ERR_REPRISE_ATTEMPT_INTERRUPTED' | 'ERR_REPRISE_ATTEMPT_STALE' | 'ERR_REPRISE_ATTEMPT_TIMEOUT' | 'ERR_REPRISE_BODY_NOT_REPLAYABLE' | 'ERR_REPRISE_CHECKPOINT_CORRUPT' | 'ERR_REPRISE_CHECKPOINT_LOAD' | 'ERR_REPRISE_CHECKPOINT_LOST' | 'ERR_REPRISE_CHECKPOINT_MISMATCH' | 'ERR_REPRISE_CHECKPOINT_SAVE' | 'ERR_REPRISE_CHECKPOINT_TOO_LARGE' | 'ERR_REPRISE_DRAINED' | 'ERR_REPRISE_RETRY_TIMEOUT' | 'ERR_REPRISE_TASK_IN_PROGRESS';
 /** What every error thrown by reprise carries besides its message. */
 interface RepriseError extends Error {
     /** Stable, for programs. */
@@ -31,7 +31,8 @@ interface AtomicStore {
      *   whose answer it lost.
      * - In progress with a lease that ran out: claimed, unless it had passed its commit point; then the record is
      *   indeterminate from now on.
-     * - Otherwise a record with another fingerprint or identity is a mismatch, checked before all else.
+     * - Otherwise a record with another identity or fingerprint is a mismatch, checked before all else; `identity` where
+     *   both differ, so that nobody can find out by trying what somebody else asked for.
      */
     claim(request: ClaimRequest): Promise<ClaimOutcome>;
     /** Ends a claim with an answer, kept for `ttl` seconds. */
@@ -62,6 +63,12 @@ interface AtomicStore {
      * error, which it then rejects with; so does a claim that was lost. Whether it was committed.
      */
     readonly transaction?: ((claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>) => Promise<boolean>) | undefined;
+    /**
+     * Whether the store by itself prolongs the leases of claims with `holdMs`, while their owner lives and also while its
+     * event loop is blocked. Absent: claims then come without `holdMs`, and count as lost once a lease has passed
+     * without a renewal.
+     */
+    readonly keepsClaims?: true;
     /** Lets go of what the store opened itself; never of a client that it was given. */
     close?(): Promise<void> | void;
 }
@@ -78,7 +85,7 @@ interface ClaimRequest {
     readonly ttl: number;
     /**
      * Milliseconds, from the claim on, for which the store may prolong the lease by itself while the owner's process
-     * lives and runs: until the owner tries to end the claim. A store that cannot leaves that to `renew`.
+     * lives and runs: until the owner tries to end the claim. Only for a store that {@link AtomicStore.keepsClaims}.
      */
     readonly holdMs?: number;
     /** Whether an indeterminate record counts as free. Default false. */
@@ -95,6 +102,11 @@ interface KeptAnswer {
     /** One character a byte (Latin-1). */
     readonly head: string;
     readonly body: Uint8Array;
+    /**
+     * Whether a full store drops this answer before those that do not say so. Default false. The middleware says it of
+     * what anyone can fill a store with: answers under derived keys, and 404s.
+     */
+    readonly dropFirst?: boolean;
 }
 /** How a claim ends in a transaction. */
 type ClaimEnd = KeptAnswer | 'release' | 'not-replayable' | 'indeterminate';
@@ -134,14 +146,13 @@ type KeptRecord = {
 /** What a {@link MemoryStore} may keep. */
 interface MemoryStoreOptions {
     /**
-     * Stores of one name are one store, in all threads of the process; each must give the same limits. Without a name,
-     * worker threads that run the same program share the stores that they make at the same line of it, and nothing
-     * else is shared: two stores made by one thread are always two.
+     * Stores of one name are one store, in all threads of the process; each must give the same limits. Default none: the
+     * store is shared with nobody.
      */
     name?: string;
     /** Bytes of completed records, each counted with 512 of its own. Default 256 MiB. */
     maxBytes?: number;
-    /** Completed records, and, apart from them, claims. Default 1,000,000. */
+    /** Completed records, and as many claims, and as many indeterminate records. Default 1,000,000. */
     maxEntries?: number;
 }
 /** What a {@link MemoryStore} keeps at the moment. */
@@ -156,10 +167,12 @@ interface MemoryStoreStats {
     evicted: number;
 }
 /**
- * Keeps records in the memory of this process, off the JavaScript heap, shared by its worker threads. When it is full
- * it drops the completed records that were used longest ago, in a large store some dozens at once; a claim in progress
- * is never dropped, and where claims fill it, new ones are refused. It forgets all when the process ends, and other
- * processes do not see it.
+ * Keeps records in the memory of this process, off the JavaScript heap; with a name, its worker threads share it. When it
+ * is full it drops the completed records that were used longest ago, in a large store some dozens at once: first those
+ * that anyone can fill it with (see `dropFirst` of `KeptAnswer`), then others. A claim in progress and an indeterminate
+ * record are never dropped, and where they fill it, new claims are refused. A claim with `holdMs` does not lapse for so
+ * long while the thread that made it lives, were its event loop blocked. It forgets all when the process ends, and
+ * other processes do not see it.
  *
  * @example
  * ```ts
@@ -168,6 +181,8 @@ interface MemoryStoreStats {
  */
 declare class MemoryStore implements AtomicStore {
     #private;
+    /** See {@link AtomicStore.keepsClaims}. */
+    readonly keepsClaims = true;
     /** @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where a named store has other limits */
     constructor(options?: MemoryStoreOptions);
     claim(request: ClaimRequest): Promise<ClaimOutcome>;
@@ -183,7 +198,8 @@ declare class MemoryStore implements AtomicStore {
     stats(): MemoryStoreStats;
     /**
      * Moves this store's clock forward, so that a test of a day's retention takes no day. The store's clock is its own:
-     * neither fake timers nor a change of the system's time move it.
+     * neither fake timers nor a change of the system's time move it. A claim of a middleware lapses when `maxHoldMs` have
+     * passed on it.
      */
     advanceClock(byMs: number): void;
     /** Lets go of the store; its memory is freed with the last that shares it. Later use throws. */
@@ -226,15 +242,18 @@ interface IdempotencyContext {
      */
     readonly fence: number;
     /**
-     * Aborts when the claim is lost, after a pause longer than the lease or at `maxHoldMs`: from then on another
-     * request may run under this key. The answer still goes out, with `Idempotency-Stored: false`.
+     * Aborts when the claim is lost, at `maxHoldMs`, or where no renewal has succeeded for a lease (`leaseMs`, counted from
+     * the moment at which the last one that did began): from then on another request may run under this key. The answer
+     * still goes out; it is kept if the claim holds in the store all the same, and has `Idempotency-Stored: false` if not.
      */
     readonly signal: AbortSignal;
     /** This answer is not to be kept: the key is free again after it. */
     noStore(): void;
     /**
      * From here on, the effect may have happened. An error, a crash or a lost lease makes the record indeterminate: it
-     * never runs again by itself. Resolves once the store knows; false if the claim is lost, and then do not go on.
+     * never runs again by itself. Resolves once the store knows; false if the claim is lost, and then do not go on. Rejects
+     * with what the store throws, and with `ERR_REPRISE_STORE_TIMEOUT` after `storeTimeoutMs`: do not go on then either.
+     * Call it before you take a connection of a pool that the store uses too.
      */
     commitPoint(): Promise<boolean>;
     /**
@@ -243,6 +262,9 @@ interface IdempotencyContext {
      * database dies. Answer inside of the function, whole, and do not wait for the answer to be sent: it leaves after the
      * commit. An answer of 400 or above, and an error, roll the rows back; the key is then dealt with as ever.
      * Resolves with what the function did. Rejects where nothing was committed; the request may then be answered anew.
+     * Rejects too, with `ERR_REPRISE_STORE_TIMEOUT`, where the transaction has not begun within `storeTimeoutMs`, and then
+     * the function does not run; or where it has not ended within `storeTimeoutMs` after the function, and then only the
+     * database knows whether it was committed: answer 503, and the client's retry finds out.
      *
      * Needs a store that has transactions: a `PostgresStore` over a pool.
      *
@@ -258,6 +280,9 @@ interface IdempotencyContext {
     /**
      * A key for a request of your own to another service, the same for every run of this key:
      * `stripe.charges.create(charge, { idempotencyKey: req.idempotency.derive('charge') })`. 64 hexadecimal digits.
+     *
+     * Where the client sent no key, it is the same for every run of this record: a retry after an error or a crash gives
+     * it again, and an equal request after `derivedTtl`, or after an answer that was not kept, gives another.
      *
      * @throws TypeError with code `ERR_REPRISE_INVALID_ARGUMENT`, where the name is no string
      */
@@ -335,6 +360,30 @@ interface IdempotencyStore {
     delete(key: string): unknown;
 }
 
+type Method = (...args: never[]) => unknown;
+/**
+ * Caches that `store` takes as they are, told by their methods: `LRUCache` of lru-cache and `TTLCache` of
+ * `@isaacs/ttlcache`, a cache of cache-manager 6 or newer that is in memory, and `NodeCache`. (`Keyv` has the methods of
+ * an {@link IdempotencyStore} and needs no type of its own.)
+ */
+type KnownCache = {
+    get: Method;
+    set: Method;
+    delete: Method;
+    getRemainingTTL: Method;
+} | {
+    get: Method;
+    set: Method;
+    del: Method;
+    mget: Method;
+    stores: readonly unknown[];
+} | {
+    get: Method;
+    set: Method;
+    del: Method;
+    getTtl: Method;
+};
+
 /** The answer to a refused request: problem details by RFC 9457. */
 interface ProblemDetails<Code extends string> {
     /** A URI that names the kind of problem: `urn:reprise:problem:` and the code. */
@@ -350,7 +399,7 @@ interface ProblemDetails<Code extends string> {
 }
 
 /** Why a request was refused. Stable, for programs. */
-type ProblemCode = 'invalid-key' | 'missing-key' | 'key-reused' | 'in-progress' | 'not-replayable' | 'indeterminate' | 'store-unavailable';
+type ProblemCode = 'invalid-key' | 'missing-key' | 'unread-body' | 'key-reused' | 'key-of-another-caller' | 'in-progress' | 'not-replayable' | 'indeterminate' | 'store-unavailable';
 /** The answer to a refused request: problem details by RFC 9457. */
 type Problem = ProblemDetails<ProblemCode>;
 
@@ -363,7 +412,7 @@ interface Logger {
 }
 
 /** A likely mistake, worth a word once. `docs/errors/<code>.md` explains each. */
-type WarningCode = 'WRN_REPRISE_BODY_NOT_PARSED' | 'WRN_REPRISE_CAPTURED_COMPRESSED' | 'WRN_REPRISE_CREATED_IN_REQUEST' | 'WRN_REPRISE_DOUBLE_MOUNT' | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION' | 'WRN_REPRISE_NO_SCOPE' | 'WRN_REPRISE_SHOULD_STORE_FAILED' | 'WRN_REPRISE_STORE_EVICTS' | 'WRN_REPRISE_STORE_NOT_ATOMIC';
+type WarningCode = 'WRN_REPRISE_BODY_NOT_PARSED' | 'WRN_REPRISE_CAPTURED_COMPRESSED' | 'WRN_REPRISE_CREATED_IN_REQUEST' | 'WRN_REPRISE_DOUBLE_MOUNT' | 'WRN_REPRISE_MEMORY_STORE_IN_PRODUCTION' | 'WRN_REPRISE_MEMORY_STORE_IN_THREAD' | 'WRN_REPRISE_NO_SCOPE' | 'WRN_REPRISE_SHOULD_STORE_FAILED' | 'WRN_REPRISE_STORE_EVICTS' | 'WRN_REPRISE_STORE_NOT_ATOMIC';
 
 /** What a handler answered, for `shouldStore`. */
 interface AnswerSummary {
@@ -381,8 +430,13 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     ttl?: number;
     /** Methods that are handled. Default POST, PUT and PATCH. GET, HEAD, OPTIONS and TRACE never are, even if listed. */
     methods?: readonly string[];
-    /** Where records are kept. Default a {@link MemoryStore} of this middleware's own. */
-    store?: AtomicStore | IdempotencyStore;
+    /**
+     * Where records are kept. Default a {@link MemoryStore} of this middleware's own. Some caches are taken as they are, their
+     * time in seconds or in milliseconds: `Keyv` (over a database: with `throwOnErrors: true`), `LRUCache`, `TTLCache`,
+     * `NodeCache`, and cache-manager 6 or newer in memory. What would keep records too short or for ever is refused at
+     * start, with what to do: a `Map`, a bare client of Redis or PostgreSQL, unstorage, older versions.
+     */
+    store?: AtomicStore | IdempotencyStore | KnownCache;
     /**
      * Seconds that a record under a derived key is kept: short, since two equal orders an hour apart are two orders.
      * Default 300.
@@ -390,10 +444,22 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     derivedTtl?: number;
     /**
      * Whose key it is: a user or tenant id of yours, asked after your authentication ran. Keys of two scopes never
-     * meet. Without one, a key belongs to the `Authorization` header (or `Cookie`, where there is none) that it first
-     * came with, and is refused to any other. Returning `undefined` does the same for that request.
+     * meet. Without one, a key belongs to the caller that it first came with, and is refused to any other: see `identity`.
+     * Returning `undefined` or an empty string does the same for that request.
      */
     scope?: (req: Req) => string | undefined;
+    /**
+     * Who asks, where there is no `scope` and neither `Authorization` nor `Cookie` says so: an API key, a client
+     * certificate, what a proxy in front has found out. It says all about who asks. Default, also where it returns
+     * `undefined` or an empty string: the `Authorization` header, or `Cookie` where there is none, together with the name of
+     * the host that is asked (`Host`, without its port).
+     *
+     * @example
+     * ```ts
+     * app.use(idempotencyMiddleware({ identity: (req) => req.get('X-API-Key') }));
+     * ```
+     */
+    identity?: (req: Req) => string | undefined;
     /**
      * The bytes of a JSON body, where its parser has kept them (`express.json({ verify })`). To compare those costs less
      * than to write the parsed body as JSON again, and comes to the same. Default: the parsed body. So does `undefined`.
@@ -419,6 +485,15 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     parseJson?: boolean;
     /** Bytes that a body may have which `parseJson` reads; a larger one is refused with 413. Only with it. Default 102,400. */
     maxRequestBytes?: number;
+    /**
+     * What to do with a request whose body is not known: nobody has read it before this middleware and no
+     * `Content-Digest` stands for it, or a parser left what JSON cannot show, like a Map.
+     *
+     * `pass` (default): without a key it runs unguarded. With one it is guarded; an unread body is then known by its
+     * `Content-Length` and `Content-Type` only, and where JSON cannot show the body, a repeat is refused with
+     * `unread-body`, since nobody can tell whether it is one. `reject`: refused with 415 `unread-body` before anything runs.
+     */
+    unreadBody?: 'pass' | 'reject';
     /** Leaves a request alone. */
     skip?: (req: Req) => boolean;
     /** What to do without a key: derive one from the request (default), pass it on unguarded, or refuse it with 400. */
@@ -493,10 +568,17 @@ interface IdempotencyEvent {
     readonly fence?: number;
     /** Of a mismatch: whether the request asks for something else, or somebody else asks. */
     readonly differs?: 'fingerprint' | 'identity';
-    /** Of a store error: what it was, and at what. */
-    readonly error?: unknown;
+    /**
+     * Of a store error: its name, code, message and stack, and those of its causes. Nothing else that the store's client
+     * has put on it: that may be the answer that was to be kept. (`onStoreError` gets the error itself.)
+     */
+    readonly error?: Error;
+    /** Of a store error: at what. */
     readonly phase?: StorePhase;
 }
+
+/** Hands a request on, or an error to whoever handles errors. */
+type Next = (error?: unknown) => unknown;
 
 declare global {
     namespace Express {
@@ -506,7 +588,11 @@ declare global {
         }
     }
 }
-type Next = (error?: unknown) => unknown;
+/** Options of {@link IdempotencyHandler.close}. */
+interface CloseOptions {
+    /** Milliseconds to wait for what is under way. Default 10,000. */
+    timeoutMs?: number | undefined;
+}
 /** What {@link idempotencyMiddleware} returns: a handler for `app.use`, connect, or a `node:http` server. */
 interface IdempotencyHandler {
     (req: IncomingMessage, res: ServerResponse, next: Next): void;
@@ -522,8 +608,25 @@ interface IdempotencyHandler {
     forget(key: string, scope?: string, endpoint?: Endpoint): Promise<boolean>;
     /** Counts since the start, and how many requests run and wait at the moment. */
     metrics(): IdempotencyMetrics;
-    /** Stops the timers, answers those that wait, and lets go of a store of its own. Later requests get a 503. */
-    close(): void;
+    /**
+     * For SIGTERM. From the call on, requests that would be handled get a 503. Resolves when every handler that runs under
+     * a claim has answered, every answer is in the store, also one that the store has refused before, and every request
+     * that waits for another one's answer has it; at the latest after `timeoutMs`. What runs then still keeps its claim
+     * for what is left of its lease, and its `signal` aborts. A store of the middleware's own is closed then; one that you
+     * gave is yours to close, after this. Never rejects; every call returns the promise of the first.
+     *
+     * @throws TypeError or RangeError with a code, when an option is unknown or not allowed
+     * @example
+     * ```ts
+     * process.once('SIGTERM', async () => {
+     *   server.close();
+     *   await idempotency.close({ timeoutMs: 10_000 });
+     *   await store.close();
+     *   process.exit();
+     * });
+     * ```
+     */
+    close(options?: CloseOptions): Promise<void>;
 }
 /**
  * Runs a request once per idempotency key, and replays its first answer to every other request with that key.
@@ -611,7 +714,7 @@ interface StoreStats {
  *
  * @throws TypeError (`ERR_REPRISE_INVALID_ARGUMENT`) for what is no store, or a new one with only `get`, `set` and `delete`
  */
-declare function layered(newStore: AtomicStore, oldStore: AtomicStore | IdempotencyStore): AtomicStore;
+declare function layered(newStore: AtomicStore, oldStore: AtomicStore | IdempotencyStore | KnownCache): AtomicStore;
 
 /** Options of {@link FileStore}. */
 interface FileStoreOptions {
@@ -628,10 +731,16 @@ interface FileStoreOptions {
     durability?: 'os' | 'fsync';
     /** Bytes of completed records, each counted with 512 of its own. Default 1 GiB. */
     maxBytes?: number;
-    /** Completed records, and, apart from them, claims. Default 1,000,000. */
+    /** Completed records, apart from them claims, and apart from both indeterminate records. Default 1,000,000. */
     maxEntries?: number;
     /** Looks into an existing file while others may write to it: `inspect`, `list`, `stats`, `verify`, `backup`. Default false. */
     readOnly?: boolean;
+    /**
+     * A file system that may be no disk of this host, where the file may be all the same: `'fuse'` (also virtiofs and the
+     * shared folders of Docker Desktop), `'vboxsf'` or `'vmhgfs'`. Only for one that keeps locks and shared memory between
+     * the processes that use the file. Network file systems (NFS, SMB and their like) are always refused. Default: none.
+     */
+    allowFileSystem?: 'fuse' | 'vboxsf' | 'vmhgfs';
 }
 /** What a {@link FileStore} keeps at the moment. */
 interface FileStoreStats {
@@ -653,7 +762,7 @@ interface FileStoreStats {
  * survives restarts and `kill -9`. A key whose owner was killed is free at once; the leases of one that lives are
  * renewed by a thread of their own, also while its event loop is blocked.
  *
- * When it is full it drops the completed record that would expire first; a claim in progress is never dropped, and where
+ * When it is full it drops the completed record that would expire first, those of derived keys and 404s before others; a claim in progress is never dropped, and where
  * claims fill it, new ones are refused.
  *
  * @example
@@ -664,16 +773,18 @@ interface FileStoreStats {
  */
 declare class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
     #private;
+    /** See {@link AtomicStore.keepsClaims}. */
+    readonly keepsClaims = true;
     /**
      * Opens the file, the only step that waits for the disk.
      *
      * @throws TypeError or RangeError (`ERR_REPRISE_INVALID_OPTION`), also where this process has the file open with other
-     * options; Error with `ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM`, `ERR_REPRISE_STORE_FORMAT`,
-     * `ERR_REPRISE_STORE_DAMAGED`, `ERR_REPRISE_STORE_SYSTEM` or `ERR_REPRISE_STORE_BUSY`
+     * options; Error with `ERR_REPRISE_STORE_NETWORK_FILE_SYSTEM`, `ERR_REPRISE_STORE_NOT_PRIVATE`,
+     * `ERR_REPRISE_STORE_REPLACED`, `ERR_REPRISE_STORE_FORMAT`, `ERR_REPRISE_STORE_DAMAGED`, `ERR_REPRISE_STORE_SYSTEM` or `ERR_REPRISE_STORE_BUSY`
      */
     constructor(options: FileStoreOptions);
     claim(request: ClaimRequest): Promise<ClaimOutcome>;
-    complete(claim: ClaimRef, { head, body }: KeptAnswer, ttl: number): Promise<boolean>;
+    complete(claim: ClaimRef, { head, body, dropFirst }: KeptAnswer, ttl: number): Promise<boolean>;
     renew(claim: ClaimRef, leaseMs: number): Promise<boolean>;
     release(claim: ClaimRef, ttl: number): Promise<boolean>;
     mark(claim: ClaimRef, mark: 'committed' | 'not-replayable' | 'indeterminate', ttl: number): Promise<boolean>;
@@ -699,8 +810,9 @@ declare class FileStore implements AtomicStore, Omit<StoreOperations, 'stats'> {
     /** Gives the space of what was deleted back to the disk. Requests of all processes wait meanwhile: not at noon. */
     compact(): Promise<void>;
     /**
-     * Lets go of the file, once what was asked before is written. Claims that this process still holds keep their leases;
-     * nobody renews them. Later use rejects with `ERR_REPRISE_STORE_CLOSED`.
+     * Lets go of the file, once what was asked before is written; where no other store of this process has the file open,
+     * no thread and no descriptor is left of it then. Claims that this process still holds keep their leases; nobody renews
+     * them. Later use rejects with `ERR_REPRISE_STORE_CLOSED`; a second call waits for the same end.
      */
     close(): Promise<void>;
 }
@@ -2108,7 +2220,7 @@ declare function chaosStore(store: AtomicStore, chaos: Chaos): AtomicStore & {
     chaosMetrics(): ChaosStoreMetrics;
 };
 /** The same for a store that knows only `get`, `set` and `delete`. */
-declare function chaosStore(store: IdempotencyStore, chaos: Chaos): IdempotencyStore & {
+declare function chaosStore(store: IdempotencyStore | KnownCache, chaos: Chaos): IdempotencyStore & {
     chaosMetrics(): ChaosStoreMetrics;
 };
 
@@ -2144,4 +2256,4 @@ type ChaosProblemCode = 'chaos-forbidden' | 'chaos-cross-origin' | 'chaos-method
 type ChaosProblem = ProblemDetails<ChaosProblemCode>;
 
 export { AttemptTimeoutError, BudgetShare, ChaosJournal, CheckpointCorruptError, CheckpointLoadError, CheckpointLostError, CheckpointMismatchError, CheckpointSaveError, CheckpointTooLargeError, DrainedError, FileStore, InterruptedAttemptError, MemoryStore, NonRetryableError, Retry, RetryBudget, RetryConfig, RetryTimeoutError, StaleAttemptError, TaskContext, TaskInProgressError, chaosControl, chaosMiddleware, chaosStore, computeDelay, createChaos, drain, getChaosMetrics, getRetryInfo, idempotencyMiddleware, initChaos, kernelOf, layered, parseRetryAfter, registerKernel, requestRetryOptions, resumable, retry, retryCriticalTask, retryFetch, retryKernelTask, retryQuickTask, retrySync, retryWithCheckpoint, schedule, setTestMode, traceContext, withRetry, worstCaseMs };
-export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosControlOptions, ChaosDelay, ChaosExplanation, ChaosFault, ChaosGuardOptions, ChaosGuardStatus, ChaosJournalData, ChaosJournalEntry, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosProblem, ChaosProblemCode, ChaosRecorded, ChaosReplay, ChaosReplayReport, ChaosRule, ChaosRuleStatus, ChaosState, ChaosStatus, ChaosStoreMetrics, ChaosVerdict, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, DamagedRecord, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, ListedRecord, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, Resolution, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreCall, StoreOperations, StorePhase, StoreStats, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };
+export type { AnswerSummary, AtomicStore, AttemptContext, Chaos, ChaosControlOptions, ChaosDelay, ChaosExplanation, ChaosFault, ChaosGuardOptions, ChaosGuardStatus, ChaosJournalData, ChaosJournalEntry, ChaosMatch, ChaosMetrics, ChaosMiddleware, ChaosOptions, ChaosProblem, ChaosProblemCode, ChaosRecorded, ChaosReplay, ChaosReplayReport, ChaosRule, ChaosRuleStatus, ChaosState, ChaosStatus, ChaosStoreMetrics, ChaosVerdict, CheckpointBoundary, CheckpointContext, CheckpointOptions, CheckpointPassage, CheckpointedRetry, ClaimEnd, ClaimOutcome, ClaimRef, ClaimRequest, CloseOptions, DamagedRecord, DrainReport, Ending, Endpoint, FailureContext, FileStoreOptions, FileStoreStats, IdempotencyContext, IdempotencyEvent, IdempotencyHandler, IdempotencyMetrics, IdempotencyOptions, IdempotencyStore, Jitter, KeptAnswer, KeptRecord, Kernel, KernelKillOptions, KernelMode, KernelOfOptions, KernelReport, KillKernel, KnownCache, ListedRecord, Logger, MemoryStoreOptions, MemoryStoreStats, OpenTelemetryApi, Problem, ProblemCode, RecordInfo, RegisterKernel, RepriseError, RepriseErrorCode, Resolution, ResumableOptions, Retrier, RetryBudgetOptions, RetryConfigInit, RetryEvent, RetryInfo, RetryOptions, RetryPreset, RetrySyncOptions, ScheduleOptions, StopReason, StoreCall, StoreOperations, StorePhase, StoreStats, StoredAnswer, StoredCheckpointOptions, StoredResponse, StoredVerdict, TaskOptions, TestMode, TraceContext, WarningCode };

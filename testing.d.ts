@@ -19,7 +19,8 @@ interface AtomicStore {
      *   whose answer it lost.
      * - In progress with a lease that ran out: claimed, unless it had passed its commit point; then the record is
      *   indeterminate from now on.
-     * - Otherwise a record with another fingerprint or identity is a mismatch, checked before all else.
+     * - Otherwise a record with another identity or fingerprint is a mismatch, checked before all else; `identity` where
+     *   both differ, so that nobody can find out by trying what somebody else asked for.
      */
     claim(request: ClaimRequest): Promise<ClaimOutcome>;
     /** Ends a claim with an answer, kept for `ttl` seconds. */
@@ -50,6 +51,12 @@ interface AtomicStore {
      * error, which it then rejects with; so does a claim that was lost. Whether it was committed.
      */
     readonly transaction?: ((claim: ClaimRef, ttl: number, run: (tx: unknown) => Promise<ClaimEnd | undefined>) => Promise<boolean>) | undefined;
+    /**
+     * Whether the store by itself prolongs the leases of claims with `holdMs`, while their owner lives and also while its
+     * event loop is blocked. Absent: claims then come without `holdMs`, and count as lost once a lease has passed
+     * without a renewal.
+     */
+    readonly keepsClaims?: true;
     /** Lets go of what the store opened itself; never of a client that it was given. */
     close?(): Promise<void> | void;
 }
@@ -66,7 +73,7 @@ interface ClaimRequest {
     readonly ttl: number;
     /**
      * Milliseconds, from the claim on, for which the store may prolong the lease by itself while the owner's process
-     * lives and runs: until the owner tries to end the claim. A store that cannot leaves that to `renew`.
+     * lives and runs: until the owner tries to end the claim. Only for a store that {@link AtomicStore.keepsClaims}.
      */
     readonly holdMs?: number;
     /** Whether an indeterminate record counts as free. Default false. */
@@ -83,6 +90,11 @@ interface KeptAnswer {
     /** One character a byte (Latin-1). */
     readonly head: string;
     readonly body: Uint8Array;
+    /**
+     * Whether a full store drops this answer before those that do not say so. Default false. The middleware says it of
+     * what anyone can fill a store with: answers under derived keys, and 404s.
+     */
+    readonly dropFirst?: boolean;
 }
 /** How a claim ends in a transaction. */
 type ClaimEnd = KeptAnswer | 'release' | 'not-replayable' | 'indeterminate';
@@ -199,6 +211,7 @@ declare const CASES: {
     'an owner that repeats its claim gets its progress again': ({ store }: Bench) => Promise<void>;
     'another fingerprint is a mismatch, while the claim is in progress and after': ({ store }: Bench) => Promise<void>;
     'another identity is a mismatch, while the claim is in progress and after': ({ store }: Bench) => Promise<void>;
+    'somebody else who asks for something else learns only that it is somebody else': ({ store }: Bench) => Promise<void>;
     'a free key may be claimed by anyone for anything': ({ store }: Bench) => Promise<void>;
     'a claim whose lease ran out is taken over, with the next fence': ({ store, passTime }: Bench) => Promise<void>;
     'between processes: of many that take over one claim at once, one is granted': ({ store, peer, passTime }: Bench) => Promise<void>;

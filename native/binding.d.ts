@@ -93,7 +93,7 @@ export interface FileCalls {
     overIndeterminate: boolean,
     holdMs: number | undefined,
   ): void;
-  /** Ends a claim with an answer; false if the claim was lost. */
+  /** Ends a claim with an answer, which a full store drops before others if it is to; false if the claim was lost. */
   complete(
     ticket: number,
     key: string,
@@ -102,6 +102,7 @@ export interface FileCalls {
     head: string,
     body: Uint8Array,
     retentionMs: number,
+    dropFirst: boolean,
   ): void;
   /** Ends a claim without one: 0 released, 1 not replayable, 2 indeterminate; false if the claim was lost. */
   end(ticket: number, key: string, owner: string, fence: number, how: number, retentionMs: number): void;
@@ -508,7 +509,7 @@ export interface NativeClaimOutcome {
 /** What went wrong: a code, which `ts/stores/file` has an error for, and what is to be said of it. */
 export interface NativeFailure {
   /** Which error. */
-  failure: 'BUSY' | 'CLOSED' | 'DAMAGED' | 'NETWORK' | 'FORMAT' | 'OPTIONS' | 'READ_ONLY' | 'UNSYNCED' | 'SYSTEM'
+  failure: 'BUSY' | 'CLOSED' | 'DAMAGED' | 'NOT_PRIVATE' | 'REPLACED' | 'NETWORK' | 'FORMAT' | 'OPTIONS' | 'READ_ONLY' | 'UNSYNCED' | 'SYSTEM'
   /** The sentence. */
   message: string
 }
@@ -521,8 +522,10 @@ export interface NativeFileOptions {
   readOnly: boolean
   /** Bytes of settled records. */
   maxBytes: number
-  /** Settled records, and, apart from them, held ones. */
+  /** Settled records, apart from them claims, and apart from both indeterminate records. */
   maxEntries: number
+  /** A file system that may be no disk, where the file may be all the same. */
+  allowFileSystem?: 'fuse' | 'vboxsf' | 'vmhgfs'
 }
 
 /** What a file holds at the moment. */

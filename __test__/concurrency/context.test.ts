@@ -63,6 +63,34 @@ describe.each(expresses)('$name', ({ express }) => {
       for (const [asked, found] of told) expect(found).toBe(asked);
     });
 
+    it('an error of middleware in front goes to the error handler of its own request', async () => {
+      const first = gate();
+      const app = express().set('env', 'test');
+      app.use((req, res, next) => {
+        const end = res.end.bind(res) as (...given: unknown[]) => typeof res;
+        let fails = req.get('x-id') === 'B';
+        res.end = ((...given: unknown[]) => {
+          if (!fails) return end(...given);
+          fails = false;
+          throw new Error('in front');
+        }) as typeof res.end;
+        next();
+      });
+      app.use(express.json(), idempotencyMiddleware({ scope: () => 'shop', onConcurrent: 'wait', waitTimeoutMs: 40 }));
+      app.post('/', (_req, res) => {
+        void first.opened.then(() => res.json({}));
+      });
+      app.use(((error, _req, res, _next) => {
+        res.status(500).send((error as Error).message);
+      }) as ErrorRequestHandler);
+      const server = await serve(app);
+      const running = ask(server, 'A');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(await ask(server, 'B')).toMatchObject({ status: 500, text: 'in front' });
+      first.open();
+      await running;
+    });
+
     it('what middleware in front does when the answer is shared among them', async () => {
       const seen: [string | undefined, string | undefined][] = [];
       const first = gate();

@@ -189,7 +189,7 @@ describe.each(expresses)('$name', ({ express }) => {
     Error.prepareStackTrace = (_error, sites) => sites;
     try {
       new MemoryStore().close();
-      idempotencyMiddleware().close();
+      void idempotencyMiddleware().close();
     } finally {
       Object.defineProperty(Error, 'prepareStackTrace', before);
     }

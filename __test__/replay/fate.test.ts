@@ -84,6 +84,54 @@ describe.each(expresses)('$name', ({ express: version }) => {
       expect(runs()).toBe(1);
     });
 
+    it('middleware in front that destroys the response', async () => {
+      const finish = gate();
+      const watchdog: Middleware = (_req, res, next) => {
+        setTimeout(() => res.destroy(), 30);
+        next();
+      };
+      const handler: Middleware = async (_req, res) => {
+        await finish.opened;
+        res.end('paid');
+      };
+      const { guarded, runs } = await servePair(mount, handler, { outside: () => [watchdog] });
+      await send(guarded, { key: 'k' }).catch(() => undefined);
+      const retry = await open(guarded);
+      retry.write('POST / HTTP/1.1\r\nHost: test\r\nIdempotency-Key: k\r\n\r\n');
+      expect(await retry.until('\r\n\r\n')).toMatch(/^HTTP\/1.1 409 /);
+      finish.open();
+      await new Promise((resolve) => setImmediate(resolve));
+      expect((await send(guarded, { key: 'k' })).isReplay).toBe(true);
+      expect(runs()).toBe(1);
+    });
+
+    it('a source that breaks after the client left, where the handler pipes another one', async () => {
+      const sources = [new PassThrough(), new PassThrough()] as const;
+      const running = gate<ServerResponse>();
+      const handler: Middleware = (_req, res) => {
+        const [first, second] = sources;
+        first.on('error', () => {
+          first.unpipe(res);
+          second.pipe(res);
+        });
+        first.pipe(res);
+        first.write('half, ');
+        running.open(res);
+      };
+      const { guarded, runs } = await servePair(mount, handler);
+      const { socket } = await begin(guarded);
+      const isClosed = closed(await running.opened);
+      socket.destroy();
+      await isClosed;
+      sources[0].destroy(new Error('broken'));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect((await send(guarded, { key: 'k' })).status).toBe(409);
+      sources[1].end('and the rest');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(await send(guarded, { key: 'k' })).toMatchObject({ text: 'half, and the rest', isReplay: true });
+      expect(runs()).toBe(1);
+    });
+
     it('a time limit of idle connections', async () => {
       const finish = gate();
       const handler: Middleware = async (_req, res) => {

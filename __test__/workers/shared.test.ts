@@ -155,7 +155,7 @@ describe('§7 MemoryStore without a name', () => {
 
   it('is not warned about in the main thread', () => {
     const logger = { info: vi.fn(), warn: vi.fn(), error: vi.fn(), debug: vi.fn() };
-    idempotencyMiddleware({ logger }).close();
+    void idempotencyMiddleware({ logger }).close();
     expect(logger.warn).not.toHaveBeenCalled();
   });
 });

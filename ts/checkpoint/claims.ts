@@ -6,7 +6,7 @@ import { CheckpointLoadError, CheckpointSaveError } from '../retry/errors.js';
 import { runWithRetry } from '../retry/loop.js';
 import type { Plan } from '../retry/plan.js';
 import { quick, quickUntil } from '../retry/presets.js';
-import type { AtomicStore, ClaimRef } from '../stores/contract.js';
+import { keepsClaims, type AtomicStore, type ClaimRef } from '../stores/contract.js';
 import { within } from '../timeout.js';
 import type { TaskContext } from './context.js';
 import { tracked } from './drain.js';
@@ -163,7 +163,7 @@ async function claim(settings: TaskSettings, { signal }: Plan, names: Names): Pr
       owner,
       leaseMs,
       ttl,
-      ...(store.keepsClaims === true && { holdMs: HOLD_MS }),
+      ...(keepsClaims(store) && { holdMs: HOLD_MS }),
     };
     found = await runWithRetry(quickUntil(signal), () => {
       since = performance.now();
@@ -195,7 +195,7 @@ async function claim(settings: TaskSettings, { signal }: Plan, names: Names): Pr
 function renewing(settings: TaskSettings, ref: ClaimRef, run: TaskRun, since: number): () => void {
   const { store, leaseMs, storeTimeoutMs } = settings;
   const renewals = new Renewals({ leaseMs, storeTimeoutMs, maxHoldMs: HOLD_MS });
-  const claim = { isSelfKept: store.keepsClaims === true, renew: async () => store.renew(ref, leaseMs) };
+  const claim = { isSelfKept: keepsClaims(store), renew: async () => store.renew(ref, leaseMs) };
   renewals.add({ claim, since }, { lose: () => void run.lose() }, since);
   return () => {
     renewals.close();

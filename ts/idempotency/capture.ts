@@ -3,15 +3,18 @@ import type { Readable } from 'node:stream';
 import type { RequestFacts } from '../../native/binding.js';
 import { exposeHeaders } from '../problem.js';
 import type { Answer, Answered } from './answer.js';
-import { Departure, isBodyLost, onBodyLost, watchBreaks, type HandlerRun } from './departure.js';
+import { Departure, isBodyLost, isInHandler, onBodyLost, watchBreaks, type HandlerRun } from './departure.js';
 import type { HeldClaim, Settlement, Written } from './desk.js';
 import {
   asSent,
   isSendable,
   readHead,
+  restore,
   setsAnotherCookie,
   snapshot,
+  stateOf,
   type HeadArguments,
+  type ResponseState,
   type SeenHead,
   type Snapshot,
 } from './headers.js';
@@ -95,9 +98,11 @@ export class Capture implements Interceptor {
   #hold: Hold | undefined;
   #draft: Draft | undefined;
   /** A transaction is under way, which ends the claim with what was answered inside of it. */
-  #transaction: { answered?: Answered } | undefined;
+  #transaction: { readonly before: ResponseState; answered?: Answered } | undefined;
   /** What a handler does that has said all long ago; Node ignores most of it once the response is closed. */
   #afterwards: (() => unknown)[] | undefined;
+  /** Whether the response would be closed by now, did it not wait for the store. */
+  #isClosedByNow = false;
   readonly #departure: Departure;
 
   constructor(host: CaptureHost, req: IncomingMessage, res: ServerResponse, claim: HeldClaim, facts: RequestFacts) {
@@ -134,7 +139,7 @@ export class Capture implements Interceptor {
 
   /** From here on the answer is held, until `resume` or `takeBack`: a transaction ends the claim with it. */
   defer(): void {
-    this.#transaction = {};
+    this.#transaction = { before: stateOf(this.res) };
     this.#draft = { calls: [] };
   }
 
@@ -164,6 +169,7 @@ export class Capture implements Interceptor {
    * unless its head had left before the transaction began.
    */
   takeBack(): void {
+    const before = this.#transaction?.before;
     this.#transaction = undefined;
     if (this.#phase === 'over') return;
     this.#draft?.unseal?.();
@@ -175,8 +181,7 @@ export class Capture implements Interceptor {
       this.res.destroy();
       return;
     }
-    this.res.statusCode = 200;
-    this.res.removeHeader('Content-Length');
+    if (before) restore(this.res, before);
   }
 
   /** Whether the claim has ended, or is about to. */
@@ -212,7 +217,8 @@ export class Capture implements Interceptor {
   }
 
   onDestroy(error?: Error): ServerResponse {
-    this.abandon();
+    // A watchdog in front says nothing about the handler, as with the connection.
+    if (isInHandler()) this.abandon();
     if (this.#draft && this.isOver) this.#draft.calls.push(() => this.#original.destroy.call(this.res, error));
     else this.#original.destroy.call(this.res, error);
     return this.res;
@@ -292,7 +298,7 @@ export class Capture implements Interceptor {
     if (this.#phase === 'over' || isRefused || this.#passing !== undefined) return this.#end(args);
     if (this.#draftFor(Infinity)) return this.#draftEnd(args, bytes);
     if (this.#isLate(chunk)) {
-      this.#afterwards?.push(() => this.#end(args));
+      this.#endLate(args);
       return this.res;
     }
     if (this.isOver || this.#ended) {
@@ -340,7 +346,16 @@ export class Capture implements Interceptor {
     if (!this.#hold) return;
     process.nextTick(() => {
       this.#afterwards ??= [];
+      process.nextTick(() => (this.#isClosedByNow = true));
     });
+  }
+
+  /** A second end: Node ignores what it brings, and its callback too once the response is closed. */
+  #endLate(args: WriteArguments): void {
+    this.#afterwards?.push(() => this.#end(args));
+    const callback = args.find((argument) => typeof argument === 'function');
+    if (callback === undefined || this.#isClosedByNow) return;
+    process.nextTick(callback, Object.assign(new Error('write after end'), { code: 'ERR_STREAM_WRITE_AFTER_END' }));
   }
 
   /** Whether a piece comes so late behind the end that the response would be closed by now, did it not wait for the store. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { RequestFacts } from '../../native/binding.js';
 import { withCode } from '../errors.js';
-import type { AtomicStore, ClaimRef, KeptAnswer } from '../stores/contract.js';
+import { keepsClaims, type AtomicStore, type ClaimRef, type KeptAnswer } from '../stores/contract.js';
 import { decodeHead, encodeHead, isHead } from '../stores/head.js';
 import { bytesOf, type Answer } from './answer.js';
 import {
@@ -40,7 +40,7 @@ export class ContractDesk implements Desk {
     const isDerived = facts[2] === undefined;
     const ttl = isDerived ? this.#settings.derivedTtl : this.#settings.ttl;
     const owner = `${this.#process}/${++this.#claims}`;
-    const hold = this.#store.keepsClaims === true ? { holdMs } : {};
+    const hold = keepsClaims(this.#store) ? { holdMs } : {};
     const found = await this.#store.claim({ ...identified, owner, leaseMs, ...hold, ttl, overIndeterminate });
     if (!isOutcome(found)) {
       throw withCode(new TypeError('The store answered a claim with no outcome of one'), 'ERR_REPRISE_STORE_RECORD');
@@ -79,7 +79,7 @@ class ContractClaim implements HeldClaim {
   }
 
   get isSelfKept(): boolean {
-    return this.#store.keepsClaims === true;
+    return keepsClaims(this.#store);
   }
 
   get fence(): number {

@@ -19,6 +19,11 @@ export function runHandler<T>(run: HandlerRun, handler: () => T): T {
   return running.run(run, handler);
 }
 
+/** Whether this code runs in some handler: middleware in front, and Node itself, do not. */
+export function isInHandler(): boolean {
+  return running.getStore() !== undefined;
+}
+
 const watched = new WeakSet<object>();
 
 /**
@@ -61,8 +66,8 @@ export class Departure {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #onBroken: () => void;
-  /** What is piped into the response. */
-  readonly #sources = new Set<Readable>();
+  /** What is piped into the response, and who listens for its end once the client has left. */
+  readonly #sources = new Map<Readable, (() => void) | undefined>();
   /** Makes the response closed again. */
   #close: (() => void) | undefined;
 
@@ -79,18 +84,20 @@ export class Departure {
   }
 
   piped(source: Readable): void {
-    this.#sources.add(source);
+    this.#sources.set(source, undefined);
     if (this.isUnderWay) this.#watch(source);
   }
 
   unpiped(source: Readable): void {
+    const onClose = this.#sources.get(source);
+    if (onClose) source.off('close', onClose);
     this.#sources.delete(source);
   }
 
   /** To be called while the response emits that it is closed, before others hear of that. */
   begin(): void {
     const res = this.#res;
-    for (const source of this.#sources) keepPiped(source, res);
+    for (const source of this.#sources.keys()) keepPiped(source, res);
     // `sendFile` asks the socket whether it can be written to, `pipeline` the response whether it is closed.
     const close = mask(res, {
       socket: { value: standIn(this.#req.socket, { writable: true }), writable: true },
@@ -105,19 +112,26 @@ export class Departure {
         for (const listener of res.rawListeners('close')) if (!told.has(listener)) listener.call(res);
       });
     };
-    for (const source of this.#sources) this.#watch(source);
+    for (const source of this.#sources.keys()) this.#watch(source);
   }
 
   /** The handler's fate is known: the response is closed for it, too. */
   end(): void {
     this.#close?.();
     this.#close = undefined;
+    for (const source of this.#sources.keys()) this.unpiped(source);
   }
 
   #watch(source: Readable): void {
     const onClose = () => {
-      if (!source.readableEnded) this.#onBroken();
+      this.unpiped(source);
+      if (source.readableEnded) return;
+      // The handler may hear of it, too, and pipe something else.
+      setImmediate(() => {
+        if (this.isUnderWay && this.#sources.size === 0) this.#onBroken();
+      });
     };
+    this.#sources.set(source, onClose);
     if (source.closed) onClose();
     else source.once('close', onClose);
   }

@@ -32,9 +32,12 @@ export class Durations {
   }
 }
 
+/** Characters of a path that name its route: a stranger may send one of any length. */
+const LONGEST_ROUTE = 256;
+
 /** The method and the path, in which every segment with a digit stands for any: most of these are ids. */
 function routeOf(method: string, url: string): string {
-  const query = url.indexOf('?');
-  const path = query === -1 ? url : url.slice(0, query);
-  return `${method} ${path.replaceAll(/[^/]*\d[^/]*/g, ':')}`;
+  const path = url.slice(0, LONGEST_ROUTE).split('?', 1)[0] ?? '';
+  const segments = path.split('/').map((segment) => (/\d/.test(segment) ? ':' : segment));
+  return `${method} ${segments.join('/')}`;
 }

@@ -72,11 +72,14 @@ function callerOf(
   // An empty header names nobody.
   if (authorization) return `authorization\n${host}\n${authorization}`;
   if (cookie) return `cookie\n${host}\n${cookie}`;
-  return DOMAIN.test(host) ? `host\n${host}` : undefined;
+  return isDomain(host) ? `host\n${host}` : undefined;
 }
 
 /** A domain name may be a tenant's. An address, or a name of one label (`localhost`, a container), is the server's own. */
-const DOMAIN = /\.[^.]*[a-z][^.]*$/;
+function isDomain(host: string): boolean {
+  const dot = host.lastIndexOf('.');
+  return dot >= 0 && /[a-z]/.test(host.slice(dot + 1));
+}
 
 /** A target in absolute form, as a client of a proxy sends it (RFC 9112 §3.2.2): authority, path and query. */
 const ABSOLUTE_FORM = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/i;

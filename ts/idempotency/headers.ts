@@ -75,6 +75,27 @@ export function snapshot(res: ServerResponse): Snapshot {
   return headers;
 }
 
+/** What a response would say if it were sent now. */
+export interface ResponseState {
+  readonly statusCode: number;
+  readonly statusMessage: string;
+  readonly headers: Snapshot;
+}
+
+/** Takes what a response would say now, for {@link restore}. */
+export function stateOf(res: ServerResponse): ResponseState {
+  return { statusCode: res.statusCode, statusMessage: res.statusMessage, headers: snapshot(res) };
+}
+
+/** Makes a response say again what it would have said before. */
+export function restore(res: ServerResponse, { statusCode, statusMessage, headers }: ResponseState): void {
+  res.statusCode = statusCode;
+  // HTTP/2 has none, and warns of whoever sets one.
+  if (res.statusMessage !== statusMessage) res.statusMessage = statusMessage;
+  for (const name of namesOf(res)) if (!headers.has(name)) res.removeHeader(name);
+  for (const [name, value] of headers) res.setHeader(name, value);
+}
+
 /**
  * Reads the head that a call of `writeHead` is about to send. Kept of it are the headers set since the snapshot, as
  * they will go on the wire, among them those handed to `writeHead`, which `getHeaders()` does not show. To be called

@@ -137,14 +137,17 @@ class SocketHold extends Queue implements Hold {
     const [first] = this.#writes;
     if (mark && typeof first?.chunk === 'string') first.chunk = marked(first.chunk, mark);
     const socket = this.#socket;
-    if (steps.length > 1) socket?.cork();
-    for (const step of steps) step();
-    if (steps.length > 1) socket?.uncork();
     this.#writes = [];
     this.#bytes = 0;
     this.#outlives = false;
     this.#keepsConnection = false;
     this.#socket = undefined;
+    if (steps.length > 1) socket?.cork();
+    try {
+      for (const step of steps) step();
+    } finally {
+      if (steps.length > 1) socket?.uncork();
+    }
   }
 
   #take(socket: Socket): void {
@@ -197,6 +200,7 @@ class StreamHold extends Queue implements Hold {
   readonly isHeadUtf8 = false;
   readonly #stream: ServerHttp2Stream;
   #head: Record<string, OutgoingHttpHeader | undefined> | undefined;
+  #keepsConnection = false;
 
   constructor(stream: ServerHttp2Stream) {
     super();
@@ -228,22 +232,22 @@ class StreamHold extends Queue implements Hold {
   }
 
   keepConnection(): void {
+    if (this.#keepsConnection) return;
+    this.#keepsConnection = true;
     this.#defer('close', undefined);
     this.#defer('destroy', this.#stream);
   }
 
   release(mark?: readonly [name: string, value: string]): void {
     const steps = this.undo();
+    this.#keepsConnection = false;
     if (mark && this.#head) {
       this.#head[mark[0].toLowerCase()] = mark[1];
       const exposed = exposedWith(this.#head, mark[0]);
       if (exposed !== undefined) this.#head['access-control-expose-headers'] = exposed;
     }
-    for (const step of steps) {
-      // The client has reset it: there is nobody to send to.
-      if (this.#stream.destroyed || this.#stream.closed) return;
-      step();
-    }
+    // A stream that the client has reset meanwhile takes nothing, and tells so those that wait for it.
+    for (const step of steps) step();
   }
 
   #defer(name: 'write' | 'end' | 'close' | 'destroy', result: unknown): void {

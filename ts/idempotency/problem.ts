@@ -1,3 +1,5 @@
+import type { RequestFacts } from '../../native/binding.js';
+import { isBodyOpaque } from './facts.js';
 import { problemsOf } from '../problem.js';
 import type { ProblemDetails, ProblemKinds } from '../problem.js';
 
@@ -30,3 +32,21 @@ const KINDS: ProblemKinds<ProblemCode> = {
 
 /** Makes the problem of a kind. */
 export const problem = problemsOf(KINDS);
+
+/** What a request is told whose key was used before, for something else or by somebody else. */
+export function mismatchOf(facts: RequestFacts, differs: 'fingerprint' | 'identity'): Problem {
+  if (differs === 'identity') {
+    return problem(
+      'key-of-another-caller',
+      'The first request with this key came with other credentials, or asked another host. If it was yours, it may have ' +
+        'been done: find out before you send it again, under whatever key.',
+    );
+  }
+  if (isBodyOpaque(facts)) {
+    return problem(
+      'unread-body',
+      'A request with this key has come before. Nobody can tell whether it asked for the same.',
+    );
+  }
+  return problem('key-reused', 'Use a new key for a new request.');
+}

@@ -54,10 +54,10 @@ export interface AtomicStore {
     | undefined;
   /**
    * Whether the store by itself prolongs the leases of claims with `holdMs`, while their owner lives and also while its
-   * event loop is blocked. Default false: claims then come without `holdMs`, and count as lost once a lease has passed
+   * event loop is blocked. Absent: claims then come without `holdMs`, and count as lost once a lease has passed
    * without a renewal.
    */
-  readonly keepsClaims?: boolean | undefined;
+  readonly keepsClaims?: true;
   /** Lets go of what the store opened itself; never of a client that it was given. */
   close?(): Promise<void> | void;
 }
@@ -121,4 +121,9 @@ export type KeptRecord =
 /** Whether a store holds the full contract, by its methods. */
 export function isAtomicStore(value: unknown): value is AtomicStore {
   return hasMethods(value, 'claim', 'complete', 'renew', 'release', 'mark', 'save', 'inspect', 'forget');
+}
+
+/** Whether a store keeps claims by itself. By presence alone: a wrapper of a store may take every property for a method. */
+export function keepsClaims(store: AtomicStore): boolean {
+  return 'keepsClaims' in store;
 }

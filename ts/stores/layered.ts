@@ -1,5 +1,5 @@
 import { invalidArgument } from '../options.js';
-import { isAtomicStore } from './contract.js';
+import { isAtomicStore, keepsClaims } from './contract.js';
 import type {
   AtomicStore,
   ClaimEnd,
@@ -45,17 +45,15 @@ export function layered(newStore: AtomicStore, oldStore: AtomicStore | Idempoten
  * that lags claim by claim, so that one number names it in both, and a key's fence does not fall when the old store goes.
  */
 class LayeredStore implements AtomicStore {
+  /** Where both stores do. */
+  declare readonly keepsClaims?: true;
   readonly #new: AtomicStore;
   readonly #old: AtomicStore;
 
   constructor(newStore: AtomicStore, oldStore: AtomicStore) {
     this.#new = newStore;
     this.#old = oldStore;
-  }
-
-  /** Where both stores do. */
-  get keepsClaims(): boolean {
-    return this.#old.keepsClaims === true && this.#new.keepsClaims === true;
+    if (keepsClaims(newStore) && keepsClaims(oldStore)) this.keepsClaims = true;
   }
 
   async claim(request: ClaimRequest): Promise<ClaimOutcome> {
