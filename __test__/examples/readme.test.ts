@@ -1,10 +1,10 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import express from 'express';
 import { describe, expect, it } from 'vitest';
 import { idempotencyMiddleware, MemoryStore, type IdempotencyOptions } from '../../ts/index.js';
 import { gate, open, send, serve, type Received, type Sent } from '../helpers/server.js';
-import { node, succeed } from '../package/harness.js';
+import { emptyFolder, node, succeed } from '../package/harness.js';
 import { curl } from './curl.js';
 import { codeBlocks, section, tableRows } from '../docs/markdown.js';
 import { projectWith, startProgram } from './programs.js';
@@ -103,6 +103,26 @@ async function happens(at: Shop, sent = order): Promise<Happened> {
   return { answer, ran: at.runs - before, again: before > 0 };
 }
 
+/** A server is killed in its first run of a key, and another one is started, to which the client retries. */
+async function killed(route: 'plain' | 'committed' | 'resumable'): Promise<Happened> {
+  const folder = await emptyFolder();
+  const [file, effects] = [path.join(folder, 'keys.db'), path.join(folder, 'runs')];
+  const start = async () => {
+    const { output } = await startProgram([path.join(__dirname, 'fixtures/is-killed.cjs'), file, effects], /\d+\n/);
+    return { port: Number(output) };
+  };
+  const runs = async () => (await readFile(effects, 'utf8')).split('\n').length - 1;
+  await expect(send(await start(), { ...order, path: `/${route}` })).rejects.toThrow();
+  expect(await runs()).toBe(1);
+  const server = await start();
+  let answer: Received;
+  // It is noticed within 100 ms that its owner has died.
+  do answer = await send(server, { ...order, path: `/${route}` });
+  while (answer.text.includes('in-progress'));
+  if (route === 'resumable') expect(JSON.parse(answer.text)).toEqual({ steps: 1 });
+  return { answer, ran: (await runs()) - 1, again: true };
+}
+
 /** The rows of "What happens when", acted out. */
 const rows: Record<string, () => Promise<Happened[]>> = {
   'with a new key': async () => [await happens(await shop())],
@@ -134,7 +154,7 @@ const rows: Record<string, () => Promise<Happened[]>> = {
     await at.send(order);
     return [await happens(at, { ...order, body: { order: 'A-2' } })];
   },
-  'with a key that somebody else has used': async () => {
+  'with a key that another caller has used': async () => {
     const at = await shop();
     await at.send(someone('ada'));
     return [await happens(at, someone('bob'))];
@@ -177,6 +197,9 @@ const rows: Record<string, () => Promise<Happened[]>> = {
     await answered.opened;
     return [await happens(at)];
   },
+  'with a key whose process was killed in the middle': async () => [await killed('plain')],
+  'with a key whose process was killed behind commitPoint()': async () => [await killed('committed')],
+  'with a key whose process was killed in a resumable route': async () => [await killed('resumable')],
   'with a key whose answer was over 1 MiB': async () => {
     const at = await shop({}, (_run, res) => res.status(201).send(Buffer.alloc(1024 * 1024 + 1)));
     expect((await at.send(order)).body).toHaveLength(1024 * 1024 + 1);
@@ -215,6 +238,16 @@ const rows: Record<string, () => Promise<Happened[]>> = {
     expect(happened.answer.headers['retry-after']).toBe('1');
     return [happened];
   },
+  'while the server shuts down (close())': async () => {
+    let runs = 0;
+    const guard = idempotencyMiddleware();
+    const app = express().use(express.json(), guard, (_req, res) => res.status(201).json({ run: ++runs }));
+    const server = await serve(app);
+    await guard.close();
+    const answer = await send(server, order);
+    expect(answer.headers['retry-after']).toBe('1');
+    return [{ answer, ran: runs }];
+  },
   'with GET, HEAD, OPTIONS or DELETE': async () => {
     const happened = [];
     for (const method of ['GET', 'HEAD', 'OPTIONS', 'DELETE']) {
@@ -227,7 +260,7 @@ const rows: Record<string, () => Promise<Happened[]>> = {
   },
 };
 
-describe('what happens when: a request comes', () => {
+describe('what happens when: a request comes', { timeout: 20_000 }, () => {
   const table = tableRows(section('README.md', '## What happens when'));
 
   it.each(table)('%s: its answer is %s, the handler %s', async (request, says, handler) => {

@@ -78,7 +78,7 @@ export interface Sent {
  * Sends one request and reads the answer to its end, or to where the connection broke.
  * Rejects where it broke before the answer began (`ECONNRESET`).
  */
-export async function send({ port }: Running, sent: Sent = {}): Promise<Received> {
+export async function send({ port }: Pick<Running, 'port'>, sent: Sent = {}): Promise<Received> {
   const { method = 'POST', path = '/', headers = {}, key, body, agent = new Agent({ keepAlive: true }) } = sent;
   const raw = typeof body === 'string' || body instanceof Uint8Array;
   const bytes = body === undefined || raw ? body : JSON.stringify(body);
