@@ -394,3 +394,19 @@ fn a_link_that_leads_elsewhere_is_noticed_by_who_came_through_it() {
     assert_replaced(&older, "k");
     assert!(matches!(claim(&direct, "k", 2), Outcome::InProgress { .. }));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_of_no_concern_once_the_one_who_came_through_it_has_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, link) = (folder.path().join("store"), folder.path().join("link"));
+    let stores = FileStores::default();
+    let direct = stores.open(&path, OPTIONS).unwrap();
+    std::os::unix::fs::symlink("store", &link).unwrap();
+    let through_link = stores.open(&link, OPTIONS).unwrap();
+    claim(&through_link, "k", 1);
+    close(through_link);
+    fs::remove_file(&link).unwrap();
+    assert!(matches!(claim(&direct, "k", 2), Outcome::InProgress { .. }));
+    stores.open(&path, OPTIONS).unwrap();
+}

@@ -157,12 +157,12 @@ impl FileStore {
     /// meanwhile.
     pub fn open(path: &Path, options: FileOptions) -> Result<Self, FileStoreError> {
         let core = Core::open(&Place::find(path, options.allowed)?, options)?;
-        core.guard.watch_name(path);
-        Ok(Self::of(Arc::new(Shared(core))))
+        Ok(Self::of(Arc::new(Shared(core)), path))
     }
 
-    fn of(shared: Arc<Shared>) -> Self {
+    fn of(shared: Arc<Shared>, path: &Path) -> Self {
         let session = shared.0.new_session();
+        shared.0.guard.watch_name(session, path);
         Self { shared, session }
     }
 
@@ -320,6 +320,7 @@ impl FileStore {
 impl Drop for FileStore {
     fn drop(&mut self) {
         self.core().holds.let_go_of(self.session);
+        self.core().guard.forget_name(self.session);
     }
 }
 

@@ -30,15 +30,13 @@ impl FileStores {
         if let Some(shared) = open.get(&key).and_then(Weak::upgrade) {
             shared.0.guard.check()?;
             return if shared.0.options == options {
-                shared.0.guard.watch_name(path);
-                Ok(FileStore::of(shared))
+                Ok(FileStore::of(shared, path))
             } else {
                 Err(FileStoreError::OptionsDiffer(key.0.file))
             };
         }
         let shared = Arc::new(Shared(Core::open(&key.0, options)?));
-        shared.0.guard.watch_name(path);
         open.insert(key, Arc::downgrade(&shared));
-        Ok(FileStore::of(shared))
+        Ok(FileStore::of(shared, path))
     }
 }
