@@ -84,8 +84,16 @@ pub struct FileOptions {
     pub access: Access,
     /// How much it may keep.
     pub limits: Limits,
-    /// A file system that may be no disk, where the file may be all the same.
+    /// A file system that may be no disk, where the file may be all the same. Only this opening asks for it: a store that
+    /// is open already may be joined without it.
     pub allowed: Option<FileSystem>,
+}
+
+impl FileOptions {
+    /// Whether both can have the same open store.
+    fn agree_with(&self, other: &Self) -> bool {
+        Self { allowed: None, ..*self } == Self { allowed: None, ..*other }
+    }
 }
 
 /// What a file holds at the moment.

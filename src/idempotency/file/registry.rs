@@ -29,7 +29,7 @@ impl FileStores {
         let key = (place, options.access);
         if let Some(shared) = open.get(&key).and_then(Weak::upgrade) {
             shared.0.guard.check()?;
-            return if shared.0.options == options {
+            return if shared.0.options.agree_with(&options) {
                 Ok(FileStore::of(shared, path))
             } else {
                 Err(FileStoreError::OptionsDiffer(key.0.file))
