@@ -373,6 +373,39 @@ fn a_store_that_is_closed_leaves_no_descriptor() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_whose_lock_is_removed_again_and_again_keeps_no_descriptor_of_those_that_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, OPTIONS);
+    claim(&store, "held", 1);
+    let removed = || {
+        let links =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let own = links.filter(|link| link.starts_with(folder.path().join("store.locks")));
+        own.filter(|link| link.to_string_lossy().ends_with("(deleted)")).count()
+    };
+    let owner = || {
+        let names = fs::read_dir(folder.path().join("store.locks")).unwrap();
+        names.map(|entry| entry.unwrap().path()).find(|path| path.to_string_lossy().contains("/owner-"))
+    };
+    let within = |what: &str, is_so: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !is_so() {
+            assert!(Instant::now() < end, "{what}");
+            sleep(Duration::from_millis(10));
+        }
+    };
+    for _ in 0..3 {
+        fs::remove_file(owner().unwrap()).unwrap();
+        within("it does not go on", &|| owner().is_some());
+    }
+    within("what has no claims stays", &|| removed() == 1);
+    assert!(matches!(claim(&store, "held", 2), Outcome::InProgress { .. }));
+    complete(&store, "held", 1, b"");
+    within("what has no claims any more stays", &|| removed() == 0);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_that_leads_elsewhere_is_noticed_by_who_came_through_it() {

@@ -9,7 +9,7 @@ use super::bell::Bell;
 use super::core::Core;
 use super::error::FileStoreError;
 use super::ledger::Ledger;
-use super::owners::Owners;
+use super::owners::{Lives, Owners, Process};
 use super::pending::Pending;
 use super::queue::{Told, answer_all};
 use crate::idempotency::Written;
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Works until the store is closed.
 pub(super) fn run(core: &Arc<Core>, bell: &Bell) {
     let (mut felt_pulse, mut swept) = (Instant::now(), Instant::now());
-    let mut sweeping: Option<Pending<bool>> = None;
+    let mut sweeping: Option<Pending<Swept>> = None;
     while !core.queue.is_closed() {
         let is_busy = !core.holds.is_empty() || !core.waiters.awaited().is_empty();
         if bell.listen(if is_busy { BUSY } else { IDLE }) {
@@ -45,16 +45,43 @@ pub(super) fn run(core: &Arc<Core>, bell: &Bell) {
         }
         let is_more = match sweeping.as_mut().map(Pending::poll_now) {
             Some(None) => continue,
-            Some(Some(result)) => result == Ok(true),
-            None => false,
+            Some(Some(Ok(swept))) => {
+                if let Some(lives) = &core.lives {
+                    lives.end_lost(&core.place, &swept.spent);
+                }
+                swept.is_more
+            }
+            Some(Some(Err(_))) | None => false,
         };
         sweeping = None;
         if (is_more || swept.elapsed() >= SWEEP) && core.pages.have_room() {
             swept = Instant::now();
-            let sweep = |ledger: &mut Ledger<'_>| ledger.sweep();
-            sweeping = Some(core.queue.add(0, |_| Told::Committed, sweep));
+            sweeping = Some(sweep(core));
         }
     }
+}
+
+/// What a sweep that is committed has come to.
+struct Swept {
+    /// Whether there is more to delete.
+    is_more: bool,
+    /// Lives of this process that were lost and have no claims any more.
+    spent: Vec<Process>,
+}
+
+fn sweep(core: &Core) -> Pending<Swept> {
+    let lost = core.lives.as_ref().map_or_else(Vec::new, Lives::lost);
+    let sweep = move |ledger: &mut Ledger<'_>| {
+        let is_more = ledger.sweep()?;
+        let mut spent = Vec::new();
+        for process in lost {
+            if !ledger.rows.has_claims(process)? {
+                spent.push(process);
+            }
+        }
+        Ok(Swept { is_more, spent })
+    };
+    core.queue.add(0, |_| Told::Committed, sweep)
 }
 
 /// Notices when somebody has removed the files by which others know this process, or the files of the store itself.

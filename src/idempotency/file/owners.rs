@@ -102,6 +102,13 @@ impl Life {
     fn is_known(&self, place: &Place) -> bool {
         leads_to(&place.locks.join(self.process.file_name()), &self.file)
     }
+
+    fn end(self, place: &Place) {
+        if self.is_known(place) {
+            // One that stays behind is without a lock, as after a death.
+            let _ = fs::remove_file(place.locks.join(self.process.file_name()));
+        }
+    }
 }
 
 /// The lives of this process at one store: the last one is its own, those before were lost with their files.
@@ -132,14 +139,25 @@ impl Lives {
         }
     }
 
+    /// The lives that were lost. No claim is made in their names any more.
+    pub fn lost(&self) -> Vec<Process> {
+        let mut processes = self.processes();
+        processes.pop();
+        processes
+    }
+
+    /// Ends lives that were lost and have no claims.
+    pub fn end_lost(&self, place: &Place, spent: &[Process]) {
+        for life in self.0.lock().extract_if(.., |life| spent.contains(&life.process)) {
+            life.end(place);
+        }
+    }
+
     /// Ends them. What this process has claimed keeps its lease, for what it was claimed for may still be running: a
     /// file that is gone proves no death.
     pub fn end(&self, place: &Place) {
         for life in self.0.lock().drain(..) {
-            if life.is_known(place) {
-                // One that stays behind is without a lock, as after a death.
-                let _ = fs::remove_file(place.locks.join(life.process.file_name()));
-            }
+            life.end(place);
         }
     }
 }
