@@ -235,6 +235,20 @@ fn a_database_with_anything_that_is_not_ours_is_refused_at_the_start_and_later()
 }
 
 #[test]
+fn statistics_that_a_tool_of_the_database_has_made_are_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, OPTIONS);
+    claim(&store, "k", 1);
+    let analyze = "ANALYZE; SELECT count(*) FROM sqlite_stat1";
+    rusqlite::Connection::open(folder.path().join("store")).unwrap().execute_batch(analyze).unwrap();
+    assert!(matches!(claim(&store, "k", 2), Outcome::InProgress { .. }));
+    close(store);
+    for access in [Access::ReadWrite, Access::ReadOnly] {
+        close(open(&folder, FileOptions { access, ..OPTIONS }));
+    }
+}
+
+#[test]
 fn the_journal_stays_bounded_while_a_reader_stays() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder, OPTIONS);
