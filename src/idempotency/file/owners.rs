@@ -28,6 +28,8 @@ const UNLOCKED: &str = "new-";
 /// From the least bit on: a digest of the number of its file, one of the host's run, and chance. 63 bits in all.
 const FILE_BITS: u32 = 24;
 const RUN_BITS: u32 = 16;
+/// The bit of a run that is known. A process that cannot read which run it is in has 0 for it.
+const KNOWN_RUN: i64 = 1 << (RUN_BITS - 1);
 
 /// Names one process at one store, for as long as it has the store open, or until its file is gone. Never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,16 +38,17 @@ pub(super) struct Process(pub i64);
 impl Process {
     fn of(file: Identity) -> Self {
         let chance = rand::random::<i64>() & (i64::MAX >> (FILE_BITS + RUN_BITS));
-        Self((chance << (FILE_BITS + RUN_BITS)) | (this_run() << FILE_BITS) | file_digest(file))
+        Self((chance << (FILE_BITS + RUN_BITS)) | (this_run().unwrap_or(0) << FILE_BITS) | file_digest(file))
     }
 
     fn has(self, file: Identity) -> bool {
         self.0 & ((1 << FILE_BITS) - 1) == file_digest(file)
     }
 
-    /// Whether the host has been started anew since it began.
+    /// Whether the host is known to have been started anew since it began.
     fn is_of_another_run(self) -> bool {
-        (self.0 >> FILE_BITS) & ((1 << RUN_BITS) - 1) != this_run()
+        let run = (self.0 >> FILE_BITS) & ((1 << RUN_BITS) - 1);
+        run & KNOWN_RUN != 0 && this_run().is_some_and(|this| run != this)
     }
 
     fn file_name(self) -> String {
@@ -57,11 +60,11 @@ fn file_digest(file: Identity) -> i64 {
     short_digest(&file.number().to_le_bytes(), FILE_BITS)
 }
 
-/// Which run of the host this is; always the same where the system does not say.
-fn this_run() -> i64 {
-    static RUN: LazyLock<i64> = LazyLock::new(|| {
-        let id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        short_digest(&id, RUN_BITS)
+/// Which run of the host this is; `None` where the system does not say so to this process.
+fn this_run() -> Option<i64> {
+    static RUN: LazyLock<Option<i64>> = LazyLock::new(|| {
+        let id = fs::read("/proc/sys/kernel/random/boot_id").ok().filter(|id| !id.is_empty())?;
+        Some(KNOWN_RUN | short_digest(&id, RUN_BITS - 1))
     });
     *RUN
 }
@@ -270,6 +273,15 @@ mod tests {
         assert!(!is_dead(&place));
     }
 
+    #[test]
+    fn a_process_that_does_not_know_its_run_of_the_host_is_not_taken_for_one_of_another() {
+        let (_folder, place) = Place::of_a_test();
+        let life = Life::begin(&place).unwrap();
+        let unknown = Process(life.process.0 & !(((1 << RUN_BITS) - 1) << FILE_BITS));
+        assert!(Owners::new(&place, &[]).may_live(unknown));
+    }
+
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_process_of_another_run_of_the_host_is_dead_without_a_file_but_not_with_its_lock() {
         let (_folder, place) = Place::of_a_test();
