@@ -120,7 +120,7 @@ impl Journal {
             // What was written meanwhile first, so that little is left to copy while nobody writes. Who writes next finds
             // nothing in the journal that is not in the file, and begins it anew.
             copy(&self.connection);
-            let taken = self.turn.take();
+            let taken = self.turn.take(&core.place);
             copied = copy(&self.connection);
             drop(taken);
         }
@@ -131,12 +131,13 @@ impl Journal {
     fn begin_anew(&mut self, core: &Core, pages: u32) {
         // What is copied now holds nobody up.
         copy(&self.connection);
-        let taken = self.turn.take();
+        let taken = self.turn.take(&core.place);
         let left = begin_anew(&self.connection);
-        drop(taken);
         if let Some(left) = left {
+            // Before others write again: what the writer counts then is newer.
             core.pages.set(left);
         }
+        drop(taken);
         core.pages.set_copied(left.unwrap_or(pages));
     }
 }
