@@ -1,6 +1,7 @@
 //! Brings what the journal holds into the file, beside the requests and not inside of one.
 #![forbid(unsafe_code)]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -105,10 +106,13 @@ impl Journal {
             if core.guard.check().is_err() {
                 return;
             }
-            if pages >= FULL {
-                self.begin_anew(core, pages);
-            } else {
-                self.keep_short(core, pages);
+            let round = AssertUnwindSafe(|| match pages {
+                FULL.. => self.begin_anew(core, pages),
+                _ => self.keep_short(core, pages),
+            });
+            if catch_unwind(round).is_err() {
+                // It is tried again when there is more. That it panicked has been said where panics are said.
+                core.pages.set_copied(pages);
             }
         }
     }

@@ -51,6 +51,12 @@ impl Process {
         run & KNOWN_RUN != 0 && this_run().is_some_and(|this| run != this)
     }
 
+    /// It, had it begun in another run.
+    #[cfg(test)]
+    pub fn in_another_run(self) -> Self {
+        Self(self.0 ^ (1 << FILE_BITS))
+    }
+
     fn file_name(self) -> String {
         format!("{PREFIX}{:016x}", self.0)
     }
@@ -286,7 +292,7 @@ mod tests {
     fn a_process_of_another_run_of_the_host_is_dead_without_a_file_but_not_with_its_lock() {
         let (_folder, place) = Place::of_a_test();
         let life = Life::begin(&place).unwrap();
-        let before = Process(life.process.0 ^ (1 << FILE_BITS));
+        let before = life.process.in_another_run();
         let may_live = |process| Owners::new(&place, &[]).may_live(process);
         assert!(!may_live(before));
         let (own, other) = (life.process.file_name(), before.file_name());
