@@ -235,6 +235,23 @@ fn a_database_with_anything_that_is_not_ours_is_refused_at_the_start_and_later()
 }
 
 #[test]
+fn a_file_that_is_slow_to_open_holds_up_nobody_who_opens_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores = FileStores::default();
+    let slow = rusqlite::Connection::open(folder.path().join("slow")).unwrap();
+    slow.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| stores.open(&folder.path().join("slow"), OPTIONS));
+        sleep(Duration::from_millis(300));
+        let other = stores.open(&folder.path().join("other"), OPTIONS).unwrap();
+        assert!(!opening.is_finished(), "the other one had to wait for it");
+        assert_eq!(fence(&claim(&other, "k", 1)), 1);
+        drop(slow);
+        opening.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn statistics_that_a_tool_of_the_database_has_made_are_in_nobodys_way() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder, OPTIONS);

@@ -132,7 +132,8 @@ fn open_with_few_descriptors(folder: &Path) {
 fn a_store_that_cannot_look_after_its_journal_does_not_open() {
     let folder = tempfile::tempdir().unwrap();
     let mut opener = child(folder.path(), "opens with few descriptors");
-    assert_eq!(hear(&mut BufReader::new(opener.stdout.take().unwrap()), "said: journal"), "1");
+    let mut lines = BufReader::new(opener.stdout.take().unwrap());
+    assert_eq!(hear(&mut lines, "said: journal"), "1");
     opener.wait().unwrap();
 }
 

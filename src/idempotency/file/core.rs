@@ -66,13 +66,16 @@ struct Helpers {
 impl Core {
     /// Opens the store on its threads.
     pub fn open(place: &Place, options: FileOptions) -> Result<Arc<Self>, FileStoreError> {
-        let (tell, opened) = mpsc::sync_channel(1);
+        // Without room: what is sent is received, or comes back.
+        let (tell, opened) = mpsc::sync_channel(0);
         let at = place.clone();
         let start = move || match Self::start(at, options) {
             Ok(Started { core, writer, helpers }) => {
-                if tell.send(Ok((Arc::clone(&core), helpers))).is_ok() {
-                    writer.run(&core);
+                if tell.send(Ok((Arc::clone(&core), helpers))).is_err() {
+                    // Who opens it has lost patience.
+                    core.close();
                 }
+                writer.run(&core);
                 let is_over = core.is_over.clone();
                 // The last one who has it closes its descriptors.
                 drop(core);
