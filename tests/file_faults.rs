@@ -235,6 +235,37 @@ fn a_database_with_anything_that_is_not_ours_is_refused_at_the_start_and_later()
 }
 
 #[test]
+fn a_file_that_is_slow_to_open_holds_up_nobody_who_opens_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores = FileStores::default();
+    let slow = rusqlite::Connection::open(folder.path().join("slow")).unwrap();
+    slow.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| stores.open(&folder.path().join("slow"), OPTIONS));
+        sleep(Duration::from_millis(300));
+        let other = stores.open(&folder.path().join("other"), OPTIONS).unwrap();
+        assert!(!opening.is_finished(), "the other one had to wait for it");
+        assert_eq!(fence(&claim(&other, "k", 1)), 1);
+        drop(slow);
+        opening.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn statistics_that_a_tool_of_the_database_has_made_are_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, OPTIONS);
+    claim(&store, "k", 1);
+    let analyze = "ANALYZE; SELECT count(*) FROM sqlite_stat1";
+    rusqlite::Connection::open(folder.path().join("store")).unwrap().execute_batch(analyze).unwrap();
+    assert!(matches!(claim(&store, "k", 2), Outcome::InProgress { .. }));
+    close(store);
+    for access in [Access::ReadWrite, Access::ReadOnly] {
+        close(open(&folder, FileOptions { access, ..OPTIONS }));
+    }
+}
+
+#[test]
 fn the_journal_stays_bounded_while_a_reader_stays() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder, OPTIONS);
@@ -373,6 +404,39 @@ fn a_store_that_is_closed_leaves_no_descriptor() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_whose_lock_is_removed_again_and_again_keeps_no_descriptor_of_those_that_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder, OPTIONS);
+    claim(&store, "held", 1);
+    let removed = || {
+        let links =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let own = links.filter(|link| link.starts_with(folder.path().join("store.locks")));
+        own.filter(|link| link.to_string_lossy().ends_with("(deleted)")).count()
+    };
+    let owner = || {
+        let names = fs::read_dir(folder.path().join("store.locks")).unwrap();
+        names.map(|entry| entry.unwrap().path()).find(|path| path.to_string_lossy().contains("/owner-"))
+    };
+    let within = |what: &str, is_so: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !is_so() {
+            assert!(Instant::now() < end, "{what}");
+            sleep(Duration::from_millis(10));
+        }
+    };
+    for _ in 0..3 {
+        fs::remove_file(owner().unwrap()).unwrap();
+        within("it does not go on", &|| owner().is_some());
+    }
+    within("what has no claims stays", &|| removed() == 1);
+    assert!(matches!(claim(&store, "held", 2), Outcome::InProgress { .. }));
+    complete(&store, "held", 1, b"");
+    within("what has no claims any more stays", &|| removed() == 0);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_that_leads_elsewhere_is_noticed_by_who_came_through_it() {
@@ -393,4 +457,20 @@ fn a_link_that_leads_elsewhere_is_noticed_by_who_came_through_it() {
     assert_eq!(fence(&claim(&newer, "k", 2)), 1);
     assert_replaced(&older, "k");
     assert!(matches!(claim(&direct, "k", 2), Outcome::InProgress { .. }));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_of_no_concern_once_the_one_who_came_through_it_has_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, link) = (folder.path().join("store"), folder.path().join("link"));
+    let stores = FileStores::default();
+    let direct = stores.open(&path, OPTIONS).unwrap();
+    std::os::unix::fs::symlink("store", &link).unwrap();
+    let through_link = stores.open(&link, OPTIONS).unwrap();
+    claim(&through_link, "k", 1);
+    close(through_link);
+    fs::remove_file(&link).unwrap();
+    assert!(matches!(claim(&direct, "k", 2), Outcome::InProgress { .. }));
+    stores.open(&path, OPTIONS).unwrap();
 }

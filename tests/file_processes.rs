@@ -81,6 +81,8 @@ fn in_a_role() {
     let folder = PathBuf::from(folder);
     match role.split_once(' ').unwrap_or((&role, "")) {
         ("holds", lease) => hold(&folder, Duration::from_millis(lease.parse().unwrap())),
+        #[cfg(target_os = "linux")]
+        ("opens", "with few descriptors") => open_with_few_descriptors(&folder),
         ("serves", place) => serve(&folder, place.parse().unwrap()),
         (other, _) => panic!("no such role: {other}"),
     }
@@ -101,6 +103,38 @@ fn hold(folder: &Path, lease: Duration) {
         store.settle(name_of(claim, 1), settlement, DAY).wait().unwrap()
     };
     println!("said: {:?} {:?}", complete(&claims[0]), complete(&claims[1]));
+}
+
+/// Opens the store with one descriptor more each time, until that succeeds, and says whether its journal is looked after.
+#[cfg(target_os = "linux")]
+fn open_with_few_descriptors(folder: &Path) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limits = getrlimit(Resource::Nofile);
+    let in_use = fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    for spare in 0..64 {
+        let current = Some(in_use + spare);
+        setrlimit(Resource::Nofile, rustix::process::Rlimit { current, ..limits }).unwrap();
+        let opened = FileStore::open(&folder.join("store"), OPTIONS);
+        setrlimit(Resource::Nofile, limits).unwrap();
+        let Ok(_store) = opened else { continue };
+        // A thread that finds nothing to work with ends at once.
+        sleep(Duration::from_millis(300));
+        let threads = fs::read_dir("/proc/self/task").unwrap();
+        let names = threads.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        println!("said: journal {}", names.filter(|name| name.starts_with("reprise-journal")).count());
+        return;
+    }
+    panic!("it never opens");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_store_that_cannot_look_after_its_journal_does_not_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut opener = child(folder.path(), "opens with few descriptors");
+    let mut lines = BufReader::new(opener.stdout.take().unwrap());
+    assert_eq!(hear(&mut lines, "said: journal"), "1");
+    opener.wait().unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use reprise::idempotency::file::{
-    Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError, FileStores,
+    Access, ClaimName, Durability, FileOptions, FileStore, FileStoreError, FileStores, FileSystem,
 };
 use reprise::idempotency::{
     Answer, Claim, Digest, DigestBuilder, Identified, Inspection, Limits, MemoryStore, Outcome, Owner,
@@ -459,6 +459,9 @@ fn one_file_is_one_store_within_a_process() {
     let limits = Limits { max_entries: 5, ..LARGE };
     let error = stores.open(&path, FileOptions { limits, ..OPTIONS }).unwrap_err();
     assert!(matches!(error, FileStoreError::OptionsDiffer(_)), "{error}");
+    // What file systems it may be on has been asked, and is no property of the store.
+    let allowed = Some(FileSystem::Fuse);
+    close(stores.open(&path, FileOptions { allowed, ..OPTIONS }).unwrap());
     complete(&other, "k", 1, b"");
     close(one);
     assert!(matches!(claim(&other, "k", 2), Outcome::Completed(_)));

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use napi::bindgen_prelude::{
     BigInt, BufferSlice, Either4, Function, FunctionCallContext, Latin1String, Object, PromiseRaw, Result,
 };
-use napi::{Either, Env};
+use napi::{Either, Env, Error, Status};
 use napi_derive::napi;
 use parking_lot::Mutex;
 
@@ -132,9 +132,17 @@ pub fn open_file_store(
     #[napi(ts_arg_type = "(answers: (number | boolean | NativeClaimOutcome | NativeFailure)[]) => void")]
     settle: Function<'_, Vec<Answered>, ()>,
 ) -> Result<Either<NativeFileStore, NativeFailure>> {
-    let allowed = options.allow_file_system;
+    let file_system = |name: String| {
+        let unknown = || {
+            format!(
+                "allowFileSystem is {name:?}; allowed: {}",
+                FileSystem::ALL.map(FileSystem::name).join(", ")
+            )
+        };
+        FileSystem::of_name(&name).ok_or_else(|| Error::new(Status::InvalidArg, unknown()))
+    };
     let options = FileOptions {
-        allowed: allowed.and_then(|name| FileSystem::ALL.into_iter().find(|system| system.name() == name)),
+        allowed: options.allow_file_system.map(file_system).transpose()?,
         durability: if options.fsync { Durability::Fsync } else { Durability::Os },
         access: if options.read_only { Access::ReadOnly } else { Access::ReadWrite },
         limits: Limits { max_bytes: whole(options.max_bytes), max_entries: whole(options.max_entries) },

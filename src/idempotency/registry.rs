@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -67,8 +68,12 @@ impl Registry {
             let kept = Arc::clone(&self.kept);
             let housekeeping = move || {
                 while let Some(stores) = living(&kept) {
-                    // Every store has its turn: no short cut at the first that changed.
-                    let changed = stores.iter().filter(|store| store.maintain()).count();
+                    // Every store has its turn: no short cut at the first that changed, and none at a panic, which has
+                    // been said where panics are said.
+                    let maintain = |store: &MemoryStore| {
+                        catch_unwind(AssertUnwindSafe(|| store.maintain())).unwrap_or(false)
+                    };
+                    let changed = stores.iter().filter(|store| maintain(store)).count();
                     drop(stores);
                     thread::sleep(if changed > 0 { BUSY } else { IDLE });
                 }

@@ -14,7 +14,7 @@ use super::bell::Bell;
 use super::error::FileStoreError;
 use super::guard::Guard;
 use super::holds::{Holds, Session};
-use super::journal::{self, Pages};
+use super::journal::{Journal, Pages};
 use super::keeper;
 use super::ledger::Ended;
 use super::owners::{Lives, Process};
@@ -49,16 +49,33 @@ pub(super) struct Core {
     is_over: watch::Sender<bool>,
 }
 
+/// A store whose threads are still to be started.
+struct Started {
+    core: Arc<Core>,
+    writer: Writer,
+    /// Absent where the store only reads.
+    helpers: Option<Helpers>,
+}
+
+/// What the threads beside the writer work with.
+struct Helpers {
+    bell: Arc<Bell>,
+    journal: Journal,
+}
+
 impl Core {
     /// Opens the store on its threads.
     pub fn open(place: &Place, options: FileOptions) -> Result<Arc<Self>, FileStoreError> {
-        let (tell, opened) = mpsc::sync_channel(1);
+        // Without room: what is sent is received, or comes back.
+        let (tell, opened) = mpsc::sync_channel(0);
         let at = place.clone();
         let start = move || match Self::start(at, options) {
-            Ok((core, writer)) => {
-                if tell.send(Ok(Arc::clone(&core))).is_ok() {
-                    writer.run(&core);
+            Ok(Started { core, writer, helpers }) => {
+                if tell.send(Ok((Arc::clone(&core), helpers))).is_err() {
+                    // Who opens it has lost patience.
+                    core.close();
                 }
+                writer.run(&core);
                 let is_over = core.is_over.clone();
                 // The last one who has it closes its descriptors.
                 drop(core);
@@ -70,17 +87,18 @@ impl Core {
             }
         };
         spawn("reprise-file", place, start)?;
-        let core = opened.recv_timeout(PATIENCE).map_err(|_| FileStoreError::Busy(place.file.clone()))??;
-        core.spawn_helpers().inspect_err(|_| core.close())?;
+        let (core, helpers) =
+            opened.recv_timeout(PATIENCE).map_err(|_| FileStoreError::Busy(place.file.clone()))??;
+        if let Some(helpers) = helpers {
+            core.spawn(helpers).inspect_err(|_| core.close())?;
+        }
         Ok(core)
     }
 
-    /// A store that only reads needs none.
-    fn spawn_helpers(self: &Arc<Self>) -> Result<(), FileStoreError> {
-        let Some(bell) = self.bell.clone() else { return Ok(()) };
-        let (keeper, journal) = (Arc::clone(self), Arc::clone(self));
-        self.add_helper(spawn("reprise-keeper", &self.place, move || keeper::run(&keeper, &bell))?);
-        self.add_helper(spawn("reprise-journal", &self.place, move || journal::run(&journal))?);
+    fn spawn(self: &Arc<Self>, Helpers { bell, journal }: Helpers) -> Result<(), FileStoreError> {
+        let (kept, copied) = (Arc::clone(self), Arc::clone(self));
+        self.add_helper(spawn("reprise-keeper", &self.place, move || keeper::run(&kept, &bell))?);
+        self.add_helper(spawn("reprise-journal", &self.place, move || journal.run(&copied))?);
         if self.is_synced() {
             let syncer = Arc::clone(self);
             self.add_helper(spawn("reprise-syncer", &self.place, move || syncer::run(&syncer))?);
@@ -95,14 +113,16 @@ impl Core {
         helpers.push(thread);
     }
 
-    fn start(place: Place, options: FileOptions) -> Result<(Arc<Self>, Writer), FileStoreError> {
+    fn start(place: Place, options: FileOptions) -> Result<Started, FileStoreError> {
         let (mut writer, lives) = Writer::open(&place, options.access)?;
         let pages = Arc::<Pages>::default();
         writer
             .count_pages(Arc::clone(&pages))
             .map_err(|error| FileStoreError::sqlite(&place.file, &error))?;
-        let bell = match options.access {
-            Access::ReadWrite => Some(Arc::new(Bell::new(&place)?)),
+        let helpers = match options.access {
+            Access::ReadWrite => {
+                Some(Helpers { bell: Arc::new(Bell::new(&place)?), journal: Journal::open(&place)? })
+            }
             Access::ReadOnly => None,
         };
         let core = Arc::new(Self {
@@ -116,12 +136,12 @@ impl Core {
             pages,
             syncer: Syncer::default(),
             syncs: AtomicU64::new(0),
-            bell,
+            bell: helpers.as_ref().map(|helpers| Arc::clone(&helpers.bell)),
             helpers: Mutex::default(),
             sessions: AtomicU64::new(0),
             is_over: watch::Sender::new(false),
         });
-        Ok((core, writer))
+        Ok(Started { core, writer, helpers })
     }
 
     pub fn new_session(&self) -> Session {

@@ -43,15 +43,13 @@ pub enum FileStoreError {
         /// Which one.
         kind: &'static str,
     },
-    /// The file was made by another program, or by a version of reprise that this one does not know.
-    #[error("{path} holds {found}; this version of reprise reads format {known}")]
+    /// The file was made or changed by another program, or made by a version of reprise that this one does not know.
+    #[error("{path} holds {found}")]
     Foreign {
         /// The file.
         path: PathBuf,
         /// What it holds.
         found: String,
-        /// What this version reads.
-        known: i32,
     },
     /// The file is open in this process with other options.
     #[error("{0} is open in this process with other options")]

@@ -19,6 +19,12 @@ impl FileSystem {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Fuse, Self::Vboxsf, Self::Vmhgfs];
 
+    /// The one that options call so.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|system| system.name() == name)
+    }
+
     /// What options call it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -2,14 +2,16 @@
 //! Another process would open other files by the same name, and both would grant the same keys.
 #![forbid(unsafe_code)]
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use super::error::FileStoreError;
+use super::holds::Session;
 use super::place::Place;
 
 /// Tells one file from another, whatever its name is.
@@ -75,8 +77,8 @@ struct Watched {
 #[derive(Debug)]
 pub(super) struct Guard {
     watched: Vec<Watched>,
-    /// Paths by which the database was asked for, through links.
-    names: Mutex<Vec<PathBuf>>,
+    /// The path by which each session asked for the database, where that is another one.
+    names: Mutex<HashMap<Session, Arc<Path>>>,
     failure: OnceLock<FileStoreError>,
 }
 
@@ -103,14 +105,27 @@ impl Guard {
         Ok(Self { watched, names: Mutex::default(), failure: OnceLock::new() })
     }
 
-    /// Watches over a path that leads to the database, too: a link may be made to lead elsewhere.
-    pub fn watch_name(&self, path: &Path) {
+    /// Watches over a path that leads to the database, too, for as long as that session lasts: a link may be made to lead
+    /// elsewhere.
+    pub fn watch_name(&self, session: Session, path: &Path) {
         let Ok(path) = std::path::absolute(path) else { return };
-        let mut names = self.names.lock();
-        let is_known = names.contains(&path) || self.watched.first().is_some_and(|file| file.path == path);
-        if !is_known {
-            names.push(path);
+        if self.watched.first().is_none_or(|file| file.path != path) {
+            self.names.lock().insert(session, path.into());
         }
+    }
+
+    /// A session has ended: its path is of no concern to the others.
+    pub fn forget_name(&self, session: Session) {
+        self.names.lock().remove(&session);
+    }
+
+    fn check_names(&self) -> Result<(), FileStoreError> {
+        // The disk may take long: sessions come and go meanwhile.
+        let names: HashSet<Arc<Path>> = self.names.lock().values().cloned().collect();
+        names.iter().try_for_each(|name| match self.check_name(name) {
+            Err(_) if !self.names.lock().values().any(|watched| watched == name) => Ok(()),
+            checked => checked,
+        })
     }
 
     fn check_name(&self, path: &Path) -> Result<(), FileStoreError> {
@@ -128,11 +143,7 @@ impl Guard {
         if let Some(failure) = self.failure() {
             return Err(failure);
         }
-        let found = self
-            .watched
-            .iter()
-            .try_for_each(Watched::check)
-            .and_then(|()| self.names.lock().iter().try_for_each(|name| self.check_name(name)));
+        let found = self.watched.iter().try_for_each(Watched::check).and_then(|()| self.check_names());
         if let Err(failure) = &found {
             // Another thread may have noticed it, too.
             let _ = self.failure.set(failure.clone());

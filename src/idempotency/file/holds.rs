@@ -13,7 +13,7 @@ use crate::idempotency::Digest;
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Names one user of the store in this process; with it end its holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Session(pub u64);
 
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Brings what the journal holds into the file, beside the requests and not inside of one.
 #![forbid(unsafe_code)]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -8,6 +9,7 @@ use rusqlite::Connection;
 
 use super::core::Core;
 use super::error::FileStoreError;
+use super::place::Place;
 use super::schema;
 use super::turn::Turn;
 
@@ -85,40 +87,62 @@ impl State {
     }
 }
 
-/// Works until the store is closed.
-pub(super) fn run(core: &Core) {
-    let open = || Ok::<_, FileStoreError>((schema::open(&core.place)?, Turn::new(&core.place)?));
-    // Without it all still works, until the disk is full: the writer says so then.
-    let Ok((connection, mut turn)) = open() else { return };
-    while let Some(pages) = core.pages.wait() {
-        // The writer refuses what comes, too.
-        if core.guard.check().is_err() {
-            return;
-        }
-        if pages >= FULL {
-            // What is copied now holds nobody up.
-            copy(&connection);
-            let taken = turn.take();
-            let left = begin_anew(&connection);
-            drop(taken);
-            if let Some(left) = left {
-                core.pages.set(left);
+/// What the thread works with.
+pub(super) struct Journal {
+    connection: Connection,
+    turn: Turn,
+}
+
+impl Journal {
+    /// A store without it would grow its journal until it is full, so a store does not open without it.
+    pub fn open(place: &Place) -> Result<Self, FileStoreError> {
+        Ok(Self { connection: schema::open(place)?, turn: Turn::new(place)? })
+    }
+
+    /// Works until the store is closed.
+    pub fn run(mut self, core: &Core) {
+        while let Some(pages) = core.pages.wait() {
+            // The writer refuses what comes, too.
+            if core.guard.check().is_err() {
+                return;
             }
-            core.pages.set_copied(left.unwrap_or(pages));
-            continue;
+            let round = AssertUnwindSafe(|| match pages {
+                FULL.. => self.begin_anew(core, pages),
+                _ => self.keep_short(core, pages),
+            });
+            if catch_unwind(round).is_err() {
+                // It is tried again when there is more. That it panicked has been said where panics are said.
+                core.pages.set_copied(pages);
+            }
         }
-        let mut copied = copy(&connection);
+    }
+
+    fn keep_short(&mut self, core: &Core, pages: u32) {
+        let mut copied = copy(&self.connection);
         // Another process may be at it, or may have just done it.
         if copied.is_some_and(|copied| copied >= HARD) {
             // What was written meanwhile first, so that little is left to copy while nobody writes. Who writes next finds
             // nothing in the journal that is not in the file, and begins it anew.
-            copy(&connection);
-            let taken = turn.take();
-            copied = copy(&connection);
+            copy(&self.connection);
+            let taken = self.turn.take(&core.place);
+            copied = copy(&self.connection);
             drop(taken);
         }
         // Where a reader or the disk was in the way, it is tried again when there is more.
         core.pages.set_copied(copied.unwrap_or(pages).max(pages));
+    }
+
+    fn begin_anew(&mut self, core: &Core, pages: u32) {
+        // What is copied now holds nobody up.
+        copy(&self.connection);
+        let taken = self.turn.take(&core.place);
+        let left = begin_anew(&self.connection);
+        if let Some(left) = left {
+            // Before others write again: what the writer counts then is newer.
+            core.pages.set(left);
+        }
+        drop(taken);
+        core.pages.set_copied(left.unwrap_or(pages));
     }
 }
 

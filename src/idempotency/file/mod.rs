@@ -84,8 +84,16 @@ pub struct FileOptions {
     pub access: Access,
     /// How much it may keep.
     pub limits: Limits,
-    /// A file system that may be no disk, where the file may be all the same.
+    /// A file system that may be no disk, where the file may be all the same. Only this opening asks for it: a store that
+    /// is open already may be joined without it.
     pub allowed: Option<FileSystem>,
+}
+
+impl FileOptions {
+    /// Whether both can have the same open store.
+    fn agree_with(&self, other: &Self) -> bool {
+        Self { allowed: None, ..*self } == Self { allowed: None, ..*other }
+    }
 }
 
 /// What a file holds at the moment.
@@ -157,12 +165,12 @@ impl FileStore {
     /// meanwhile.
     pub fn open(path: &Path, options: FileOptions) -> Result<Self, FileStoreError> {
         let core = Core::open(&Place::find(path, options.allowed)?, options)?;
-        core.guard.watch_name(path);
-        Ok(Self::of(Arc::new(Shared(core))))
+        Ok(Self::of(Arc::new(Shared(core)), path))
     }
 
-    fn of(shared: Arc<Shared>) -> Self {
+    fn of(shared: Arc<Shared>, path: &Path) -> Self {
         let session = shared.0.new_session();
+        shared.0.guard.watch_name(session, path);
         Self { shared, session }
     }
 
@@ -320,6 +328,7 @@ impl FileStore {
 impl Drop for FileStore {
     fn drop(&mut self) {
         self.core().holds.let_go_of(self.session);
+        self.core().guard.forget_name(self.session);
     }
 }
 

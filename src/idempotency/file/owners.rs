@@ -28,6 +28,8 @@ const UNLOCKED: &str = "new-";
 /// From the least bit on: a digest of the number of its file, one of the host's run, and chance. 63 bits in all.
 const FILE_BITS: u32 = 24;
 const RUN_BITS: u32 = 16;
+/// The bit of a run that is known. A process that cannot read which run it is in has 0 for it.
+const KNOWN_RUN: i64 = 1 << (RUN_BITS - 1);
 
 /// Names one process at one store, for as long as it has the store open, or until its file is gone. Never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,16 +38,23 @@ pub(super) struct Process(pub i64);
 impl Process {
     fn of(file: Identity) -> Self {
         let chance = rand::random::<i64>() & (i64::MAX >> (FILE_BITS + RUN_BITS));
-        Self((chance << (FILE_BITS + RUN_BITS)) | (this_run() << FILE_BITS) | file_digest(file))
+        Self((chance << (FILE_BITS + RUN_BITS)) | (this_run().unwrap_or(0) << FILE_BITS) | file_digest(file))
     }
 
     fn has(self, file: Identity) -> bool {
         self.0 & ((1 << FILE_BITS) - 1) == file_digest(file)
     }
 
-    /// Whether the host has been started anew since it began.
+    /// Whether the host is known to have been started anew since it began.
     fn is_of_another_run(self) -> bool {
-        (self.0 >> FILE_BITS) & ((1 << RUN_BITS) - 1) != this_run()
+        let run = (self.0 >> FILE_BITS) & ((1 << RUN_BITS) - 1);
+        run & KNOWN_RUN != 0 && this_run().is_some_and(|this| run != this)
+    }
+
+    /// It, had it begun in another run.
+    #[cfg(test)]
+    pub fn in_another_run(self) -> Self {
+        Self(self.0 ^ (1 << FILE_BITS))
     }
 
     fn file_name(self) -> String {
@@ -57,11 +66,11 @@ fn file_digest(file: Identity) -> i64 {
     short_digest(&file.number().to_le_bytes(), FILE_BITS)
 }
 
-/// Which run of the host this is; always the same where the system does not say.
-fn this_run() -> i64 {
-    static RUN: LazyLock<i64> = LazyLock::new(|| {
-        let id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        short_digest(&id, RUN_BITS)
+/// Which run of the host this is; `None` where the system does not say so to this process.
+fn this_run() -> Option<i64> {
+    static RUN: LazyLock<Option<i64>> = LazyLock::new(|| {
+        let id = fs::read("/proc/sys/kernel/random/boot_id").ok().filter(|id| !id.is_empty())?;
+        Some(KNOWN_RUN | short_digest(&id, RUN_BITS - 1))
     });
     *RUN
 }
@@ -102,6 +111,13 @@ impl Life {
     fn is_known(&self, place: &Place) -> bool {
         leads_to(&place.locks.join(self.process.file_name()), &self.file)
     }
+
+    fn end(self, place: &Place) {
+        if self.is_known(place) {
+            // One that stays behind is without a lock, as after a death.
+            let _ = fs::remove_file(place.locks.join(self.process.file_name()));
+        }
+    }
 }
 
 /// The lives of this process at one store: the last one is its own, those before were lost with their files.
@@ -132,14 +148,25 @@ impl Lives {
         }
     }
 
+    /// The lives that were lost. No claim is made in their names any more.
+    pub fn lost(&self) -> Vec<Process> {
+        let mut processes = self.processes();
+        processes.pop();
+        processes
+    }
+
+    /// Ends lives that were lost and have no claims.
+    pub fn end_lost(&self, place: &Place, spent: &[Process]) {
+        for life in self.0.lock().extract_if(.., |life| spent.contains(&life.process)) {
+            life.end(place);
+        }
+    }
+
     /// Ends them. What this process has claimed keeps its lease, for what it was claimed for may still be running: a
     /// file that is gone proves no death.
     pub fn end(&self, place: &Place) {
         for life in self.0.lock().drain(..) {
-            if life.is_known(place) {
-                // One that stays behind is without a lock, as after a death.
-                let _ = fs::remove_file(place.locks.join(life.process.file_name()));
-            }
+            life.end(place);
         }
     }
 }
@@ -253,10 +280,19 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_does_not_know_its_run_of_the_host_is_not_taken_for_one_of_another() {
+        let (_folder, place) = Place::of_a_test();
+        let life = Life::begin(&place).unwrap();
+        let unknown = Process(life.process.0 & !(((1 << RUN_BITS) - 1) << FILE_BITS));
+        assert!(Owners::new(&place, &[]).may_live(unknown));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
     fn a_process_of_another_run_of_the_host_is_dead_without_a_file_but_not_with_its_lock() {
         let (_folder, place) = Place::of_a_test();
         let life = Life::begin(&place).unwrap();
-        let before = Process(life.process.0 ^ (1 << FILE_BITS));
+        let before = life.process.in_another_run();
         let may_live = |process| Owners::new(&place, &[]).may_live(process);
         assert!(!may_live(before));
         let (own, other) = (life.process.file_name(), before.file_name());

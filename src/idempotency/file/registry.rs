@@ -13,7 +13,11 @@ use super::{Access, FileOptions, FileStore, FileStoreError, Shared};
 
 /// The open files of a process: whoever opens a file that is open gets the same store, and its one writer.
 #[derive(Debug, Default)]
-pub struct FileStores(Mutex<HashMap<(Place, Access), Weak<Shared>>>);
+pub struct FileStores(Mutex<HashMap<(Place, Access), Slot>>);
+
+/// The store of one file. Locked while the store is opened, which may take long, so that those who open the same file wait,
+/// and nobody else.
+type Slot = Arc<Mutex<Weak<Shared>>>;
 
 impl FileStores {
     /// Opens a store, or joins those who have it open in this process.
@@ -24,21 +28,25 @@ impl FileStores {
     /// the file that was there before is open.
     pub fn open(&self, path: &Path, options: FileOptions) -> Result<FileStore, FileStoreError> {
         let place = Place::find(path, options.allowed)?;
-        let mut open = self.0.lock();
-        open.retain(|_, shared| shared.strong_count() > 0);
-        let key = (place, options.access);
-        if let Some(shared) = open.get(&key).and_then(Weak::upgrade) {
+        let slot = self.slot(&place, options.access);
+        let mut open = slot.lock();
+        if let Some(shared) = open.upgrade() {
             shared.0.guard.check()?;
-            return if shared.0.options == options {
-                shared.0.guard.watch_name(path);
-                Ok(FileStore::of(shared))
+            return if shared.0.options.agree_with(&options) {
+                Ok(FileStore::of(shared, path))
             } else {
-                Err(FileStoreError::OptionsDiffer(key.0.file))
+                Err(FileStoreError::OptionsDiffer(place.file))
             };
         }
-        let shared = Arc::new(Shared(Core::open(&key.0, options)?));
-        shared.0.guard.watch_name(path);
-        open.insert(key, Arc::downgrade(&shared));
-        Ok(FileStore::of(shared))
+        let shared = Arc::new(Shared(Core::open(&place, options)?));
+        *open = Arc::downgrade(&shared);
+        Ok(FileStore::of(shared, path))
+    }
+
+    fn slot(&self, place: &Place, access: Access) -> Slot {
+        let mut slots = self.0.lock();
+        // Whoever has a slot beside the map may be about to open its store.
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.lock().strong_count() > 0);
+        Arc::clone(slots.entry((place.clone(), access)).or_default())
     }
 }

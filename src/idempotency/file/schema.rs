@@ -1,7 +1,7 @@
 //! The database: its tables, its settings, and how to tell it from another one.
 #![forbid(unsafe_code)]
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -146,7 +146,11 @@ fn contents(connection: &Connection, place: &Place) -> Result<Contents, FileStor
     let format = number("PRAGMA user_version")?;
     match (application, format) {
         (APPLICATION, FORMAT) => Ok(Contents::Ours),
-        (APPLICATION, _) => Err(foreign(place, format!("records in format {format}"))),
+        (APPLICATION, _) => {
+            let found =
+                format!("records in format {format}, and this version of reprise reads format {FORMAT}");
+            Err(foreign(place, found))
+        }
         (0, 0) if number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(Contents::None),
         _ => Err(foreign(place, "the database of another program".to_owned())),
     }
@@ -158,29 +162,43 @@ type Entry = (String, String, String, Option<String>);
 /// Refuses a file that holds anything but the tables and indexes of this format: triggers and views of somebody else would
 /// run in the middle of what is written here.
 pub(super) fn check_tables(connection: &Connection, place: &Place) -> Result<(), FileStoreError> {
-    static KNOWN: LazyLock<Option<Vec<Entry>>> = LazyLock::new(|| {
-        let made = Connection::open_in_memory().ok()?;
-        made.execute_batch(TABLES).ok()?;
-        entries(&made).ok()
-    });
-    let found = entries(connection).map_err(|error| FileStoreError::sqlite(&place.file, &error))?;
-    let known = KNOWN.as_deref().unwrap_or_default();
-    if found == known {
-        return Ok(());
+    let check = || {
+        let (found, known) = (entries(connection)?, known()?);
+        let stranger = found.iter().find(|entry| !known.contains(entry));
+        Ok(match stranger {
+            Some((kind, name, ..)) => {
+                Some(format!("a {} {name:?} that reprise has not made", kind.escape_debug()))
+            }
+            None if found.len() < known.len() => Some("not all tables and indexes of reprise".to_owned()),
+            None => None,
+        })
+    };
+    match check().map_err(|error| FileStoreError::sqlite(&place.file, &error))? {
+        Some(found) => Err(foreign(place, found)),
+        None => Ok(()),
     }
-    let stranger = found.iter().find(|entry| !known.contains(entry));
-    Err(foreign(
-        place,
-        match stranger {
-            Some((kind, name, ..)) => format!("a {} {name:?} that reprise has not made", kind.escape_debug()),
-            None => "not all of its tables".to_owned(),
-        },
-    ))
 }
 
+/// The entries of this format.
+fn known() -> rusqlite::Result<&'static [Entry]> {
+    static KNOWN: OnceLock<Vec<Entry>> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known);
+    }
+    let made = Connection::open_in_memory()?;
+    made.execute_batch(TABLES)?;
+    let known = entries(&made)?;
+    Ok(KNOWN.get_or_init(|| known))
+}
+
+/// All entries but the tables of statistics that `ANALYZE` and `PRAGMA optimize` make. Only `SQLite` itself can give a table
+/// such a name, and nothing of them runs.
 fn entries(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
     connection
-        .prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name")?
+        .prepare(
+            "SELECT type, name, tbl_name, sql FROM sqlite_schema
+             WHERE NOT (type = 'table' AND name GLOB 'sqlite_stat[1-4]') ORDER BY type, name",
+        )?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect()
 }
@@ -191,5 +209,5 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn foreign(place: &Place, found: String) -> FileStoreError {
-    FileStoreError::Foreign { path: place.file.clone(), found, known: FORMAT }
+    FileStoreError::Foreign { path: place.file.clone(), found }
 }

@@ -78,14 +78,24 @@ impl Turn {
         Ok(Self { shared: Arc::new(shared), usher: None })
     }
 
-    /// Whether others queue at the same files. Somebody may have removed them; then another turn has to be made.
-    pub fn is_that_of(&self, place: &Place) -> bool {
+    /// Whether others queue at the same files. Somebody may have removed them.
+    fn is_that_of(&self, place: &Place) -> bool {
         let Shared { gate, turn, .. } = &*self.shared;
         leads_to(&place.locks.join("gate"), gate) && leads_to(&place.locks.join("turn"), turn)
     }
 
-    /// Waits for its turn; `None` if that takes too long, because one who is before it is held up.
-    pub fn take(&mut self) -> Option<Taken> {
+    /// Waits for its turn, at the files that are there now; `None` if that takes too long, because one who is before it is
+    /// held up.
+    pub fn take(&mut self, place: &Place) -> Option<Taken> {
+        if !self.is_that_of(place)
+            && let Ok(present) = place.prepare_locks().and_then(|()| Self::new(place))
+        {
+            *self = present;
+        }
+        self.take_here()
+    }
+
+    fn take_here(&mut self) -> Option<Taken> {
         let shared = &*self.shared;
         let mut usher = shared.usher.lock();
         match *usher {
@@ -215,9 +225,9 @@ mod tests {
         let gate = place.lock_file("gate").unwrap();
         let turns = Mutex::new(Vec::new());
         thread::scope(|scope| {
-            let taken = greedy.take().unwrap();
+            let taken = greedy.take(&place).unwrap();
             scope.spawn(|| {
-                let _taken = patient.take();
+                let _taken = patient.take(&place);
                 turns.lock().push("patient");
             });
             while !matches!(gate.try_lock(), Err(TryLockError::WouldBlock)) {
@@ -225,10 +235,21 @@ mod tests {
                 thread::yield_now();
             }
             drop(taken);
-            let _taken = greedy.take();
+            let _taken = greedy.take(&place);
             turns.lock().push("greedy");
         });
         assert_eq!(*turns.lock(), ["patient", "greedy"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn who_has_lost_the_files_of_the_queue_queues_where_the_others_do() {
+        let (_folder, place) = Place::of_a_test();
+        let mut turn = Turn::new(&place).unwrap();
+        std::fs::remove_dir_all(&place.locks).unwrap();
+        let _taken = turn.take(&place).unwrap();
+        let there = place.lock_file("turn").unwrap();
+        assert!(matches!(there.try_lock(), Err(TryLockError::WouldBlock)));
     }
 
     #[test]
@@ -237,12 +258,12 @@ mod tests {
         let stopped = place.lock_file("gate").unwrap();
         stopped.lock().unwrap();
         let mut turn = Turn::new(&place).unwrap();
-        assert!(turn.take().is_none());
+        assert!(turn.take(&place).is_none());
         let again = Instant::now();
-        assert!(turn.take().is_none());
+        assert!(turn.take(&place).is_none());
         assert!(again.elapsed() < PATIENCE, "the usher is still there");
         stopped.unlock().unwrap();
-        while turn.take().is_none() {
+        while turn.take(&place).is_none() {
             thread::yield_now();
         }
     }

@@ -134,7 +134,7 @@ pub(super) fn compact(core: &Arc<Core>) -> Pending<()> {
     on_its_own(core, |core| {
         let mut turn = Turn::new(&core.place)?;
         let connection = schema::open(&core.place)?;
-        let taken = turn.take();
+        let taken = turn.take(&core.place);
         let compact = connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
         drop(taken);
         compact.map_err(|error| FileStoreError::sqlite(&core.place.file, &error))

@@ -20,7 +20,7 @@ use super::queue::{Step, Told, answer_all};
 use super::rows::Rows;
 use super::schema;
 use super::syncer::Group;
-use super::turn::{Taken, Turn};
+use super::turn::Turn;
 
 /// How long a turn goes on while steps keep coming: so long that what a turn costs is little beside it, so short that
 /// others have theirs soon.
@@ -49,7 +49,7 @@ impl Writer {
         }
         place.prepare()?;
         let mut turn = Turn::new(place)?;
-        let taken = turn.take();
+        let taken = turn.take(place);
         let file = identity()?;
         let connection = schema::open(place)?;
         tidy_up(place, |process| Rows(&connection).has_claims(process).unwrap_or(true));
@@ -75,7 +75,7 @@ impl Writer {
     pub fn run(mut self, core: &Core) {
         while core.queue.wait() {
             // Not before it is our turn: the longer that takes, the more goes into the group.
-            let taken = self.take_turn(&core.place);
+            let taken = self.turn.as_mut().and_then(|turn| turn.take(&core.place));
             let end = Instant::now() + TURN;
             self.commit_group(core);
             while taken.is_some() && Instant::now() < end && !core.queue.is_empty() {
@@ -83,16 +83,6 @@ impl Writer {
             }
         }
         self.finish(core);
-    }
-
-    fn take_turn(&mut self, place: &Place) -> Option<Taken> {
-        let turn = self.turn.as_mut()?;
-        if !turn.is_that_of(place)
-            && let Ok(present) = place.prepare_locks().and_then(|()| Turn::new(place))
-        {
-            *turn = present;
-        }
-        turn.take()
     }
 
     /// Commits what is queued, and answers.

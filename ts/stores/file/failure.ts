@@ -22,7 +22,8 @@ const REMEDIES: Partial<Record<NativeFailure['failure'], string>> = {
   REPLACED: 'Start the process again. It refuses until then, since another process may use the other file.',
   NETWORK:
     'Use a disk of this host, name fuse, vboxsf or vmhgfs in allowFileSystem if it is one in truth, or use a RedisStore or PostgresStore for several hosts.',
-  FORMAT: 'Name another file, or open it with the version that made it.',
+  FORMAT:
+    'Drop from the file what another program has added, open the file with the version that made it, or name another file.',
   OPTIONS: 'Give all of them the same options, or make one and share it.',
 };
 
