@@ -10,6 +10,9 @@ const DEEPEST = 4;
 /** Characters in a row by which a part of an answer is known again. */
 const PIECE = 8;
 
+/** Bytes of an answer that is looked for in a message. Of a larger one, no message is shown: looking would take too long. */
+const LARGEST_SOUGHT = 64 * 1024;
+
 const WITHHELD = 'the message is withheld: it may quote what is kept';
 
 /**
@@ -57,6 +60,7 @@ function messageOf(message: string, name: unknown, kept: readonly string[] | und
 }
 
 function quotes(message: string, kept: readonly string[] = []): boolean {
+  if (kept.some((text) => text.length > LARGEST_SOUGHT * 2)) return true;
   const start = message.slice(0, LONGEST_MESSAGE);
   for (let at = 0; at + PIECE <= start.length; at += PIECE / 2) {
     const piece = start.slice(at, at + PIECE);

@@ -6,7 +6,7 @@ import { CheckpointLoadError, CheckpointSaveError } from '../retry/errors.js';
 import { runWithRetry } from '../retry/loop.js';
 import type { Plan } from '../retry/plan.js';
 import { quick, quickUntil } from '../retry/presets.js';
-import { keepsClaims, type AtomicStore, type ClaimRef } from '../stores/contract.js';
+import { keepsClaims, type AtomicStore, type ClaimOutcome, type ClaimRef } from '../stores/contract.js';
 import { within } from '../timeout.js';
 import type { TaskContext } from './context.js';
 import { tracked } from './drain.js';
@@ -153,23 +153,25 @@ async function claim(settings: TaskSettings, { signal }: Plan, names: Names): Pr
   const { store, leaseMs, ttl, storeTimeoutMs } = settings;
   const { taskId, key, fingerprint } = names;
   const owner = randomUUID();
+  const hold = keepsClaims(store) ? { holdMs: HOLD_MS } : {};
+  const request = { key, fingerprint, identity: NOBODY, owner, leaseMs, ttl, ...hold };
+  const asked: Promise<ClaimOutcome>[] = [];
   let found;
   let since = 0;
   try {
-    const request = {
-      key,
-      fingerprint,
-      identity: NOBODY,
-      owner,
-      leaseMs,
-      ttl,
-      ...(keepsClaims(store) && { holdMs: HOLD_MS }),
-    };
     found = await runWithRetry(quickUntil(signal), () => {
       since = performance.now();
-      return within(store.claim(request), storeTimeoutMs);
+      const asking = store.claim(request);
+      asked.push(asking);
+      return within(asking, storeTimeoutMs);
     });
   } catch (cause) {
+    // One that is granted after all is nobody's. (Before, the next try of the same owner would have had it.)
+    for (const asking of asked) {
+      asking
+        .then(async (late) => late.outcome === 'claimed' && store.release({ key, owner, fence: late.fence }, ttl))
+        .catch(() => undefined);
+    }
     signal?.throwIfAborted();
     throw new CheckpointLoadError(taskId, cause);
   }

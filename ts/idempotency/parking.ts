@@ -66,10 +66,10 @@ export class Parking {
       (error: unknown) => {
         this.#groups.delete(same);
         // Asked for the key again, they would wait and fail again, without end.
-        for (const waiting of this.#present(fresh)) {
+        this.#forAll(fresh, (waiting) => {
           this.leave(waiting);
           waiting.giveUp(error);
-        }
+        });
       },
     );
   }
@@ -81,10 +81,11 @@ export class Parking {
 
   close(): void {
     clearTimeout(this.#timer);
-    for (const parked of this.#deadlines.keys()) {
+    this.#timer = undefined;
+    this.#forAll(this.#deadlines.keys(), (parked) => {
       this.leave(parked);
       parked.giveUp();
-    }
+    });
   }
 
   /** Those that still wait: a client may have left, or its time be over. */
@@ -92,16 +93,39 @@ export class Parking {
     return [...parked].filter((waiting) => this.has(waiting));
   }
 
+  /** Does a step for each that still waits. One that throws does not keep the others from it. */
+  #forAll(parked: Iterable<Parked>, step: (waiting: Parked) => unknown): void {
+    const failures: unknown[] = [];
+    for (const waiting of this.#present(parked)) {
+      try {
+        if (this.has(waiting)) step(waiting);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+
   #resume([first, ...others]: Parked[]): void {
     const tell = (answer: Answer | undefined): void => {
-      for (const waiting of this.#present(others)) {
+      this.#forAll(others, (waiting) => {
         if (answer) waiting.share(answer);
         else void waiting.resume();
-      }
+      });
     };
-    const got = first?.resume();
-    if (got instanceof Promise) void got.then(tell);
-    else tell(got);
+    let got: ReturnType<Parked['resume']> = undefined;
+    try {
+      got = first?.resume();
+    } finally {
+      // Also where it threw: the others ask for themselves.
+      if (!(got instanceof Promise)) tell(got);
+    }
+    if (got instanceof Promise) {
+      void got.then(tell, (error: unknown) => {
+        tell(undefined);
+        throw error;
+      });
+    }
   }
 
   #arm(): void {
@@ -115,11 +139,14 @@ export class Parking {
   readonly #tick = (): void => {
     this.#timer = undefined;
     const now = performance.now();
-    for (const [parked, deadline] of this.#deadlines) {
-      if (deadline > now) break;
-      this.leave(parked);
-      parked.giveUp();
+    const late = [...this.#deadlines].filter(([, deadline]) => deadline <= now).map(([parked]) => parked);
+    try {
+      this.#forAll(late, (parked) => {
+        this.leave(parked);
+        parked.giveUp();
+      });
+    } finally {
+      this.#arm();
     }
-    this.#arm();
   };
 }

@@ -51,6 +51,7 @@ export class Renewals<Held extends Leased> {
   #timer: NodeJS.Timeout | undefined;
   /** When all are renewed next. */
   #renewAt = 0;
+  #armedFor = Infinity;
 
   /** @param tally counts the claims too, for whoever waits for the end of all */
   constructor(settings: RenewalSettings, tally?: Tally) {
@@ -70,15 +71,12 @@ export class Renewals<Held extends Leased> {
   /** @param askedAt when the call began that has made the claim */
   add(leased: Held, holder: ClaimHolder, askedAt: number): void {
     this.#tally?.enter();
-    this.#leases.set(leased, {
-      holder,
-      until: askedAt + this.#settings.leaseMs,
-      isAsked: false,
-      isOnTrial: false,
-    });
-    if (this.#timer !== undefined) return;
-    this.#renewAt = performance.now() + this.#settings.leaseMs / 3;
-    this.#arm(this.#renewAt);
+    const until = askedAt + this.#settings.leaseMs;
+    this.#leases.set(leased, { holder, until, isAsked: false, isOnTrial: false });
+    if (this.#timer === undefined) this.#renewAt = performance.now() + this.#settings.leaseMs / 3;
+    // A claim that took long has little left of its lease.
+    const next = Math.min(this.#renewAt, until);
+    if (this.#timer === undefined || next < this.#armedFor) this.#arm(next);
   }
 
   delete(leased: Held): void {
@@ -121,6 +119,8 @@ export class Renewals<Held extends Leased> {
   };
 
   #arm(at: number): void {
+    clearTimeout(this.#timer);
+    this.#armedFor = at;
     this.#timer = setTimeout(this.#tick, Math.max(1, Math.ceil(at - performance.now()))).unref();
   }
 
