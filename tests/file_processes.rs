@@ -115,10 +115,12 @@ fn open_with_few_descriptors(folder: &Path) {
         let current = Some(in_use + spare);
         setrlimit(Resource::Nofile, rustix::process::Rlimit { current, ..limits }).unwrap();
         let opened = FileStore::open(&folder.join("store"), OPTIONS);
+        if opened.is_ok() {
+            // A thread that finds nothing to work with ends at once.
+            sleep(Duration::from_millis(300));
+        }
         setrlimit(Resource::Nofile, limits).unwrap();
         let Ok(_store) = opened else { continue };
-        // A thread that finds nothing to work with ends at once.
-        sleep(Duration::from_millis(300));
         let threads = fs::read_dir("/proc/self/task").unwrap();
         let names = threads.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
         println!("said: journal {}", names.filter(|name| name.starts_with("reprise-journal")).count());
