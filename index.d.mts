@@ -462,7 +462,8 @@ interface IdempotencyOptions<Req extends ServerRequest = ServerRequest> {
     identity?: (req: Req) => string | undefined;
     /**
      * The bytes of a JSON body, where its parser has kept them (`express.json({ verify })`). To compare those costs less
-     * than to write the parsed body as JSON again, and comes to the same. Default: the parsed body. So does `undefined`.
+     * than to write the parsed body as JSON again, and tells numbers apart that a double cannot. Default, and for
+     * `undefined`: the parsed body.
      *
      * @example
      * ```ts

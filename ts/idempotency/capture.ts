@@ -217,8 +217,9 @@ export class Capture implements Interceptor {
   }
 
   onDestroy(error?: Error): ServerResponse {
-    // A watchdog in front says nothing about the handler, as with the connection.
-    if (isInHandler()) this.abandon();
+    // A watchdog in front says nothing about the handler, as with the connection. Once the client has left, it is
+    // `pipeline` that gives the answer up, called by Node.
+    if (isInHandler() || this.#departure?.isUnderWay) this.abandon();
     if (this.#draft && this.isOver) this.#draft.calls.push(() => this.#original.destroy.call(this.res, error));
     else this.#original.destroy.call(this.res, error);
     return this.res;
