@@ -174,26 +174,6 @@ describe.each(expresses)('$name', ({ express }) => {
       expect(runs()).toBe(2);
     });
 
-    it.each<[string, Middleware]>([
-      [
-        'with a callback',
-        (_req, res, next) => {
-          pipeline(halves(res), res, next);
-        },
-      ],
-      ['by promise', async (_req, res, next) => pipelined(halves(res), res).catch(next)],
-    ])(
-      '§4.6 frees the key where its leaving breaks the stream: pipeline of a generator, %s',
-      async (_name, handler) => {
-        const { guarded, runs } = await servePair(mount, firstThen(handler, done), { options });
-        const first = await begin(guarded);
-        await first.until('first ');
-        first.socket.destroy();
-        expect(await send(guarded, { key: 'k' })).toMatchObject({ text: 'done', isReplay: false });
-        expect(runs()).toBe(2);
-      },
-    );
-
     it('§4.6 frees the key where the handler fails afterwards', async () => {
       const failing: Middleware = async (_req, res, next) => {
         res.write('half');

@@ -119,6 +119,30 @@ describe.each(expresses)('$name', ({ express }) => {
     });
   });
 
+  it.each(['the memory store', 'a slow store'])(
+    'a length and headers that are set in front, inside of end: %s',
+    async (name) => {
+      const appending: Middleware = (req, res, next) => {
+        const end = res.end.bind(res) as (...given: unknown[]) => ServerResponse;
+        res.end = ((chunk?: unknown) => {
+          const whole = Buffer.concat([Buffer.from(chunk as string), Buffer.from(', signed')]);
+          res.setHeader('Content-Length', whole.length);
+          res.setHeader('X-Signed-For', String(req.headers['x-id']));
+          return end(whole);
+        }) as typeof res.end;
+        next();
+      };
+      const handler: Middleware = (_req, res) => res.setHeader('Content-Length', 4).end('paid');
+      const options = name === 'a slow store' ? { store: lateStore() } : {};
+      const { guarded, runs } = await servePair(mount, handler, { options, outside: () => [appending] });
+      for (const id of ['A', 'B']) {
+        const answer = await send(guarded, { key: 'k', headers: { 'X-Id': id } });
+        expect(answer).toMatchObject({ text: 'paid, signed', headers: { 'x-signed-for': id } });
+      }
+      expect(runs()).toBe(1);
+    },
+  );
+
   it('compression in front of a slow store: each answer comes whole, and its replay too', async () => {
     const app = express().set('env', 'test');
     app.use(compression(), idempotencyMiddleware({ store: lateStore() }));

@@ -248,7 +248,7 @@ function street(settings: object = {}) {
   };
 }
 
-const post = async ({ port }: Shop, body: object): Promise<Received> => send({ port } as never, { key: 'k', body });
+const post = async ({ port }: Shop, body: object): Promise<Received> => send({ port }, { key: 'k', body });
 
 describe('between processes', { timeout: 60_000 }, () => {
   it('one runs, the others wait for it and get its answer', async () => {
@@ -336,7 +336,7 @@ describe('between processes', { timeout: 60_000 }, () => {
     ['the journal', ['store-wal']],
   ])('a process that lost %s refuses with 503', async (_, names) => {
     const shops = street();
-    const ask = (shop: Shop, key: string) => send({ port: shop.port } as never, { key, body: {} });
+    const ask = (shop: Shop, key: string) => send({ port: shop.port }, { key, body: {} });
     const a = await shops.open();
     expect(await ask(a, 'before')).toMatchObject({ status: 201 });
     for (const name of names) rmSync(path.join(shops.place, name));

@@ -19,7 +19,7 @@ import {
   type Snapshot,
 } from './headers.js';
 import { holdOf, type Hold } from './hold.js';
-import { intercept, type Interceptor, type Methods, type WriteArguments } from './interception.js';
+import { intercept, isHeadOurs, type Interceptor, type Methods, type WriteArguments } from './interception.js';
 import { AnswerRecorder, bytesOfPiece, hasBody, isAscii, isPiece } from './recorder.js';
 import { seal } from './seal.js';
 
@@ -93,6 +93,8 @@ export class Capture implements Interceptor {
   #isHeadWatched = false;
   /** Bytes of the piece that is being passed on. Middleware and Node call the response again meanwhile. */
   #passing: number | undefined;
+  /** The head as the handler left it when it called for an answer. */
+  #asked: SeenHead | undefined;
   #isFlushing = false;
   #ended = false;
   #hold: Hold | undefined;
@@ -242,7 +244,7 @@ export class Capture implements Interceptor {
   onWriteHead(args: HeadArguments): ServerResponse {
     // 1xx are not the answer yet.
     if (this.isOver || this.#recorder.head !== undefined || args[0] < 200) return this.#writeHead(args);
-    const head = readHead(this.#before, this.req, this.res, args, this.#host.replaySetCookie);
+    const head = this.#headOf(args);
     if (this.#draft) {
       this.#draftHead(this.#draft, args, head);
       return this.res;
@@ -328,6 +330,10 @@ export class Capture implements Interceptor {
   /** Passes a call on. What Node refuses, it refuses here, where the handler stands. */
   #pass<T>(bytes: number, call: () => T): T {
     this.#passing = bytes;
+    // Node writes the head behind middleware in front, which may set headers of its own in its `write` or `end`.
+    if (this.#recorder.head === undefined && !this.res.headersSent) {
+      this.#asked = readHead(this.#before, this.req, this.res, [this.res.statusCode], this.#host.replaySetCookie);
+    }
     let isDone = false;
     try {
       const result = call();
@@ -335,6 +341,8 @@ export class Capture implements Interceptor {
       return result;
     } finally {
       this.#passing = undefined;
+      // Until middleware in front ends the answer, where it does so later.
+      if (!isDone || this.#recorder.head || !this.#ended) this.#asked = undefined;
       if (!isDone) this.#hold?.release();
       else if (this.#isHeadWatched) {
         this.#recorder.isHeadUtf8 = this.#hold?.isHeadUtf8 ?? false;
@@ -475,6 +483,14 @@ export class Capture implements Interceptor {
     if (this.#recorder.head !== undefined) return;
     if (!this.res.headersSent) this.res.writeHead(this.res.statusCode);
     else if (!this.#hold) this.#noteHead();
+  }
+
+  /** The head that is about to be written, without what middleware in front has made of it. */
+  #headOf(args: HeadArguments): SeenHead {
+    const asked = this.#asked;
+    if (asked && isHeadOurs(this.res)) return asked;
+    const head = readHead(this.#before, this.req, this.res, args, this.#host.replaySetCookie);
+    return asked ? { ...head, contentLength: asked.contentLength } : head;
   }
 
   /** Takes the head of a stand-in, which may write its own in any way. */

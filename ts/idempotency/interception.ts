@@ -69,3 +69,8 @@ export function intercept(res: ServerResponse, interceptor: Interceptor): Method
   res.emit = INTERCEPTED.emit;
   return { writeHead, write, end, flushHeaders, destroy, emit };
 }
+
+/** Whether nobody has taken over the head of a response since: middleware inside adds its headers there. */
+export function isHeadOurs(res: ServerResponse): boolean {
+  return res.writeHead === INTERCEPTED.writeHead;
+}
