@@ -40,7 +40,7 @@ const body: fc.Arbitrary<Chunk> = fc.oneof(
 
 const code = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom(200, 201, 202, 206, 400, 404, 409) },
-  { weight: 2, arbitrary: fc.constantFrom(204, 205, 304, 301, 401, 429, 500, 503) },
+  { weight: 2, arbitrary: fc.constantFrom(103, 204, 205, 304, 301, 401, 429, 500, 503) },
 );
 
 const field = fc.constantFrom<readonly [string, string | number]>(
@@ -67,6 +67,12 @@ const field = fc.constantFrom<readonly [string, string | number]>(
   ['X-Bad', 'a\nb'],
 );
 
+/** Which of two lengths counts, every client sees for itself. */
+function withOneLength(fields: readonly (readonly [string, string | number])[]): typeof fields {
+  const first = fields.findIndex(([name]) => name === 'Content-Length');
+  return fields.filter(([name], i) => name !== 'Content-Length' || i === first);
+}
+
 /** What is done to a head before anything is sent. */
 const prelude: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: field.map(([name, value]): Step => ({ do: 'set', name, value })) },
@@ -74,7 +80,12 @@ const prelude: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: code.map((code): Step => ({ do: 'status', code })) },
   { weight: 1, arbitrary: fc.constantFrom<Step>({ do: 'status', code: null }, { do: 'status', code: 1000 }) },
   { weight: 1, arbitrary: fc.constantFrom<Step>({ do: 'message', text: 'Quite So' }, { do: 'message', text: 'né' }) },
-  { weight: 1, arbitrary: field.map(([name, value]): Step => ({ do: 'append', name, value: String(value) })) },
+  {
+    weight: 1,
+    arbitrary: field.map(([name, value]): Step =>
+      name === 'Content-Length' ? { do: 'look' } : { do: 'append', name, value: String(value) },
+    ),
+  },
   {
     weight: 1,
     arbitrary: fc.constantFrom<Step>({ do: 'remove', name: 'X-Powered-By' }, { do: 'remove', name: 'X-A' }),
@@ -89,7 +100,7 @@ const writeHead: fc.Arbitrary<Step> = fc.record(
     code,
     reason: fc.constantFrom('Grown', ''),
     form: fc.constantFrom<'none' | 'object' | 'flat' | 'pairs'>('none', 'object', 'flat', 'pairs'),
-    fields: fc.array(field, { maxLength: 4 }),
+    fields: fc.array(field, { maxLength: 4 }).map(withOneLength),
   },
   { requiredKeys: ['do', 'code', 'form', 'fields'] },
 );
@@ -179,6 +190,12 @@ const between: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
+/** Whether a file or another server is faster than a timer is a matter of moments: behind them all steps come at once. */
+function withoutRaces(steps: readonly Timed[]): Timed[] {
+  const from = steps.findIndex(({ step }) => ['sendFile', 'download', 'proxy'].includes(step.do));
+  return steps.map((timed, i) => (from < 0 || i <= from ? timed : { ...timed, when: 'now' }));
+}
+
 const steps: fc.Arbitrary<Timed[]> = fc
   .tuple(
     fc.array(timed(prelude), { maxLength: 3 }),
@@ -192,7 +209,7 @@ const steps: fc.Arbitrary<Timed[]> = fc
       { weight: 2, arbitrary: fc.array(timed(late), { maxLength: 2 }) },
     ),
   )
-  .map((parts) => parts.flat());
+  .map((parts) => withoutRaces(parts.flat()));
 
 const handler: fc.Arbitrary<Handler> = fc.record({
   form: fc.constantFrom('sync', 'async'),

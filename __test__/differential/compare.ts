@@ -116,14 +116,14 @@ export function compareReplay(scenario: Scenario, { first, again }: Seen): Diffe
     if (JSON.stringify(expected) !== JSON.stringify(got)) found.push({ what, expected, got });
   };
   // What a handler breaks off itself is over, whatever it does then; one that reads a body that broke off never goes on.
-  if (!scenario.handler.steps.some(({ step }) => ['destroy', 'next', 'read'].includes(step.do))) {
+  if (isNamed(scenario) && !scenario.handler.steps.some(({ step }) => ['destroy', 'next', 'read'].includes(step.do))) {
     differ('retry: runs at once with the first', 0, again.overlaps);
   }
   const firsts = first.wires[0]?.answers.filter(isFinal) ?? [];
   const agains = again.wires[0]?.answers.filter(isFinal) ?? [];
   // What is said before an answer (1xx) comes in the midst of the one before.
   const isMixed = scenario.client.does.is === 'pipeline' && saysBefore(scenario);
-  if (isMixed) return found;
+  if (isMixed || isNoAnswer(scenario)) return found;
   const fate = fateOf(scenario, first, firsts[0]);
   for (const [i, answer] of agains.entries()) {
     if (!isReplay(answer)) continue;
@@ -164,14 +164,11 @@ const PASSING = new Set([401, 407, 408, 421, 423, 425, 429]);
 const PARSERS: Partial<Record<BodyKind, string>> = { json: 'json', 'chunked-json': 'json', form: 'urlencoded' };
 
 function fateOf(scenario: Scenario, first: Observation, answer: WireAnswer | undefined): Fate {
-  const { outside, client, key } = scenario;
+  const { client, key } = scenario;
   if (client.does.is === 'broken-upload' && isReadByHandler(scenario)) return 'runs again';
   if (!stays(client) || isLate(scenario) || first.runs === 0 || first.visits.length === 0) return 'unknown';
   if (client.does.is === 'pipeline') return 'unknown';
-  // Without a key, a body that nobody read names nothing.
-  const isRead =
-    client.body !== 'multipart' && outside.some(({ use }) => use === 'raw' || use === PARSERS[client.body]);
-  if (key === 'derived' && client.body !== 'none' && !isRead) return 'unknown';
+  if (!isNamed(scenario)) return 'unknown';
   // Who gives a length may give a wrong one, and what the client took for an answer was none.
   if (JSON.stringify(scenario.handler.steps).includes('Content-Length')) return 'unknown';
   if (first.visits.some(({ errors }) => errors.length > 0) || first.processErrors.length > 0) return 'unknown';
@@ -191,8 +188,19 @@ function fateOf(scenario: Scenario, first: Observation, answer: WireAnswer | und
   return 'replayed';
 }
 
+/** Whether a retry is known for one: without a key, a body that nobody read names nothing. */
+function isNamed({ key, client, outside }: Scenario): boolean {
+  if (key === 'explicit' || client.body === 'none') return true;
+  return client.body !== 'multipart' && outside.some(({ use }) => use === 'raw' || use === PARSERS[client.body]);
+}
+
 function saysBefore({ handler }: Scenario): boolean {
   return handler.steps.some(({ step }) => step.do === 'hints' || step.do === 'continue' || step.do === 'processing');
+}
+
+/** Whether a handler answers with a status that is none of an answer: the next one on the connection is taken for it. */
+function isNoAnswer({ handler }: Scenario): boolean {
+  return handler.steps.some(({ step }) => 'code' in step && step.code === 103);
 }
 
 /** Whether the handler reads the body before it does anything else, so that it never answers where the body breaks off. */

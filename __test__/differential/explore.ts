@@ -52,5 +52,5 @@ function isLike({ what }: Difference): (other: Difference) => boolean {
 }
 
 function isOfReplay({ what }: Difference): boolean {
-  return what.startsWith('replay') || what === 'retry';
+  return what.startsWith('replay') || what.startsWith('retry');
 }

@@ -31,11 +31,13 @@ export function handlerOf(
 ): RequestHandler {
   return (req, res, next) => {
     world.seen.runs++;
-    const already = running.get(req.path) ?? 0;
+    // A proxy is given another one later.
+    const { path } = req;
+    const already = running.get(path) ?? 0;
     if (already > 0) world.seen.overlaps++;
-    running.set(req.path, already + 1);
+    running.set(path, already + 1);
     const over = () => {
-      running.set(req.path, (running.get(req.path) ?? 1) - 1);
+      running.set(path, (running.get(path) ?? 1) - 1);
     };
     const visit = visitOf(req);
     const scene: Scene = { world, fixtures, visit, req, res, next };
