@@ -11,6 +11,7 @@ const chunk: fc.Arbitrary<Chunk> = fc.record(
       'buffer',
       'uint8array',
       'foreign',
+      'reused',
       'latin1',
       'hex',
       'base64',
@@ -100,7 +101,10 @@ const writeHead: fc.Arbitrary<Step> = fc.record(
     code,
     reason: fc.constantFrom('Grown', ''),
     form: fc.constantFrom<'none' | 'object' | 'flat' | 'pairs'>('none', 'object', 'flat', 'pairs'),
-    fields: fc.array(field, { maxLength: 4 }).map(withOneLength),
+    fields: fc.oneof(
+      { weight: 3, arbitrary: fc.array(field, { maxLength: 4 }).map(withOneLength) },
+      { weight: 1, arbitrary: fc.constant([['Link', '<a>; rel=next'] as const, ['Link', '<b>; rel=prev'] as const]) },
+    ),
   },
   { requiredKeys: ['do', 'code', 'form', 'fields'] },
 );
@@ -327,18 +331,54 @@ const client: fc.Arbitrary<Client> = fc.record({
   isHasty: flag(),
 });
 
-/** All scenarios. */
-export const scenarios: fc.Arbitrary<Scenario> = fc.record(
+/** Whoever keeps a buffer that is used again sends its other bytes: middleware, a cork, a response that waits for its turn. */
+function withoutReuse(scenario: Scenario): Scenario {
+  const { outside, inside, client, handler } = scenario;
+  const isKept = ['slow', 'pipeline'].includes(client.does.is) || handler.steps.some(({ step }) => step.do === 'cork');
+  if (outside.length + inside.length === 0 && !isKept) return scenario;
+  const steps = handler.steps.map((timed): Timed => {
+    const { step } = timed;
+    return 'chunk' in step && step.chunk.as === 'reused'
+      ? { ...timed, step: { ...step, chunk: { ...step.chunk, as: 'buffer' } } }
+      : timed;
+  });
+  return { ...scenario, handler: { ...handler, steps } };
+}
+
+/** The scenario with a handler that waits for a body that breaks off. */
+function uploaded({ key, express, handler, client }: Scenario, minds: boolean): Scenario {
+  const steps: Timed[] = [{ when: 'now', step: { do: 'read', minds } }, ...handler.steps];
+  const does: Behaviour = { is: 'broken-upload' };
+  return {
+    express,
+    key,
+    store: 'memory',
+    mounts: 'idempotency',
+    outside: [],
+    inside: [],
+    handler: { ...handler, steps },
+    client: { ...client, body: 'text', does, isHasty: false },
+  };
+}
+
+const anyScenario: fc.Arbitrary<Scenario> = fc.record(
   {
     express: fc.constantFrom<4 | 5>(5, 4),
     store: fc.constantFrom('memory', 'simple', 'atomic', 'file'),
     mounts: fc.constantFrom('idempotency', 'idempotency', 'idempotency', 'idempotency', 'chaos', 'both'),
     key: fc.constantFrom('explicit', 'explicit', 'explicit', 'derived'),
     maxResponseBytes: fc.constantFrom(50, 1_000_000),
+    waits: flag(2),
     outside: layers,
     inside: layers,
     handler,
     client,
   },
   { requiredKeys: ['express', 'store', 'mounts', 'key', 'outside', 'inside', 'handler', 'client'] },
+);
+
+/** All scenarios. */
+export const scenarios = fc.oneof(
+  { weight: 20, arbitrary: anyScenario.map(withoutReuse) },
+  { weight: 1, arbitrary: fc.tuple(anyScenario, flag()).map(([scenario, minds]) => uploaded(scenario, minds)) },
 );

@@ -119,6 +119,9 @@ export function compareReplay(scenario: Scenario, { first, again }: Seen): Diffe
   if (isNamed(scenario) && !scenario.handler.steps.some(({ step }) => ['destroy', 'next', 'read'].includes(step.do))) {
     differ('retry: runs at once with the first', 0, again.overlaps);
   }
+  differ('retry: asynchronous context', 0, first.strays + again.strays);
+  // The key of a request whose client left is freed, too, while the other one of a pipeline runs.
+  if (scenario.client.does.is !== 'pipeline') differ('retry: signal', 0, first.unwarned + again.unwarned);
   const firsts = first.wires[0]?.answers.filter(isFinal) ?? [];
   const agains = again.wires[0]?.answers.filter(isFinal) ?? [];
   // What is said before an answer (1xx) comes in the midst of the one before.
@@ -140,6 +143,10 @@ export function compareReplay(scenario: Scenario, { first, again }: Seen): Diffe
     differ('replay: status line', original.statusLine, answer.statusLine);
     differ('replay: body', decoded(original), decoded(answer));
     const sameEncoding = fieldOf(original, 'content-encoding') === fieldOf(answer, 'content-encoding');
+    const encoding = fieldOf(original, 'content-encoding');
+    if (encoding !== undefined && isKeptEncoding(scenario, encoding)) {
+      differ('replay: encoding', encoding, fieldOf(answer, 'content-encoding'));
+    }
     differ('replay: headers', lasting(original, sameEncoding), lasting(answer, sameEncoding));
     const varies = tokensOf(answer, 'vary');
     differ(
@@ -171,6 +178,9 @@ function fateOf(scenario: Scenario, first: Observation, answer: WireAnswer | und
   if (!isNamed(scenario)) return 'unknown';
   // Who gives a length may give a wrong one, and what the client took for an answer was none.
   if (JSON.stringify(scenario.handler.steps).includes('Content-Length')) return 'unknown';
+  // Where middleware answers a moment later, a second answer may say how long the first one is.
+  const isAsync = [...scenario.outside, ...scenario.inside].some(({ use }) => use.endsWith('-async'));
+  if (isAsync && isTooLate(scenario)) return 'unknown';
   if (first.visits.some(({ errors }) => errors.length > 0) || first.processErrors.length > 0) return 'unknown';
   if (answer === undefined || !answer.complete || first.wires[0]?.end !== 'closed') return 'unknown';
   // Its end may only mean that the connection broke.
@@ -183,8 +193,10 @@ function fateOf(scenario: Scenario, first: Observation, answer: WireAnswer | und
   const isTooLarge = Buffer.byteLength(decoded(answer), 'latin1') > (scenario.maxResponseBytes ?? 2 ** 20);
   const isStream = /^text\/event-stream/i.test(fieldOf(answer, 'content-type') ?? '');
   if (isTooLarge || isStream) return key === 'derived' ? 'runs again' : 'refused';
-  if (key === 'derived' && scenario.inside.some(({ use }) => use.includes('session'))) return 'unknown';
-  if (key === 'derived' && fieldOf(answer, 'set-cookie') !== undefined) return 'unknown';
+  const hasSession = [...scenario.outside, ...scenario.inside].some(({ use }) => use.includes('session'));
+  if (key === 'derived' && hasSession) return 'unknown';
+  // Who logs in again wants a session again.
+  if (key === 'derived' && fieldOf(answer, 'set-cookie') !== undefined) return 'runs again';
   return 'replayed';
 }
 
@@ -214,6 +226,12 @@ function isReadByHandler({ client, handler, outside, inside, store }: Scenario):
     store === 'memory' &&
     outside.length + inside.length === 0
   );
+}
+
+/** Whether a retry takes an answer's encoding, and no middleware in front has a say in it; without a header, any will do. */
+function isKeptEncoding({ client: { acceptsThen }, outside }: Scenario, encoding: string): boolean {
+  const isTaken = acceptsThen === null || acceptsThen.split(', ').includes(encoding);
+  return isTaken && outside.every(({ use }) => use !== 'compression');
 }
 
 /** Whether a time limit may answer in the handler's place. */
