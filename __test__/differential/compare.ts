@@ -116,14 +116,21 @@ export function compareReplay(scenario: Scenario, { first, again }: Seen): Diffe
     if (JSON.stringify(expected) !== JSON.stringify(got)) found.push({ what, expected, got });
   };
   // What a handler breaks off itself is over, whatever it does then; one that reads a body that broke off never goes on.
-  if (!scenario.handler.steps.some(({ step }) => ['destroy', 'next', 'read'].includes(step.do))) {
+  if (isNamed(scenario) && !scenario.handler.steps.some(({ step }) => ['destroy', 'next', 'read'].includes(step.do))) {
     differ('retry: runs at once with the first', 0, again.overlaps);
+  }
+  differ('retry: asynchronous context', 0, first.strays + again.strays);
+  // The key of a request whose client left is freed, too, while the other one of a pipeline runs.
+  // An event stream frees a derived key from its start, and says nothing to its handler.
+  const isStream = scenario.key === 'derived' && JSON.stringify(scenario.handler).includes('text/event-stream');
+  if (scenario.client.does.is !== 'pipeline' && !isStream) {
+    differ('retry: signal', 0, first.unwarned + again.unwarned);
   }
   const firsts = first.wires[0]?.answers.filter(isFinal) ?? [];
   const agains = again.wires[0]?.answers.filter(isFinal) ?? [];
   // What is said before an answer (1xx) comes in the midst of the one before.
   const isMixed = scenario.client.does.is === 'pipeline' && saysBefore(scenario);
-  if (isMixed) return found;
+  if (isMixed || isNoAnswer(scenario)) return found;
   const fate = fateOf(scenario, first, firsts[0]);
   for (const [i, answer] of agains.entries()) {
     if (!isReplay(answer)) continue;
@@ -140,6 +147,10 @@ export function compareReplay(scenario: Scenario, { first, again }: Seen): Diffe
     differ('replay: status line', original.statusLine, answer.statusLine);
     differ('replay: body', decoded(original), decoded(answer));
     const sameEncoding = fieldOf(original, 'content-encoding') === fieldOf(answer, 'content-encoding');
+    const encoding = fieldOf(original, 'content-encoding');
+    if (encoding !== undefined && isKeptEncoding(scenario, encoding)) {
+      differ('replay: encoding', encoding, fieldOf(answer, 'content-encoding'));
+    }
     differ('replay: headers', lasting(original, sameEncoding), lasting(answer, sameEncoding));
     const varies = tokensOf(answer, 'vary');
     differ(
@@ -164,16 +175,16 @@ const PASSING = new Set([401, 407, 408, 421, 423, 425, 429]);
 const PARSERS: Partial<Record<BodyKind, string>> = { json: 'json', 'chunked-json': 'json', form: 'urlencoded' };
 
 function fateOf(scenario: Scenario, first: Observation, answer: WireAnswer | undefined): Fate {
-  const { outside, client, key } = scenario;
+  const { client, key } = scenario;
   if (client.does.is === 'broken-upload' && isReadByHandler(scenario)) return 'runs again';
   if (!stays(client) || isLate(scenario) || first.runs === 0 || first.visits.length === 0) return 'unknown';
   if (client.does.is === 'pipeline') return 'unknown';
-  // Without a key, a body that nobody read names nothing.
-  const isRead =
-    client.body !== 'multipart' && outside.some(({ use }) => use === 'raw' || use === PARSERS[client.body]);
-  if (key === 'derived' && client.body !== 'none' && !isRead) return 'unknown';
+  if (!isNamed(scenario)) return 'unknown';
   // Who gives a length may give a wrong one, and what the client took for an answer was none.
   if (JSON.stringify(scenario.handler.steps).includes('Content-Length')) return 'unknown';
+  // Where middleware answers a moment later, a second answer may say how long the first one is.
+  const isAsync = [...scenario.outside, ...scenario.inside].some(({ use }) => use.endsWith('-async'));
+  if (isAsync && isTooLate(scenario)) return 'unknown';
   if (first.visits.some(({ errors }) => errors.length > 0) || first.processErrors.length > 0) return 'unknown';
   if (answer === undefined || !answer.complete || first.wires[0]?.end !== 'closed') return 'unknown';
   // Its end may only mean that the connection broke.
@@ -186,13 +197,26 @@ function fateOf(scenario: Scenario, first: Observation, answer: WireAnswer | und
   const isTooLarge = Buffer.byteLength(decoded(answer), 'latin1') > (scenario.maxResponseBytes ?? 2 ** 20);
   const isStream = /^text\/event-stream/i.test(fieldOf(answer, 'content-type') ?? '');
   if (isTooLarge || isStream) return key === 'derived' ? 'runs again' : 'refused';
-  if (key === 'derived' && scenario.inside.some(({ use }) => use.includes('session'))) return 'unknown';
-  if (key === 'derived' && fieldOf(answer, 'set-cookie') !== undefined) return 'unknown';
+  const hasSession = [...scenario.outside, ...scenario.inside].some(({ use }) => use.includes('session'));
+  if (key === 'derived' && hasSession) return 'unknown';
+  // Who logs in again wants a session again.
+  if (key === 'derived' && fieldOf(answer, 'set-cookie') !== undefined) return 'runs again';
   return 'replayed';
+}
+
+/** Whether a retry is known for one: without a key, a body that nobody read names nothing. */
+function isNamed({ key, client, outside }: Scenario): boolean {
+  if (key === 'explicit' || client.body === 'none') return true;
+  return client.body !== 'multipart' && outside.some(({ use }) => use === 'raw' || use === PARSERS[client.body]);
 }
 
 function saysBefore({ handler }: Scenario): boolean {
   return handler.steps.some(({ step }) => step.do === 'hints' || step.do === 'continue' || step.do === 'processing');
+}
+
+/** Whether a handler answers with a status that is none of an answer: the next one on the connection is taken for it. */
+function isNoAnswer({ handler }: Scenario): boolean {
+  return handler.steps.some(({ step }) => 'code' in step && step.code === 103);
 }
 
 /** Whether the handler reads the body before it does anything else, so that it never answers where the body breaks off. */
@@ -206,6 +230,12 @@ function isReadByHandler({ client, handler, outside, inside, store }: Scenario):
     store === 'memory' &&
     outside.length + inside.length === 0
   );
+}
+
+/** Whether a retry takes an answer's encoding, and no middleware in front has a say in it; without a header, any will do. */
+function isKeptEncoding({ client: { acceptsThen }, outside }: Scenario, encoding: string): boolean {
+  const isTaken = acceptsThen === null || acceptsThen.split(', ').includes(encoding);
+  return isTaken && outside.every(({ use }) => use !== 'compression');
 }
 
 /** Whether a time limit may answer in the handler's place. */

@@ -28,14 +28,20 @@ export function handlerOf(
   handler: Handler,
   visitOf: (req: IncomingMessage) => Visit,
   running: Map<string, number>,
+  signals: Set<AbortSignal>,
 ): RequestHandler {
   return (req, res, next) => {
     world.seen.runs++;
-    const already = running.get(req.path) ?? 0;
+    // A proxy is given another one later.
+    const { path } = req;
+    const already = running.get(path) ?? 0;
     if (already > 0) world.seen.overlaps++;
-    running.set(req.path, already + 1);
+    running.set(path, already + 1);
+    const signal = req.idempotency?.signal;
+    if (signal) signals.add(signal);
     const over = () => {
-      running.set(req.path, (running.get(req.path) ?? 1) - 1);
+      if (signal) signals.delete(signal);
+      running.set(path, (running.get(path) ?? 1) - 1);
     };
     const visit = visitOf(req);
     const scene: Scene = { world, fixtures, visit, req, res, next };
@@ -93,7 +99,7 @@ function perform(
     const at = scene.visit.steps.length;
     const name = nameOfStep(timed.step);
     scene.visit.steps.push(name);
-    let later: Promise<unknown> | undefined;
+    let later: Later | undefined;
     try {
       later = take(scene, timed.step);
     } catch (error) {
@@ -113,7 +119,7 @@ function perform(
       return;
     }
     scene.visit.steps[at] = `${name} ${stateOf(scene.res)}`;
-    if (later) void later.then(goOn, goOn);
+    if (later) later(goOn);
     else goOn();
   });
 }
@@ -144,8 +150,11 @@ function nameOfStep({ do: name, ...rest }: Step): string {
   return Object.keys(rest).length === 0 ? name : `${name} ${JSON.stringify(rest)}`;
 }
 
-/** Does one step; a promise where the next one has to wait for it. */
-function take(scene: Scene, step: Step): Promise<unknown> | undefined {
+/** Calls back when the next step may be done. */
+type Later = (goOn: () => void) => void;
+
+/** Does one step; returns what is waited for before the next one. */
+function take(scene: Scene, step: Step): Later | undefined {
   const { res } = scene;
   switch (step.do) {
     case 'json':
@@ -179,7 +188,9 @@ function take(scene: Scene, step: Step): Promise<unknown> | undefined {
       });
       return undefined;
     case 'read':
-      return readBody(scene);
+      return (goOn) => {
+        readBody(scene, step.minds === true, goOn);
+      };
     default:
       touchHead(scene, step);
       return undefined;
@@ -297,6 +308,11 @@ function bodyOf(chunk: Chunk): unknown {
   switch (chunk.as) {
     case 'buffer':
       return Buffer.from(text);
+    case 'reused': {
+      const bytes = Buffer.from(text);
+      setImmediate(() => bytes.fill('!'));
+      return bytes;
+    }
     case 'uint8array':
       return new Uint8Array(Buffer.from(text));
     case 'foreign':
@@ -373,15 +389,17 @@ async function* pieces(texts: readonly string[], breaks: boolean, slow: boolean)
   if (breaks) throw new Error('the stream broke');
 }
 
-/** Reads what of the body nobody has read yet, as handlers do by themselves. */
-function readBody({ req, visit }: Scene): Promise<void> {
-  if (req.readableEnded || req.destroyed) return Promise.resolve();
-  return new Promise((resolve) => {
-    let bytes = 0;
-    req.on('data', (piece: Buffer) => (bytes += piece.length));
-    req.on('end', () => {
-      visit.steps.push(`read ${bytes} bytes`);
-      resolve();
-    });
+/** Reads what of the body nobody has read yet, as handlers do by themselves; then calls back, in the midst of the event. */
+function readBody({ req, visit }: Scene, minds: boolean, goOn: () => void): void {
+  if (req.readableEnded || req.destroyed) {
+    goOn();
+    return;
+  }
+  let bytes = 0;
+  req.on('data', (piece: Buffer) => (bytes += piece.length));
+  req.on('end', () => {
+    visit.steps.push(`read ${bytes} bytes`);
+    goOn();
   });
+  if (minds) req.on('aborted', goOn);
 }

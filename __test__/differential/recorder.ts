@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isUint8Array } from 'node:util/types';
 import type { Visit, World } from './world.js';
@@ -24,6 +25,15 @@ const RECORDED = [
 export const OF_THE_MOMENT = /^(date|(x-)?ratelimit.*)$/i;
 
 type Method = (this: ServerResponse, ...args: unknown[]) => unknown;
+
+/** For which request code runs, as a program asks that keeps its transaction or its log there. */
+export const visiting = new AsyncLocalStorage<Visit>();
+
+/** Notes what is done for one request in the context of another. What has lost its context is in none. */
+export function noteStray(world: World, visit: Visit): void {
+  const store = visiting.getStore();
+  if (store !== undefined && store !== visit) world.seen.strays++;
+}
 
 /** Begins a visit: a request has come. */
 export function visitOf(world: World, req: IncomingMessage, res: ServerResponse): Visit {

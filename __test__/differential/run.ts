@@ -8,7 +8,7 @@ import { ask, LAST, stays, type Patience } from './clients.js';
 import { storeFor, type Fixtures } from './fixtures.js';
 import { handlerOf } from './handlers.js';
 import { layerOf } from './layers.js';
-import { nameOf, record, visitOf as begin } from './recorder.js';
+import { nameOf, noteStray, record, visiting, visitOf as begin } from './recorder.js';
 import type { Scenario } from './scenario.js';
 import { World, type Observation, type Visit } from './world.js';
 
@@ -50,15 +50,16 @@ export async function run(fixtures: Fixtures, scenario: Scenario, side: Side, pa
     now = retried;
     if (hasRetry) {
       await watched(retried, async () => {
-        await ask(retried, port, scenario, patience, true);
+        const retry = () => ask(retried, port, scenario, patience, true);
+        await Promise.all(scenario.waits === true ? [retry(), retry()] : [retry()]);
         await settled(retried, patience);
         await settled(world, patience);
       });
     }
   } finally {
     await stop(server, sockets, hasRetry ? retried : world);
-    const closing: unknown = ours?.close();
-    await closing;
+    // A handler that never answers is waited for no longer than its client does.
+    await ours?.close({ timeoutMs: patience.quietMs });
   }
   return { first: world.seen, again: hasRetry ? retried.seen : undefined };
 }
@@ -114,6 +115,7 @@ function appOf(
     res.end('last');
   });
   const running = new Map<string, number>();
+  const signals = new Set<AbortSignal>();
   const visits = new WeakMap<IncomingMessage, Visit>();
   const visitOf = (req: IncomingMessage) => visitIn(visits, req);
   app.use((req, res, next) => {
@@ -127,24 +129,33 @@ function appOf(
   if (guards === 'chaos' || guards === 'both') app.use(fixtures.chaos.middleware());
   for (const layer of scenario.outside) app.use(layerOf(worldNow, layer));
   app.use((req, res, next) => {
-    record(worldNow(), visitOf(req).near, res);
-    next();
+    const visit = visitOf(req);
+    record(worldNow(), visit.near, res);
+    // A replay begins with its headers.
+    const setHeader = res.setHeader.bind(res);
+    res.setHeader = (name, value) => {
+      if (name === 'X-Idempotency-Replay') noteStray(worldNow(), visit);
+      return setHeader(name, value);
+    };
+    visiting.run(visit, next);
   });
   let ours: IdempotencyHandler | undefined;
   if (guards === 'idempotency' || guards === 'both') {
-    const store = storeFor(world, fixtures);
+    const store = storeFor(world, fixtures, signals);
     ours = idempotencyMiddleware<Request>({
       ...(store && { store }),
       ...(scenario.maxResponseBytes !== undefined && { maxResponseBytes: scenario.maxResponseBytes }),
+      onConcurrent: scenario.waits === true ? 'wait' : 'reject',
       scope: () => world.tenant,
       silence: ['WRN_REPRISE_STORE_NOT_ATOMIC', 'WRN_REPRISE_CAPTURED_COMPRESSED', 'WRN_REPRISE_BODY_NOT_PARSED'],
     });
     app.use(ours);
   }
   for (const layer of scenario.inside) app.use(layerOf(worldNow, layer));
-  app.post(['/one', '/two'], (req, res, next) =>
-    handlerOf(worldNow(), fixtures, scenario.handler, visitOf, running)(req, res, next),
-  );
+  app.post(['/one', '/two'], (req, res, next) => {
+    noteStray(worldNow(), visitOf(req));
+    return handlerOf(worldNow(), fixtures, scenario.handler, visitOf, running, signals)(req, res, next);
+  });
   const onError: ErrorRequestHandler = (error, req, res, next) => {
     worldNow().touch();
     visitOf(req).errors.push(nameOf(error));

@@ -10,6 +10,8 @@ export interface Scenario {
   readonly key: 'explicit' | 'derived';
   /** Bytes of an answer that are kept; without it, our default. */
   readonly maxResponseBytes?: number;
+  /** Whether two retries come at once, and wait for the first request's answer. */
+  readonly waits?: boolean;
   /** Mounted in front of ours, outermost first. */
   readonly outside: readonly Layer[];
   /** Mounted between ours and the handler. */
@@ -91,6 +93,8 @@ export interface Chunk {
     | 'buffer'
     | 'uint8array'
     | 'foreign'
+    /** Bytes in a buffer that the handler uses for other bytes a moment later. */
+    | 'reused'
     | 'number'
     | 'null'
     | 'object';
@@ -136,8 +140,8 @@ export type Step =
   | { readonly do: 'sendStatus'; readonly code: number }
   /** Passes the request on to another server. */
   | { readonly do: 'proxy'; readonly path: string }
-  /** Reads the request's body by itself. */
-  | { readonly do: 'read' }
+  /** Reads the request's body by itself; `minds`: goes on, too, where it breaks off. */
+  | { readonly do: 'read'; readonly minds?: boolean }
   /** Touches the session, if there is one. */
   | { readonly do: 'session' }
   /** Looks at what the response says of itself. */

@@ -29,7 +29,7 @@ export async function shrink(scenario: Scenario, fails: (candidate: Scenario) =>
 
 /** Scenarios that are one step simpler, the boldest first. */
 function* simpler(scenario: Scenario): Generator<Scenario> {
-  const { handler, client, outside, inside, maxResponseBytes, ...rest } = scenario;
+  const { handler, client, outside, inside, maxResponseBytes, waits, ...rest } = scenario;
 
   if (outside.length > 0) yield { ...scenario, outside: [] };
   if (inside.length > 0) yield { ...scenario, inside: [] };
@@ -61,7 +61,9 @@ function* simpler(scenario: Scenario): Generator<Scenario> {
     if (JSON.stringify(client[name]) === JSON.stringify(PLAIN_CLIENT[name])) continue;
     yield { ...scenario, client: { ...client, [name]: PLAIN_CLIENT[name] } };
   }
-  if (maxResponseBytes !== undefined) yield { ...rest, handler, client, outside, inside };
+  const whole = { ...rest, handler, client, outside, inside };
+  if (maxResponseBytes !== undefined) yield { ...whole, ...(waits !== undefined && { waits }) };
+  if (waits !== undefined) yield { ...whole, ...(maxResponseBytes !== undefined && { maxResponseBytes }) };
 }
 
 function* without<T>(list: readonly T[]): Generator<T[]> {

@@ -15,6 +15,10 @@ export interface Observation {
   runs: number;
   /** How often it began while another one had still something to do for the same request. */
   overlaps: number;
+  /** How often something was done for one request in the asynchronous context of another. */
+  strays: number;
+  /** How often a store was told to free a key whose handler still ran, and had not been told. */
+  unwarned: number;
 }
 
 /** What passed over one connection. */
@@ -53,7 +57,16 @@ export interface Visit {
 
 /** The state of a run: what it has seen, and what is still under way. */
 export class World {
-  readonly seen: Observation = { wires: [], visits: [], processErrors: [], notes: [], runs: 0, overlaps: 0 };
+  readonly seen: Observation = {
+    wires: [],
+    visits: [],
+    processErrors: [],
+    notes: [],
+    runs: 0,
+    overlaps: 0,
+    strays: 0,
+    unwarned: 0,
+  };
   readonly store: StoreKind;
   /** Names this run's keys: stores may be shared by many. */
   readonly tenant: string;
