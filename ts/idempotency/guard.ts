@@ -238,10 +238,7 @@ export class Guard implements CaptureHost, ContextHost {
     // A claim that comes later than its lease is none.
     const { storeTimeoutMs, leaseMs } = this.#settings;
     const served = within(begun, Math.min(storeTimeoutMs, leaseMs)).then(
-      (begun) => {
-        this.#serve(visit, begun);
-        return begun;
-      },
+      (begun) => this.#serveInTurn(visit, begun),
       (error: unknown) => {
         // A claim that comes after all is nobody's: free it.
         begun.then(
@@ -255,6 +252,19 @@ export class Guard implements CaptureHost, ContextHost {
       },
     );
     return this.#underWay.during(served);
+  }
+
+  /** Not in a microtask: a handler that begins in one has its own microtasks run before what Node does after its calls. */
+  #serveInTurn(visit: Visit, begun: Begun): Promise<Begun> {
+    return new Promise((resolve) => {
+      process.nextTick(() => {
+        try {
+          this.#serve(visit, begun);
+        } finally {
+          resolve(begun);
+        }
+      });
+    });
   }
 
   #serve(visit: Visit, begun: Begun): void {

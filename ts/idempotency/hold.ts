@@ -26,7 +26,9 @@ export interface Hold {
  */
 export function holdOf(req: IncomingMessage, res: ServerResponse): Hold | undefined {
   if (req.httpVersionMajor > 1) return new StreamHold((res as unknown as { stream: ServerHttp2Stream }).stream);
-  return res instanceof ServerResponse && req.socket instanceof Socket ? new SocketHold(res) : undefined;
+  // A response that is pipelined behind another one has no socket yet; an adapter may give it one that is none.
+  const isNodes = res instanceof ServerResponse && req.socket instanceof Socket;
+  return isNodes && (res.socket ?? req.socket) instanceof Socket ? new SocketHold(res) : undefined;
 }
 
 type Step = () => void;
