@@ -149,7 +149,8 @@ describe('§7 MemoryStore without a name', () => {
     const code = 'WRN_REPRISE_MEMORY_STORE_IN_THREAD';
     const told = await start({ '/a': 'default', '/b': {} });
     const silenced = await start({ '/': 'default' }, { silence: [code] });
-    for (const thread of [told, silenced]) await send(thread, { method: 'GET', path: '/metrics' });
+    for (const path of ['/a', '/b', '/a']) await send(told, { path, key: 'k', body: {} });
+    await send(silenced, { key: 'k', body: {} });
     expect([told.warnings, silenced.warnings]).toEqual([[code], []]);
   });
 

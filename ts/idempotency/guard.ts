@@ -72,6 +72,8 @@ export class Guard implements CaptureHost, ContextHost {
   readonly #underWay = new Tally();
   readonly #durations = new Durations();
   #closed = false;
+  /** Whether this is a worker thread with a store that no other thread sees. */
+  #isOfOneThread = false;
   /** Whether the call that made this middleware has not returned to the event loop yet. */
   #isNew = true;
   #closing: Promise<void> | undefined;
@@ -100,6 +102,8 @@ export class Guard implements CaptureHost, ContextHost {
   handle(req: GuardedRequest, res: ServerResponse, next: Next): void {
     // No request can come from a socket before the program's own start has ended.
     if (this.#isNew && req.socket instanceof Socket) this.#warnings.warn('WRN_REPRISE_CREATED_IN_REQUEST');
+    // A thread that serves no requests needs no store that others see.
+    if (this.#isOfOneThread) this.#warnings.warn('WRN_REPRISE_MEMORY_STORE_IN_THREAD');
     const { parseJson, maxRequestBytes } = this.#settings;
     if (!parseJson || !hasUnreadJson(req)) {
       this.#admit(req, res, next, undefined);
@@ -527,7 +531,7 @@ export class Guard implements CaptureHost, ContextHost {
 
   /** Says what looks like a mistake already now. */
   #checkTheStart(): void {
-    if (isOfOneThread(this.#settings.store)) this.#warnings.warn('WRN_REPRISE_MEMORY_STORE_IN_THREAD');
+    this.#isOfOneThread = isOfOneThread(this.#settings.store);
     if (process.env['NODE_ENV'] !== 'production') return;
     if (!this.#settings.scope && !this.#settings.identity) this.#warnings.warn('WRN_REPRISE_NO_SCOPE');
     if (this.#settings.store instanceof MemoryStore && isOneOfSeveral()) {
