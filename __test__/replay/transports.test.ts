@@ -237,28 +237,31 @@ describe('HTTP/2, by the compatibility API', () => {
     expect([again.body, again.head['x-idempotency-replay'], runs()]).toEqual(['ab', 'true', 1]);
   });
 
-  it('§4.3 a client that resets its stream while the answer waits for the store: the response still ends', async () => {
-    const store = new HeldStore();
-    const events: string[] = [];
-    const isClosed = gate();
-    const handler: Middleware = (_req, res) => {
-      for (const event of ['finish', 'close']) res.on(event, () => events.push(event));
-      res.on('close', () => {
-        isClosed.open();
-      });
-      res.write('half ', () => events.push('written'));
-      res.end('all', () => events.push('ended'));
-    };
-    const { guarded } = await serveBoth(handler, { store, storeTimeoutMs: 60_000 });
-    const stream = begin(guarded);
-    await store.asked.opened;
-    stream.close(http2.constants.NGHTTP2_CANCEL);
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    store.may.open();
-    await isClosed.opened;
-    expect(events).toContain('finish');
-    expect((await ask(guarded, 'k')).body).toBe('half all');
-  });
+  it.each(['with its head', 'behind its head'])(
+    '§4.3 a client resets its stream while the answer waits %s',
+    async (what) => {
+      const store = new HeldStore();
+      const events: string[] = [];
+      const isClosed = gate();
+      const handler: Middleware = (_req, res) => {
+        for (const event of ['finish', 'close']) res.on(event, () => events.push(event));
+        res.on('close', () => {
+          isClosed.open();
+        });
+        if (what === 'behind its head') res.write('half ', () => events.push('written'));
+        res.end('all', () => events.push('ended'));
+      };
+      const { guarded } = await serveBoth(handler, { store, storeTimeoutMs: 60_000 });
+      const stream = begin(guarded);
+      await store.asked.opened;
+      stream.close(http2.constants.NGHTTP2_CANCEL);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      store.may.open();
+      await isClosed.opened;
+      expect(events).toContain('finish');
+      expect((await ask(guarded, 'k')).body).toBe(what === 'behind its head' ? 'half all' : 'all');
+    },
+  );
 
   it('§4.4 a client that resets its stream in the middle of a pipe changes nothing', async () => {
     const handler: Middleware = (_req, res) => {

@@ -245,7 +245,8 @@ class StreamHold implements Hold {
         Object.defineProperty(stream, 'headersSent', { configurable: true, value: true });
         this.#undo.push(() => Reflect.deleteProperty(stream, 'headersSent'));
         this.#do(() => {
-          respond(this.#head, options);
+          // Node throws for a stream that the client has reset, and what is held behind would be lost.
+          if (!stream.destroyed && !stream.closed) respond(this.#head, options);
         });
       }),
     );
